@@ -1,0 +1,103 @@
+"""People, clients and their credentials.
+
+GET    /api/users/myself/               → User
+GET    /api/users/                      → list[UserSummary]
+GET    /api/tokens/                     → list[Token]
+POST   /api/tokens/          TokenCreate → TokenCreated (the text is shown this once)
+DELETE /api/tokens/<id>/                → 204
+GET    /api/clients/                    → list[ClientSummary]              (actors)
+POST   /api/clients/invitations/  InvitationCreate → Invitation            (actors)
+POST   /api/clients/enroll/       Enroll → Enrolled                        (anybody with a code)
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from hansa.protocol.base import Answer, Request
+
+Username = Annotated[str, Meta(pattern=r"^[\w.@+-]+$", min_length=1, max_length=150)]
+
+
+class User(Answer):
+    """One's own record."""
+
+    id: str
+    username: str
+    first_name: str
+    last_name: str
+    email: str
+    actor: bool
+    client: bool
+    message_endpoint: str
+
+
+class UserSummary(Answer):
+    """What others may see of a person."""
+
+    id: str
+    username: str
+    first_name: str
+    last_name: str
+
+
+class TokenCreate(Request):
+    """Ask for an API token for oneself."""
+
+    name: Annotated[str, Meta(max_length=100)] = ""
+    expires_in_seconds: Annotated[float, Meta(gt=0, le=10 * 366 * 86400)] | None = None
+    """Left out: the token does not expire."""
+
+
+class Token(Answer):
+    """A token without its text, which the server does not know."""
+
+    id: str
+    name: str
+    created_at: str
+    expires_at: str | None
+
+
+class TokenCreated(Token):
+    """The only answer that carries the token's text."""
+
+    token: str
+
+
+class InvitationCreate(Request):
+    """Invite one client under a user name of the inviter's choice."""
+
+    username: Username
+    expires_in_seconds: Annotated[float, Meta(gt=0, le=30 * 86400)] = 86400.0
+
+
+class Invitation(Answer):
+    """A one-time code, shown once. It is exchanged for a token by `Enroll`."""
+
+    username: str
+    code: str
+    expires_at: str
+
+
+class Enroll(Request):
+    """Exchange a one-time code for a token."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Enrolled(Answer):
+    """The client's account and its token, shown once."""
+
+    id: str
+    username: str
+    token: str
+
+
+class ClientSummary(Answer):
+    """A user that may be named as a participant."""
+
+    id: str
+    username: str
+    enrolled: bool
+    last_seen: str | None
+    """When it last asked for work, ISO 8601; None: never."""

@@ -1,0 +1,128 @@
+"""What one client is asked to do in one round, and how it answers.
+
+    POST /api/tasks/next/?wait=60            TaskRequest  → Task | 204     lease the next task
+    POST /api/tasks/<id>/heartbeat/          Heartbeat    → HeartbeatAnswer
+    HEAD /api/tasks/<id>/update/<sha256>/                 → header Upload-Offset
+    PUT  /api/tasks/<id>/update/<sha256>/    bytes, header Upload-Offset → Upload
+    POST /api/tasks/<id>/report/             TaskReport   → Receipt        the commit
+    POST /api/tasks/<id>/release/            TaskRelease  → 204            "I cannot, or will not, do it"
+
+The key of a report is (task, digest): the same again gives the same receipt, another digest 409
+`digest_conflict`, a closed round 409 `round_closed`.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from hansa.protocol.base import PROTOCOL_VERSION, Answer, Request
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the bytes, lower-case hex.")]
+Metrics = dict[Annotated[str, Meta(min_length=1, max_length=64)], float]
+"""Metric name → value. Values must be finite."""
+
+MAX_WAIT_SECONDS = 120.0
+OFFSET_HEADER = "Upload-Offset"
+
+
+class TaskKind(StrEnum):
+    """What is asked of a client."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+class TaskRequest(Request):
+    """Ask for the next task."""
+
+    instance: Annotated[str, Meta(min_length=1, max_length=64)]
+    """Names this client's state folder. The same instance gets its leased task again at once after a restart;
+    another one (a second process with the same token) gets it only when the lease has expired."""
+    protocol: int = PROTOCOL_VERSION
+
+
+class Task(Answer):
+    """A leased task. `config` is what the plan asks of the client's own training."""
+
+    id: str
+    kind: TaskKind
+    training: str
+    round: int
+    """Counted from 1."""
+    rounds: int
+    """How many rounds the plan has."""
+    attempt: int
+    model: str
+    version: int
+    """The model version to train from, or to evaluate."""
+    digest: Sha256
+    """Of that version's bytes."""
+    size: int
+    """Of that version, in bytes."""
+    ordinal: int
+    """The client's place in the training, its join order: the canonical order of aggregation."""
+    seed: int
+    """From (training seed, round, ordinal): a client that seeds its generators with it can be repeated. 63 bits."""
+    config: dict[str, float | int | str | bool | None]
+    lease_seconds: float
+    """How long the lease lasts without a heartbeat or bytes moving."""
+    protocol: int = PROTOCOL_VERSION
+
+
+class Heartbeat(Request):
+    """A sign of life. `progress` is a share of the work done, 0 to 1, if the client knows it."""
+
+    progress: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+class HeartbeatAnswer(Answer):
+    """Whether to go on; if not, `reason` says why and the task may be dropped."""
+
+    proceed: bool
+    lease_seconds: float
+    reason: str = ""
+
+
+class Upload(Answer):
+    """The update's bytes are complete, durable and fit the model. They count only after the report."""
+
+    digest: Sha256
+    size: int
+
+
+class TaskReport(Request):
+    """The commit of a task. For TRAIN all fields count; for EVALUATE `digest` is left out."""
+
+    num_examples: Annotated[int, Meta(ge=1, le=2**53)]
+    """Used in local training or evaluation; the client's weight where the plan weights by examples."""
+    digest: Sha256 | None = None
+    metrics: Metrics = {}
+    seconds: Annotated[float, Meta(ge=0)] = 0.0
+    """Wall clock on the client, training only."""
+
+
+class Verdict(StrEnum):
+    """What became of a report."""
+
+    ACCEPTED = "accepted"
+    """It stands in the round and will be in the accepted list when the round closes."""
+    LATE = "late"
+    """It came after its round had closed, and does not count."""
+
+
+class Receipt(Answer):
+    """The report is durable. The same report again gives the same receipt."""
+
+    task: str
+    verdict: Verdict
+    digest: Sha256 | None = None
+    received_at: str = ""
+    """ISO 8601, UTC."""
+
+
+class TaskRelease(Request):
+    """Give a task back: `failed` if the client's own code failed (it is not offered again in this round)."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    failed: bool = False

@@ -1,0 +1,105 @@
+"""The states of trainings, rounds and tasks, and the moves between them.
+
+A service never sets a state: it moves a row *from* an allowed state, and looks at the count of rows moved
+(`sources` names the allowed ones). What is not in these tables cannot happen.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+State = TypeVar("State", bound=StrEnum)
+
+
+class TrainingStatus(StrEnum):
+    """Where a training is. ERROR always comes with a reason that a person can act on."""
+
+    INITIAL = "initial"
+    ONGOING = "ongoing"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    ERROR = "error"
+
+
+class RoundState(StrEnum):
+    """Where one attempt at a round is."""
+
+    COLLECTING = "collecting"
+    AGGREGATING = "aggregating"
+    AGGREGATED = "aggregated"
+    EVALUATING = "evaluating"
+    DONE = "done"
+    ABANDONED = "abandoned"
+
+
+class TaskState(StrEnum):
+    """Where one client's task is."""
+
+    OFFERED = "offered"
+    """Waits for its client to ask for work."""
+    LEASED = "leased"
+    """Its client works on it, and is known to be alive until the lease ends."""
+    REPORTED = "reported"
+    """The report is durable."""
+    LOST = "lost"
+    """The lease ended without a sign of life, or the offer was not taken; the client may come back to it."""
+    FAILED = "failed"
+    """The client's own code failed, and said so."""
+    CLOSED = "closed"
+    """Its round went on without it."""
+
+
+TRAINING_MOVES: Mapping[TrainingStatus, frozenset[TrainingStatus]] = {
+    TrainingStatus.INITIAL: frozenset({TrainingStatus.ONGOING, TrainingStatus.CANCELLED, TrainingStatus.ERROR}),
+    TrainingStatus.ONGOING: frozenset(
+        {
+            TrainingStatus.PAUSED,
+            TrainingStatus.COMPLETED,
+            TrainingStatus.CANCELLED,
+            TrainingStatus.ERROR,
+        }
+    ),
+    TrainingStatus.PAUSED: frozenset({TrainingStatus.ONGOING, TrainingStatus.CANCELLED, TrainingStatus.ERROR}),
+    # Resuming after an error is a person's decision, taken after mending what the reason names.
+    TrainingStatus.ERROR: frozenset({TrainingStatus.ONGOING, TrainingStatus.CANCELLED}),
+    TrainingStatus.COMPLETED: frozenset(),
+    TrainingStatus.CANCELLED: frozenset(),
+}
+
+ROUND_MOVES: Mapping[RoundState, frozenset[RoundState]] = {
+    RoundState.COLLECTING: frozenset({RoundState.AGGREGATING, RoundState.ABANDONED}),
+    RoundState.AGGREGATING: frozenset({RoundState.AGGREGATED, RoundState.ABANDONED}),
+    RoundState.AGGREGATED: frozenset({RoundState.EVALUATING, RoundState.DONE}),
+    RoundState.EVALUATING: frozenset({RoundState.DONE}),
+    RoundState.DONE: frozenset(),
+    RoundState.ABANDONED: frozenset(),
+}
+
+TASK_MOVES: Mapping[TaskState, frozenset[TaskState]] = {
+    TaskState.OFFERED: frozenset({TaskState.LEASED, TaskState.LOST, TaskState.CLOSED}),
+    TaskState.LEASED: frozenset(
+        {TaskState.LEASED, TaskState.REPORTED, TaskState.LOST, TaskState.FAILED, TaskState.CLOSED}
+    ),
+    # A client that was given up may come back while the round is open: to report, or to lease its task again.
+    TaskState.LOST: frozenset({TaskState.LEASED, TaskState.REPORTED, TaskState.CLOSED}),
+    TaskState.FAILED: frozenset({TaskState.CLOSED}),
+    TaskState.REPORTED: frozenset(),
+    TaskState.CLOSED: frozenset(),
+}
+
+LIVE_ROUND_STATES = frozenset(
+    {RoundState.COLLECTING, RoundState.AGGREGATING, RoundState.AGGREGATED, RoundState.EVALUATING}
+)
+"""A training has at most one round in these."""
+
+FINAL_TRAINING_STATUSES = frozenset({TrainingStatus.COMPLETED, TrainingStatus.CANCELLED})
+
+
+def sources(moves: Mapping[State, frozenset[State]], target: State) -> list[State]:
+    """The states from which `target` may be reached in one move.
+
+    >>> [str(state) for state in sources(ROUND_MOVES, RoundState.AGGREGATED)]
+    ['aggregating']
+    """
+    return [state for state, targets in moves.items() if target in targets]
