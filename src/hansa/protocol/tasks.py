@@ -3,7 +3,7 @@
     POST /api/tasks/next/?wait=60            TaskRequest  → Task | 204     lease the next task
     POST /api/tasks/<id>/heartbeat/          Heartbeat    → HeartbeatAnswer
     HEAD /api/tasks/<id>/update/<sha256>/                 → header Upload-Offset
-    PUT  /api/tasks/<id>/update/<sha256>/    bytes, header Upload-Offset → Upload
+    PUT  /api/tasks/<id>/update/<sha256>/    bytes from Upload-Offset to Upload-Length → Upload
     POST /api/tasks/<id>/report/             TaskReport   → Receipt        the commit
     POST /api/tasks/<id>/release/            TaskRelease  → 204            "I cannot, or will not, do it"
 
@@ -24,6 +24,9 @@ Metrics = dict[Annotated[str, Meta(min_length=1, max_length=64)], float]
 
 MAX_WAIT_SECONDS = 120.0
 OFFSET_HEADER = "Upload-Offset"
+"""In a PUT: where the body begins; in the answer to HEAD: how many bytes the server holds."""
+LENGTH_HEADER = "Upload-Length"
+"""In a PUT: the size of the whole update, so that its end is known and its limit checked before a byte is read."""
 
 
 class TaskKind(StrEnum):
