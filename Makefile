@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help install demo test lint types layers pytest base-install clean
 
@@ -10,16 +11,18 @@ help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(STAMP): pyproject.toml constraints.txt Makefile
-	$(PYTHON) -m venv $(VENV)
-	# torch first, at the version of the constraints: any index's CPU build satisfies what follows
-	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
-	touch $(STAMP)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"$(PYTHON) is Python {v[0]}.{v[1]}; Hansa wants 3.11 or newer. Say which: make $(or $(MAKECMDGOALS),install) PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV); the first time takes some minutes."
+	@# torch first and alone: on a machine whose index has CPU builds, that build satisfies what follows
+	$(PIP_INSTALL) torch
+	$(PIP_INSTALL) -e ".[dev]"
+	@touch $(STAMP)
 
 install: $(STAMP)  ## make .venv with everything; skipped when up to date
 
 demo: install  ## a federated training on this machine: server, five clients, live table
-	$(BIN)/python examples/digits/demo.py $(DEMO_ARGS)
+	@$(BIN)/python examples/digits/demo.py $(DEMO_ARGS)
 
 test: lint types layers pytest  ## everything CI asks for
 
