@@ -11,8 +11,9 @@ decision that comes twice, late, or from facts that are no longer true moves no 
     no round     the plan's rounds are done → complete; else open the next, or a new attempt.
 
 A client is *required* from the opening of the round until its lease ends without a sign of life, its own code fails,
-or it leaves. An offer nobody came for ends after OFFER_SECONDS once others have taken theirs; while no client has come
-at all, the round waits for them: nothing is lost by waiting, and the record says so.
+or it leaves. While no client has come at all, a round waits for them: nothing is lost by waiting, and the record says
+so. Its clock (the deadline, and OFFER_SECONDS for those who have not come) begins with the first that comes, so that
+clients may be started long after their training.
 """
 
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ class RoundFacts:
     """When the present phase (collecting, evaluating) began."""
     tasks: TaskCounts
     """Of the present phase's kind."""
+    first_taken_at: datetime | None = None
+    """When the first client came for its task; None: not known, and the clock runs from `opened_at`."""
     next_expiry: datetime | None = None
     """The earliest end of a lease."""
     claimed_until: datetime | None = None
@@ -230,13 +233,12 @@ def _collecting(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
     if tasks.outstanding == 0:
         if tasks.reported >= needed:
             left = tasks.total - tasks.reported
-            return CloseRound(
-                f"{tasks.reported} of {tasks.total} clients have reported"
-                + (f"; {left} left out: {current.gone}" if left else "")
-            )
+            without = f"; {left} left out" + (f": {current.gone}" if current.gone else "")
+            return CloseRound(f"{tasks.reported} of {tasks.total} clients have reported" + (without if left else ""))
+        gone = f" ({current.gone})" if current.gone else ""
         return AbandonRound(
             f"only {tasks.reported} of {tasks.total} clients have reported, {needed} are needed, and nobody is left "
-            f"to wait for ({current.gone})."
+            f"to wait for{gone}."
         )
     deadline = _deadline(facts.plan, current)
     if deadline is not None and deadline <= now and tasks.taken:
@@ -275,19 +277,27 @@ def _wait_for_clients(current: RoundFacts, now: datetime, deadline: datetime | N
         return DropOffers("the client did not come for its task in time")
     if not tasks.taken:
         none_came = f"waiting for clients: none of the {tasks.total} selected has asked for work yet"
-        return Wait(none_came, _offer_end(current) if current.state is RoundState.EVALUATING else None)
-    ends = [current.next_expiry, deadline, _offer_end(current) if tasks.offered else None]
+        evaluating = current.state is RoundState.EVALUATING
+        return Wait(none_came, _earliest(_offer_end(current), deadline) if evaluating else None)
     doing = "evaluated" if current.state is RoundState.EVALUATING else "reported"
     return Wait(
         f"{tasks.reported} of {tasks.total} clients have {doing}; {tasks.leased} at work, {tasks.offered} not yet come",
-        min((end for end in ends if end is not None), default=None),
+        _earliest(current.next_expiry, deadline, _offer_end(current) if tasks.offered else None),
     )
+
+
+def _earliest(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _deadline(plan: Plan, current: RoundFacts) -> datetime | None:
     seconds = plan.closing.deadline_seconds
-    return None if seconds is None else current.opened_at + timedelta(seconds=seconds)
+    return None if seconds is None else _clock_start(current) + timedelta(seconds=seconds)
 
 
 def _offer_end(current: RoundFacts) -> datetime:
-    return current.opened_at + timedelta(seconds=OFFER_SECONDS)
+    return _clock_start(current) + timedelta(seconds=OFFER_SECONDS)
+
+
+def _clock_start(current: RoundFacts) -> datetime:
+    return current.first_taken_at or current.opened_at

@@ -6,12 +6,14 @@ server step), what clients are asked to do, and how versions are evaluated. `par
 them, `expand` fills in what depends on the training.
 """
 
-from typing import Annotated, Any, Literal
+import math
+from fractions import Fraction
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-PLAN_FORMAT = 1
+PLAN_FORMAT: Final = 1
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Share = Annotated[float, Meta(gt=0, le=1)]
@@ -25,35 +27,35 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """A part of a plan: unknown fields are refused, so that a typing error is told."""
 
 
-class Cohort(Section):
+class Cohort(Section, frozen=True):
     """Who is selected for a round: all participants, a fraction of them, or so many. At most one of the two."""
 
     fraction: Share | None = None
     size: Count | None = None
 
 
-class Closing(Section):
+class Closing(Section, frozen=True):
     """When a round stops collecting: all required clients have reported, or the quorum has, or the deadline passed."""
 
     quorum: Count | None = None
     """Close as soon as so many have reported; None: wait for every client that is alive."""
     deadline_seconds: Annotated[float, Meta(gt=0, le=366 * 86400)] | None = None
-    """From the opening of the round, once a client has taken its task; None: no deadline."""
+    """From the moment the round's first client takes its task; None: no deadline."""
     min_reports: Count | None = None
-    """A round with fewer reports is not aggregated; None: half of the cohort, rounded up."""
+    """A round with fewer reports is not aggregated; None: half the cohort, rounded up, or the quorum if it is less."""
 
 
-class WeightedMean(Section, tag="weighted_mean", tag_field="kind"):
+class WeightedMean(Section, frozen=True, tag="weighted_mean", tag_field="kind"):
     """Σ nᵢ·xᵢ / Σ nᵢ (McMahan et al. 2017, arXiv:1602.05629, algorithm 1)."""
 
     weighting: Literal["examples", "equal"] = "examples"
 
 
-class Identity(Section, tag="identity", tag_field="kind"):
+class Identity(Section, frozen=True, tag="identity", tag_field="kind"):
     """The mean of the clients' params is the new version: FedAvg's server."""
 
 
-class ClientConfig(Section):
+class ClientConfig(Section, frozen=True):
     """What is asked of a client's own training; sent to it as `Task.config`."""
 
     epochs: Annotated[int, Meta(ge=1, le=100_000)] = 1
@@ -66,14 +68,14 @@ class ClientConfig(Section):
     """For the trainer's own use; handed over unread."""
 
 
-class Evaluation(Section):
+class Evaluation(Section, frozen=True):
     """Evaluation of new versions by the clients on their own data."""
 
     every: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     """After every so many rounds, and after the last; 0: never."""
 
 
-class Plan(Section):
+class Plan(Section, frozen=True):
     """A training, complete. The defaults are FedAvg over all participants."""
 
     rounds: Count
@@ -107,8 +109,13 @@ def parse(data: object) -> Plan:
 
 
 def check(plan: Plan) -> None:
-    """Refuse a plan whose parts are valid each but do not go together."""
-    cohort, closing = plan.cohort, plan.closing
+    """Refuse a plan whose parts are valid each but do not go together, or that JSON could not carry."""
+    cohort, closing, client = plan.cohort, plan.closing, plan.client
+    numbers = {"client_lr": client.client_lr, "proximal_mu": client.proximal_mu}
+    numbers |= {f"extra.{key}": value for key, value in client.extra.items() if isinstance(value, float)}
+    for name, number in numbers.items():
+        if number is not None and not math.isfinite(number):
+            raise UnsoundPlanError(f"plan: client.{name} is {number}, which JSON cannot carry; give a finite number.")
     if cohort.fraction is not None and cohort.size is not None:
         raise UnsoundPlanError(
             f"plan: cohort has both fraction {cohort.fraction} and size {cohort.size}; give at most one of them."
@@ -151,7 +158,8 @@ def cohort_size(plan: Plan, *, participants: int) -> int:
     if plan.cohort.size is not None:
         return min(plan.cohort.size, participants)
     if plan.cohort.fraction is not None:
-        return min(participants, max(1, -int(-plan.cohort.fraction * participants // 1)))
+        # Of the decimal number that the plan shows: in binary, 0.07 of 100 would be a little more than 7.
+        return min(participants, max(1, math.ceil(Fraction(str(plan.cohort.fraction)) * participants)))
     return participants
 
 
@@ -159,7 +167,8 @@ def min_reports(plan: Plan, *, cohort: int) -> int:
     """How many reports a round of so many clients needs to be aggregated."""
     if plan.closing.min_reports is not None:
         return plan.closing.min_reports
-    return max(1, (cohort + 1) // 2)
+    half = max(1, (cohort + 1) // 2)
+    return half if plan.closing.quorum is None else min(half, plan.closing.quorum)
 
 
 def evaluates(plan: Plan, *, round_number: int) -> bool:
