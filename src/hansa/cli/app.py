@@ -1,0 +1,70 @@
+"""All commands in one tree, and what becomes of an error: lines on stderr and an exit code, never a traceback."""
+
+import platform
+from collections.abc import Sequence
+
+import typer
+
+from hansa import __version__
+from hansa.cli import client, clients, models, output, tokens, trainings
+from hansa.cli.exits import CommandError, exit_code
+from hansa.cli.init import init
+from hansa.cli.login import enroll, login, logout
+from hansa.cli.serve import PASSED_ON, createsuperuser, migrate, serve
+from hansa.cli.session import AsJson
+from hansa.client.errors import HansaError
+from hansa.protocol import PROTOCOL_VERSION
+
+app = typer.Typer(
+    name="hansa",
+    rich_markup_mode=None,  # plain help and usage errors: dense, and the same in a log as in a terminal
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # it prints local variables, among them tokens
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 server unreachable, 4 not allowed.",
+)
+app.command()(init)
+app.command()(serve)
+app.command(context_settings=PASSED_ON, add_help_option=False)(migrate)
+app.command(context_settings=PASSED_ON, add_help_option=False)(createsuperuser)
+app.command()(login)
+app.command()(logout)
+app.command()(enroll)
+for group, name in (
+    (client.app, "client"),
+    (models.app, "models"),
+    (trainings.app, "trainings"),
+    (clients.app, "clients"),
+    (tokens.app, "tokens"),
+):
+    app.add_typer(group, name=name)
+
+
+@app.callback()
+def _hansa() -> None:
+    """Hansa: federated learning between parties that keep their data."""
+
+
+@app.command()
+def version(as_json: AsJson = False) -> None:
+    """Say which Hansa this is."""
+    if as_json:
+        output.print_json({"hansa": __version__, "protocol": PROTOCOL_VERSION, "python": platform.python_version()})
+    else:
+        output.say(f"hansa {__version__} (protocol {PROTOCOL_VERSION}, Python {platform.python_version()})")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit code. `arguments`: without the program's name; None takes the process's."""
+    output.warnings_as_lines()
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="hansa")
+    except CommandError as error:
+        output.complain(str(error))
+        return error.code
+    except HansaError as error:
+        output.complain(str(error))
+        return exit_code(error)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0

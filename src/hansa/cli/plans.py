@@ -1,0 +1,60 @@
+"""A plan from a file and from options, the options going before; checked here, before it is sent."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hansa.cli.exits import CommandError, ExitCode
+from hansa.rounds.plan import UnsoundPlanError, parse
+
+OPTIONS = {
+    "rounds": ("rounds",),
+    "epochs": ("client", "epochs"),
+    "lr": ("client", "client_lr"),
+    "momentum": ("client", "momentum"),
+    "prox": ("client", "proximal_mu"),
+    "quorum": ("closing", "quorum"),
+    "deadline": ("closing", "deadline_seconds"),
+    "min_reports": ("closing", "min_reports"),
+    "keep_updates": ("keep_updates",),
+    "seed": ("seed",),
+}
+"""Option → where it stands in the plan."""
+
+
+def compose(file: Path | None, options: dict[str, float | None]) -> dict[str, Any]:  # Any: a JSON object
+    """The plan as a JSON object: the file's, changed by each option that was given. CommandError if it is unsound."""
+    plan = _read(file) if file is not None else {}
+    for option, value in options.items():
+        if value is not None:
+            _put(plan, OPTIONS[option], value, option)
+    if "rounds" not in plan:
+        raise CommandError("how many rounds? Give --rounds N, or a --plan that says it.", ExitCode.USAGE)
+    try:
+        parse(plan)
+    except UnsoundPlanError as error:
+        raise CommandError(str(error)) from error
+    return plan
+
+
+def _read(file: Path) -> dict[str, Any]:  # Any: a JSON object
+    try:
+        plan = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"the plan {file} cannot be read: {error.strerror}.", ExitCode.USAGE) from error
+    except ValueError as error:
+        raise CommandError(f"the plan {file} is not JSON ({error}).", ExitCode.USAGE) from error
+    if not isinstance(plan, dict):
+        raise CommandError(f'the plan {file} is not a JSON object, such as {{"rounds": 10}}.', ExitCode.USAGE)
+    return plan
+
+
+def _put(plan: dict[str, Any], place: tuple[str, ...], value: float, option: str) -> None:  # Any: a JSON object
+    *sections, field = place
+    for section in sections:
+        plan = plan.setdefault(section, {})
+        if not isinstance(plan, dict):
+            raise CommandError(
+                f"--{option.replace('_', '-')} cannot be put into the plan, whose {section} is not an object."
+            )
+    plan[field] = value

@@ -1,0 +1,112 @@
+"""A training's record as people read it: what it is, who takes part, and how each client stands in a round."""
+
+from datetime import datetime
+
+from rich.table import Table
+from rich.text import Text
+
+from hansa.cli import output
+from hansa.cli.output import Column, right
+from hansa.cli.words import ago, clean, size
+from hansa.protocol.trainings import Round, TaskInfo, Training
+from hansa.rounds.plan import UnsoundPlanError, parse
+
+
+def summary(training: Training) -> Table:
+    """Its parts, and the plan in a line; the whole plan is in the JSON."""
+    return output.facts(
+        [
+            ("id", training.id),
+            ("model", f"{training.model}, version {training.version}"),
+            ("plan", plan_line(training)),
+            ("seed", f"{training.seed}"),
+            ("created", _time(training.created_at)),
+            ("started", _time(training.started_at)),
+            ("finished", _time(training.finished_at)),
+        ]
+    )
+
+
+def plan_line(training: Training) -> str:
+    """The plan as a person would tell it; what is as usual is left out."""
+    try:
+        plan = parse(training.plan)
+    except UnsoundPlanError:  # a newer server's plan: its JSON says it all
+        return "of another version; see --json"
+    client, closing, cohort = plan.client, plan.closing, plan.cohort
+    parts = [
+        f"{plan.rounds} rounds",
+        f"mean weighted by {plan.aggregator.weighting}" if plan.aggregator.weighting == "examples" else "equal mean",
+        f"{client.epochs} local epochs" if client.epochs > 1 else "",
+        f"learning rate {client.client_lr:g}" if client.client_lr is not None else "",
+        f"momentum {client.momentum:g}" if client.momentum is not None else "",
+        f"proximal term {client.proximal_mu:g}" if client.proximal_mu else "",
+        f"cohort {cohort.size}" if cohort.size is not None else "",
+        f"cohort {cohort.fraction:.0%}" if cohort.fraction is not None else "",
+        f"quorum {closing.quorum}" if closing.quorum is not None else "",
+        f"deadline {closing.deadline_seconds:g} s" if closing.deadline_seconds is not None else "",
+        f"at least {closing.min_reports} reports" if closing.min_reports is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def participants(training: Training, newest: Round | None, now: datetime) -> Table:
+    """Who takes part, and how each stands in the newest round."""
+    tasks_by_client: dict[str, TaskInfo] = {task.client: task for task in newest.tasks} if newest else {}
+    columns = [right("#"), Column("client", give=True), Column("asked for work"), Column("newest round", give=True)]
+    rows = []
+    for client in sorted(training.participants, key=lambda each: each.ordinal):
+        task = tasks_by_client.get(client.id)
+        standing = f"{task.kind}: {task.state}" if task else ""
+        rows.append(
+            (
+                f"{client.ordinal}",
+                client.username,
+                ago(client.last_seen, now),
+                standing if client.active else "left the training",
+            )
+        )
+    return output.table(columns, rows)
+
+
+def round_headline(shown: Round) -> Text:
+    """Which round, which attempt, how far."""
+    attempt = f", attempt {shown.attempt}" if shown.attempt > 1 else ""
+    version = (
+        f"version {shown.base_version} → {shown.version}"
+        if shown.version is not None
+        else (f"from version {shown.base_version}")
+    )
+    return Text.assemble((f"round {shown.number}{attempt}", "bold"), f"  {clean(shown.state)}  {version}")
+
+
+def tasks(shown: Round) -> Table:
+    """How each client stands: what became of its task, and what it counts for."""
+    columns = [
+        Column("client", give=True),
+        Column("task"),
+        Column("state"),
+        right("examples"),
+        right("weight"),
+        right("norm"),
+        right("sent"),
+        Column("why", give=True),
+    ]
+    rows = [
+        (
+            task.username,
+            task.kind,
+            task.state,
+            f"{task.num_examples:,}" if task.num_examples is not None else "",
+            f"{task.weight:.4f}" if task.weight is not None else "",
+            f"{task.norm:.4g}" if task.norm is not None else "",
+            size(task.bytes),
+            task.reason or task.verdict or "",
+        )
+        for task in sorted(shown.tasks, key=lambda each: (each.kind != "train", each.ordinal))
+    ]
+    return output.table(columns, rows)
+
+
+def _time(iso: str | None) -> str:
+    return iso[:19].replace("T", " ") if iso else ""

@@ -1,0 +1,206 @@
+"""Trainings: `hansa trainings …`."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hansa.cli import lookup, output
+from hansa.cli.exits import ExitCode
+from hansa.cli.output import Column, right
+from hansa.cli.plans import compose
+from hansa.cli.progress import headline, progress, rounds_table
+from hansa.cli.record import participants, round_headline, summary, tasks
+from hansa.cli.session import Session, with_server
+from hansa.cli.watching import watch
+from hansa.cli.words import ago, duration, short_ids
+from hansa.client.api import Api
+from hansa.protocol.models import Detail
+from hansa.protocol.trainings import TrainingCreate
+from hansa.rounds.states import TrainingStatus
+
+app = typer.Typer(no_args_is_help=True, help="Trainings: make, start, follow, end.")
+
+Which = Annotated[str, typer.Argument(metavar="TRAINING", help="Its id, the beginning of it, or its name.")]
+Clients = Annotated[str, typer.Argument(help="Names or ids, with commas between them.")]
+
+
+@app.command()
+@with_server
+def create(  # noqa: PLR0913, PLR0917 - each is an option on the command line
+    session: Session,
+    model: Annotated[str, typer.Option(help="The model to train: id, beginning of it, or name.")],
+    clients: Annotated[str, typer.Option(help="Names or ids, with commas between them, in join order.")],
+    rounds: Annotated[int | None, typer.Option(min=1, help="How many rounds; else as the plan says.")] = None,
+    plan: Annotated[Path | None, typer.Option(metavar="FILE", help="A plan (JSON). Options go before it.")] = None,
+    name: Annotated[str, typer.Option(help="What to call it.")] = "",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Local epochs per round.")] = None,
+    lr: Annotated[float | None, typer.Option(help="The clients' learning rate; else their own.")] = None,
+    momentum: Annotated[float | None, typer.Option(help="The clients' momentum; else their own.")] = None,
+    prox: Annotated[float | None, typer.Option(metavar="MU", help="FedProx: the proximal term's weight.")] = None,
+    quorum: Annotated[int | None, typer.Option(min=1, help="Close a round at so many reports.")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Close a round after this time (90s, 2h).")
+    ] = None,
+    min_reports: Annotated[
+        int | None, typer.Option(min=1, help="Fewer reports do not make a round; else half.")
+    ] = None,
+    keep_updates: Annotated[int | None, typer.Option(min=0, help="Keep updates for so many rounds more.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides selections and clients' seeds; else drawn.")] = None,
+) -> None:
+    """Make a training. It begins with `hansa trainings start`."""
+    options = {
+        "rounds": rounds,
+        "epochs": epochs,
+        "lr": lr,
+        "momentum": momentum,
+        "prox": prox,
+        "quorum": quorum,
+        "deadline": duration(deadline) if deadline else None,
+        "min_reports": min_reports,
+        "keep_updates": keep_updates,
+        "seed": seed,
+    }
+    wanted = TrainingCreate(
+        plan=compose(plan, options),
+        model_id=lookup.model_id(session.api, model),
+        clients=lookup.client_ids(session.api, clients),
+        name=name,
+    )
+    made = session.api.create_training(wanted)
+    called = name or made.training_id[:8]
+    session.show(made, f"Training {made.training_id} is made. Next: hansa trainings start {called}")
+
+
+@app.command("list")
+@with_server
+def list_(session: Session) -> None:
+    """List the trainings you may see."""
+    trainings, now = session.api.trainings(), datetime.now(UTC)
+    ids = short_ids([training.id for training in trainings])
+    columns = [
+        Column("id", style="cyan"),
+        Column("name", give=True),
+        Column("status"),
+        right("rounds"),
+        right("clients"),
+        Column("created"),
+    ]
+    rows = [
+        (
+            ids[training.id],
+            training.name,
+            training.status,
+            f"{training.rounds_done}/{training.rounds}",
+            f"{sum(client.active for client in training.participants)}",
+            ago(training.created_at, now),
+        )
+        for training in trainings
+    ]
+    session.show(
+        trainings, output.table(columns, rows) if rows else "No trainings. Make one: hansa trainings create --help"
+    )
+
+
+@app.command()
+@with_server
+def show(
+    session: Session,
+    training: Which,
+    round_number: Annotated[
+        int | None, typer.Option("--round", min=1, help="Instead, how each client stands in this round.")
+    ] = None,
+) -> None:
+    """Show a training: where it is and why, its participants and its rounds."""
+    api, found = session.api, lookup.training_id(session.api, training)
+    if round_number is not None:
+        one = api.round(found, round_number)
+        session.show(one, round_headline(one), one.reason, "", tasks(one))
+        return
+    record, rounds, metrics = api.training(found), api.rounds(found), api.metrics(found)
+    newest = api.round(found, record.round) if record.round else None
+    session.show(
+        {"training": record, "rounds": rounds, "metrics": metrics},
+        headline(record),
+        record.reason,
+        "",
+        summary(record),
+        "",
+        participants(record, newest, datetime.now(UTC)),
+        *(["", rounds_table(progress(rounds, metrics))] if rounds else []),
+    )
+
+
+@app.command()
+@with_server
+def start(session: Session, training: Which) -> None:
+    """Begin a training."""
+    _act(session, training, lambda api, found: api.start(found))
+
+
+@app.command()
+@with_server
+def pause(session: Session, training: Which) -> None:
+    """Hand out no more tasks until it is resumed. What is reported meanwhile still counts."""
+    _act(session, training, lambda api, found: api.pause(found))
+
+
+@app.command()
+@with_server
+def resume(session: Session, training: Which) -> None:
+    """Go on with a paused training, or with one in error whose reason was mended."""
+    _act(session, training, lambda api, found: api.resume(found))
+
+
+@app.command()
+@with_server
+def cancel(session: Session, training: Which) -> None:
+    """End a training for good. The versions it made stay."""
+    _act(session, training, lambda api, found: api.cancel(found))
+
+
+@app.command()
+@with_server
+def delete(session: Session, training: Which) -> None:
+    """Delete a training's record. Its model stays."""
+    _act(session, training, lambda api, found: api.delete_training(found))
+
+
+@app.command("watch")
+@with_server
+def watch_(session: Session, training: Which) -> None:
+    """Follow a training until it ends: a live table, or plain lines when not in a terminal.
+
+    Exit code 0 if it completed, 1 if it ended in error or was cancelled. Ctrl-C ends the watching, not the training.
+    """
+    found = lookup.training_id(session.api, training)
+    console = output.console(sys.stderr if session.json else None)
+    last = watch(session.api, found, console=console)
+    if session.json:
+        output.print_json(last)
+    if last.status != TrainingStatus.COMPLETED:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command("add-clients")
+@with_server
+def add_clients(session: Session, training: Which, clients: Clients) -> None:
+    """Add participants; they take part from the next round on."""
+    found = lookup.client_ids(session.api, clients)
+    _act(session, training, lambda api, which: api.add_clients(which, found))
+
+
+@app.command("remove-clients")
+@with_server
+def remove_clients(session: Session, training: Which, clients: Clients) -> None:
+    """Remove participants. What they have reported counts."""
+    found = lookup.client_ids(session.api, clients)
+    _act(session, training, lambda api, which: api.remove_clients(which, found))
+
+
+def _act(session: Session, training: str, action: Callable[[Api, str], Detail]) -> None:
+    answer = action(session.api, lookup.training_id(session.api, training))
+    session.show(answer, answer.detail)
