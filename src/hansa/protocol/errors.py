@@ -1,6 +1,7 @@
 """What went wrong, as a stable code for programs and a sentence for people.
 
-Every error answer is `{"detail": ..., "code": ...}`; field errors of a request are in `errors`, by field name.
+Every error answer is `{"detail": ..., "code": ...}`, but for the field errors of a request (400), which are Django REST
+framework's map `{"<field>": ["...", ...]}`; what is wrong with the message as a whole stands under `non_field_errors`.
 The status says the class of the error, the code what the caller can do about it.
 """
 
@@ -39,9 +40,7 @@ class ErrorCode(StrEnum):
 
 
 class ErrorBody(Answer):
-    """The body of every answer with a status of 400 or more."""
+    """The body of an answer with a status of 400 or more, field errors excepted."""
 
     detail: str
     code: str
-    errors: dict[str, list[str]] = {}
-    """Field name → what is wrong with it; `non_field_errors` for the message as a whole."""

@@ -76,7 +76,7 @@ class Training(Answer):
     seed: int
     participants: list[Participant]
     revision: int
-    """Grows with every change that this record shows."""
+    """Another number after every change that this record shows."""
     created_at: str
     started_at: str | None
     finished_at: str | None

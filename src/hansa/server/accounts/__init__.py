@@ -1,0 +1,1 @@
+"""People, clients, their roles and credentials."""

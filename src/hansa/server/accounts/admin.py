@@ -1,0 +1,45 @@
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.http import HttpRequest
+
+from hansa.server.accounts.models import Invitation, Token, User
+from hansa.server.lifecycle.history import HistoryAdmin
+
+
+@admin.register(User)
+class HansaUserAdmin(UserAdmin):  # type: ignore[type-arg]  # UserAdmin is generic in the stubs only
+    """Django's user admin, with the roles."""
+
+    list_display = ("username", "email", "actor", "client", "is_staff", "last_seen")
+    list_filter = ("actor", "client", "is_staff", "is_active")
+    fieldsets = (
+        *(UserAdmin.fieldsets or ()),
+        ("Hansa", {"fields": ("actor", "client", "message_endpoint", "invited_by", "last_seen")}),
+    )
+    readonly_fields = ("last_seen", "invited_by")
+
+
+class _Revocable(HistoryAdmin):
+    """Rows that are made by the API, shown and revoked here; their secrets are not stored."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Deleting the row is what revokes it."""
+        return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
+
+
+@admin.register(Token)
+class TokenAdmin(_Revocable):
+    """Tokens: who has which, until when. Delete one to revoke it."""
+
+    list_display = ("id", "user", "name", "created_at", "expires_at")
+    list_select_related = ("user",)
+    exclude = ("digest",)
+
+
+@admin.register(Invitation)
+class InvitationAdmin(_Revocable):
+    """Invitations. Delete one to withdraw it."""
+
+    list_display = ("id", "user", "invited_by", "created_at", "expires_at", "used_at")
+    list_select_related = ("user", "invited_by")
+    exclude = ("digest",)

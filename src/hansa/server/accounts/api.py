@@ -1,0 +1,112 @@
+"""Users, tokens, invitations. The messages are in `hansa.protocol.accounts`."""
+
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hansa.protocol import accounts as wire
+from hansa.server.accounts import selectors, services
+from hansa.server.accounts.permissions import IsActor, caller
+from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle.openapi import body, listing, ref
+from hansa.server.lifecycle.views import APIView
+
+
+class Myself(APIView):
+    """One's own record."""
+
+    @extend_schema(responses={200: ref(wire.User)})
+    async def get(self, request: Request) -> Response:
+        """Who am I?"""
+        return Response(selectors.myself(caller(request)))
+
+
+class Users(APIView):
+    """All users, by what everybody may know of them."""
+
+    @extend_schema(responses={200: listing(wire.UserSummary)})
+    async def get(self, request: Request) -> Response:
+        """List users: id, user name and names."""
+        return Response(await read(selectors.users))
+
+
+class Tokens(APIView):
+    """One's own API tokens."""
+
+    @extend_schema(responses={200: listing(wire.Token)})
+    async def get(self, request: Request) -> Response:
+        """List one's tokens, without their texts."""
+        return Response(await read(selectors.tokens, caller(request).id))
+
+    @extend_schema(request=body(wire.TokenCreate), responses={201: ref(wire.TokenCreated)})
+    async def post(self, request: Request) -> Response:
+        """Make a token. Its text is in this answer and nowhere else."""
+        asked = await self.message(wire.TokenCreate)
+        new = await call(
+            services.create_token,
+            user_id=caller(request).id,
+            name=asked.name,
+            expires_in_seconds=asked.expires_in_seconds,
+            now=timezone.now(),
+        )
+        shown = selectors.token_record(new.token)
+        answer = wire.TokenCreated(
+            id=shown.id, name=shown.name, created_at=shown.created_at, expires_at=shown.expires_at, token=new.text
+        )
+        return Response(answer, status=201)
+
+
+class TokenDetail(APIView):
+    """One of one's own tokens."""
+
+    @extend_schema(responses={204: None})
+    async def delete(self, request: Request, token_id: UUID) -> Response:
+        """Revoke a token: it is refused from the moment this answers."""
+        await call(services.revoke_token, user_id=caller(request).id, token_id=token_id)
+        return Response(status=204)
+
+
+class Clients(APIView):
+    """Users that may be named as participants."""
+
+    permission_classes = (IsActor,)
+
+    @extend_schema(responses={200: listing(wire.ClientSummary)})
+    async def get(self, request: Request) -> Response:
+        """List clients, for actors."""
+        return Response(await read(selectors.clients, caller(request)))
+
+
+class Invitations(APIView):
+    """One-time codes for new clients."""
+
+    permission_classes = (IsActor,)
+
+    @extend_schema(request=body(wire.InvitationCreate), responses={201: ref(wire.Invitation)})
+    async def post(self, request: Request) -> Response:
+        """Invite a client. The code is in this answer and nowhere else."""
+        asked = await self.message(wire.InvitationCreate)
+        invitation = await call(
+            services.invite,
+            actor=caller(request),
+            username=asked.username,
+            expires_in_seconds=asked.expires_in_seconds,
+            now=timezone.now(),
+        )
+        return Response(invitation, status=201)
+
+
+class Enroll(APIView):
+    """The second machine's first call."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    @extend_schema(request=body(wire.Enroll), responses={201: ref(wire.Enrolled)}, auth=[])
+    async def post(self, request: Request) -> Response:
+        """Exchange a one-time code for a token."""
+        asked = await self.message(wire.Enroll)
+        return Response(await call(services.enroll, code=asked.code, now=timezone.now()), status=201)

@@ -1,0 +1,20 @@
+"""When clients were last heard of, in memory: a hint for people, not a fact anything depends on.
+
+A client that waits for work writes nothing; without this, thousands of idle clients would each cost a write per poll.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+_seen: dict[UUID, datetime] = {}
+
+
+def saw(user_id: UUID, now: datetime) -> None:
+    """The client asked for work."""
+    _seen[user_id] = now
+
+
+def last_seen(user_id: UUID, stored: datetime | None) -> str | None:
+    """The later of what is known here and what was stored when it last leased a task; ISO 8601."""
+    times = [time for time in (_seen.get(user_id), stored) if time is not None]
+    return max(times).isoformat() if times else None

@@ -1,0 +1,101 @@
+"""Reads of accounts, each with its permission filter."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, Q
+
+from hansa.protocol import accounts as wire
+from hansa.server.accounts import presence
+from hansa.server.accounts.models import Token, User
+from hansa.server.accounts.secrets import digest
+from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
+
+
+def user_of_token(text: str, now: datetime) -> User | None:
+    """The active user a token belongs to, unless it has expired."""
+    token = (
+        Token.objects.select_related("user")
+        .filter(Q(expires_at=None) | Q(expires_at__gt=now), digest=digest(text), user__is_active=True)
+        .first()
+    )
+    return None if token is None else token.user
+
+
+def myself(user: User) -> wire.User:
+    """One's own record."""
+    return wire.User(
+        id=str(user.id),
+        username=user.username,
+        first_name=user.first_name,
+        last_name=user.last_name,
+        email=user.email,
+        actor=user.actor,
+        client=user.client,
+        message_endpoint=user.message_endpoint,
+    )
+
+
+def users() -> list[wire.UserSummary]:
+    """Everybody, by what everybody may know."""
+    rows = User.objects.filter(is_active=True).order_by("username")
+    return [
+        wire.UserSummary(id=str(user.id), username=user.username, first_name=user.first_name, last_name=user.last_name)
+        for user in rows.only("id", "username", "first_name", "last_name")
+    ]
+
+
+def tokens(user_id: UUID) -> list[wire.Token]:
+    """One's own tokens, without their texts."""
+    return [token_record(token) for token in Token.objects.filter(user_id=user_id)]
+
+
+def token_record(token: Token) -> wire.Token:
+    """A token as it is shown."""
+    return wire.Token(
+        id=str(token.id),
+        name=token.name,
+        created_at=token.created_at.isoformat(),
+        expires_at=token.expires_at.isoformat() if token.expires_at else None,
+    )
+
+
+def clients(actor: User) -> list[wire.ClientSummary]:
+    """Users that may be named as participants. Raises ForbiddenError unless the caller may act."""
+    if not actor.may_act:
+        raise ForbiddenError("Only actors may list clients.")
+    rows = User.objects.filter(client=True, is_active=True).order_by("username")
+    rows = rows.annotate(has_token=Exists(Token.objects.filter(user=OuterRef("pk"))))
+    return [
+        wire.ClientSummary(
+            id=str(user.id),
+            username=user.username,
+            enrolled=user.has_token or user.has_usable_password(),
+            last_seen=presence.last_seen(user.id, user.last_seen),
+        )
+        for user in rows
+    ]
+
+
+def participants_named(names: list[str]) -> list[User]:
+    """The clients with these ids or user names, in the order given, without repetition.
+
+    Raises NotFoundError naming the first that is unknown or not a client.
+    """
+    ids = {parsed for name in names if (parsed := _uuid(name)) is not None}
+    rows = User.objects.filter(Q(username__in=names) | Q(id__in=ids), client=True, is_active=True)
+    by_name = {key: user for user in rows for key in (user.username, str(user.id))}
+    found: dict[UUID, User] = {}
+    for name in names:
+        user = by_name.get(name) or by_name.get(str(_uuid(name)))
+        if user is None:
+            raise NotFoundError(f"There is no client {name!r}. `hansa clients list` shows those that may be named.")
+        found.setdefault(user.id, user)
+    return list(found.values())
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

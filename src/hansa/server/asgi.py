@@ -1,0 +1,43 @@
+"""The ASGI application: requests go to the lifecycle's handler, the lifespan carries the orchestrator."""
+
+import asyncio
+import os
+from contextlib import suppress
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hansa.server.settings")
+django.setup()
+
+from hansa.server.lifecycle.asgi import Handler, Receive, Scope, Send  # noqa: E402  # Django must be set up before
+from hansa.server.trainings.hints import HINTS  # noqa: E402  # as above
+from hansa.server.trainings.orchestrator import Orchestrator  # noqa: E402  # as above
+
+
+class Application:
+    """Serves HTTP; between startup and shutdown the orchestrator runs on the same loop."""
+
+    def __init__(self) -> None:
+        self._handler = Handler()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._handler(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        HINTS.bind(asyncio.get_running_loop())
+        orchestrator = asyncio.create_task(Orchestrator().run())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        orchestrator.cancel()
+        with suppress(asyncio.CancelledError):
+            await orchestrator
+        HINTS.bind(None)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+application = Application()

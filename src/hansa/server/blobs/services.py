@@ -1,0 +1,86 @@
+"""Rows of blobs: written after their files, deleted before them."""
+
+from datetime import datetime
+from pathlib import Path
+
+from django.db import transaction
+from django.db.models import ProtectedError, QuerySet
+
+from hansa.server.blobs import store
+from hansa.server.blobs.digests import Digests
+from hansa.server.blobs.models import Blob
+from hansa.server.lifecycle.bridge import call, work
+
+SAFETENSORS = "application/vnd.safetensors"
+
+
+def record(*, digests: Digests, media_type: str, now: datetime) -> Blob:
+    """Note that the blob is in the store, or was seen again. To be called inside the transaction that refers to it."""
+    blob, _ = Blob.objects.update_or_create(
+        sha256=digests.sha256,
+        defaults={"seen_at": now},
+        create_defaults={
+            "seen_at": now,
+            "size": digests.size,
+            "media_type": media_type,
+            "checksums": digests.checksums,
+        },
+    )
+    return blob
+
+
+def unreferenced(*, before: datetime) -> QuerySet[Blob]:
+    """Blobs that no row of any table refers to, last seen before `before`."""
+    blobs = Blob.objects.filter(seen_at__lt=before)
+    for relation in Blob._meta.related_objects:
+        blobs = blobs.filter(**{f"{relation.name}__isnull": True})
+    return blobs
+
+
+def forget(*, digest: str, before: datetime) -> bool:
+    """Delete the row if it is still unreferenced and still old; True if it was. The file is the caller's business."""
+    try:
+        with transaction.atomic():
+            deleted, _ = unreferenced(before=before).filter(sha256=digest).delete()
+    except ProtectedError:
+        return False
+    return deleted > 0
+
+
+async def collect(*, before: datetime) -> int:
+    """Delete what nothing refers to and nobody has seen since `before`; the number of blobs deleted."""
+    collected = 0
+    for digest in await call(lambda: list(unreferenced(before=before).values_list("sha256", flat=True)[:1000])):
+        async with store.lock(digest):
+            if await call(forget, digest=digest, before=before):
+                await work(store.remove, digest)
+                collected += 1
+    return collected
+
+
+async def collect_strays(*, before: datetime) -> int:
+    """Delete files without a row, left by a crash between file and row, and files of uploads long given up."""
+    collected = 0
+    for path in await work(_old_files, before.timestamp()):
+        if path.parent.name in ("partial", "tmp"):
+            await work(path.unlink, missing_ok=True)
+            collected += 1
+            continue
+        async with store.lock(path.name):
+            if not await call(lambda name: Blob.objects.filter(sha256=name).exists(), path.name):
+                await work(path.unlink, missing_ok=True)
+                collected += 1
+    return collected
+
+
+def _old_files(before: float) -> list[Path]:
+    folders = [store.home() / "partial", store.home() / "tmp"]
+    paths = [*store.files(), *(path for folder in folders if folder.exists() for path in folder.iterdir())]
+    return [path for path in paths if _changed_at(path) < before]
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")

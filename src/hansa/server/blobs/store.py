@@ -1,0 +1,164 @@
+"""The folder of blobs: `blobs/ab/cd/<sha256>`, uploads in progress in `partial/`, new files in `tmp/`.
+
+A blob appears by renaming a complete, fsynced file, and the folder is fsynced after it: a crash at any instant leaves
+either the whole blob or none. The row that points to it is written afterwards, under the same per-digest lock
+(`lock`) that collection takes.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from django.conf import settings
+
+from hansa.server.blobs.digests import BLOCK, CHECKSUM_BYTES, Digester, Digests, block_checksum
+
+_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+
+class TornBlobError(Exception):
+    """A blob's bytes are not those that were stored."""
+
+
+def lock(digest: str) -> asyncio.Lock:
+    """Held from placing a blob's file until its row is written, and while a blob is collected."""
+    return _locks.setdefault(digest, asyncio.Lock())
+
+
+def home() -> Path:
+    """The data folder."""
+    path: Path = settings.CONFIG.home
+    return path
+
+
+def path_of(digest: str) -> Path:
+    """Where a blob's file is, whether or not it exists."""
+    return home() / "blobs" / digest[:2] / digest[2:4] / digest
+
+
+def partial_path(task_id: uuid.UUID, digest: str) -> Path:
+    """Where an upload in progress is."""
+    return home() / "partial" / f"{task_id}-{digest}"
+
+
+def new_file() -> Path:
+    """A name for a file that will become a blob."""
+    folder = home() / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / uuid.uuid4().hex
+
+
+def place(file: Path, digest: str) -> None:
+    """Move a complete, fsynced file to its place under its digest. A blob that is there already stays."""
+    target = path_of(digest)
+    if target.exists() and target.stat().st_size == file.stat().st_size:
+        file.unlink()
+        return
+    for folder in (target.parent.parent, target.parent):
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            fsync_folder(folder.parent)
+    file.replace(target)
+    fsync_folder(target.parent)
+
+
+def remove(digest: str) -> None:
+    """Delete a blob's file. Only after its row is gone, and under its lock."""
+    path_of(digest).unlink(missing_ok=True)
+
+
+def files() -> Iterator[Path]:
+    """All files in the store."""
+    return (home() / "blobs").glob("??/??/*")
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames in the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class BlobFile:
+    """A new blob, written from front to back; `finish` makes it durable. Not finished, it leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self.path = new_file()
+        self._digester = Digester()
+        self._file = self.path.open("xb", buffering=0)
+
+    def __enter__(self) -> "BlobFile":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+        if exc[0] is not None:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+        self._digester.update(data)
+        write_all(self._file.fileno(), data)
+
+    def finish(self) -> Digests:
+        """Flush to the disk. The file still has to be `place`d."""
+        os.fsync(self._file.fileno())
+        return self._digester.digests()
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write every byte; a short write on a nearly full disk is continued until the disk says so."""
+    view = memoryview(data)
+    while len(view):
+        view = view[os.write(descriptor, view) :]
+
+
+class CheckedBlob:
+    """Reads of a blob at any offset, each block compared with the checksum that was recorded when it was stored."""
+
+    def __init__(self, digest: str, checksums: bytes, size: int) -> None:
+        self._digest = digest
+        self._checksums = checksums
+        self._size = size
+        self._descriptor = os.open(path_of(digest), os.O_RDONLY)
+
+    def close(self) -> None:
+        """Give the file descriptor back."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> "CheckedBlob":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill `view` from `offset`. Raises TornBlobError if a block it touches is not what was stored."""
+        position = offset
+        while len(view):
+            number, skip = divmod(position, BLOCK)
+            wanted = min(BLOCK - skip, len(view))
+            self._block_into(number, skip, view[:wanted])
+            position += wanted
+            view = view[wanted:]
+
+    def _block_into(self, number: int, skip: int, view: memoryview) -> None:
+        length = min(BLOCK, self._size - number * BLOCK)
+        whole = skip == 0 and len(view) == length
+        block = view if whole else memoryview(bytearray(length))
+        read = os.preadv(self._descriptor, [block], number * BLOCK)
+        recorded = self._checksums[number * CHECKSUM_BYTES : (number + 1) * CHECKSUM_BYTES]
+        if read != length or block_checksum(block) != recorded:
+            raise TornBlobError(
+                f"Blob {self._digest} is damaged: block {number} ({length:,} bytes from {number * BLOCK:,}) does not "
+                "match its checksum. Restore the file from a backup, or repeat the round."
+            )
+        if not whole:
+            view[:] = block[skip : skip + len(view)]

@@ -1,0 +1,142 @@
+"""The server's settings: one typed object, read once from `HANSA_*` when the process starts.
+
+Every variable has a default with which `hansa serve` works in an empty folder. A value that cannot be used stops the
+start with the variable's name, the value seen and the values wanted.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
+
+class ConfigError(Exception):
+    """A `HANSA_*` variable cannot be used; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings. `docs/reference/settings.md` describes them for operators."""
+
+    home: Path
+    """Database, blobs and secret key. Everything to back up is in it."""
+    debug: bool
+    secret_key: str
+    """Signs sessions; from HANSA_SECRET_KEY(_FILE) or `<home>/secret_key`."""
+    allowed_hosts: tuple[str, ...]
+    trusted_proxy: bool
+    """A proxy in front terminates TLS and sets X-Forwarded-Proto."""
+    max_model_bytes: int
+    """Upper limit for a model file. An update's limit follows from its model."""
+    log_level: str
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.home / "hansa.sqlite3"
+
+
+def read(environ: Mapping[str, str]) -> Config:
+    """Read the settings from an environment. Raises ConfigError; touches no file but those that hold secrets."""
+    if unknown := sorted(name for name in environ if name.startswith("HANSA_") and name not in KNOWN):
+        raise ConfigError(
+            f"{unknown[0]} is not a setting of Hansa. Known ones: {', '.join(sorted(KNOWN))}. Correct or unset it."
+        )
+    home = Path(environ.get("HANSA_HOME") or "hansa-data").absolute()
+    debug = _boolean(environ, "HANSA_DEBUG")
+    return Config(
+        home=home,
+        debug=debug,
+        secret_key=_secret_key(environ, home),
+        allowed_hosts=_hosts(environ, debug=debug),
+        trusted_proxy=_boolean(environ, "HANSA_TRUSTED_PROXY"),
+        max_model_bytes=_integer(environ, "HANSA_MAX_MODEL_BYTES", default=16 * 2**30, least=1),
+        log_level=_choice(environ, "HANSA_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+    )
+
+
+KNOWN = frozenset(
+    {
+        "HANSA_HOME",
+        "HANSA_DEBUG",
+        "HANSA_SECRET_KEY",
+        "HANSA_SECRET_KEY_FILE",
+        "HANSA_ALLOWED_HOSTS",
+        "HANSA_TRUSTED_PROXY",
+        "HANSA_MAX_MODEL_BYTES",
+        "HANSA_LOG_LEVEL",
+        # read by the command line and the client, not here:
+        "HANSA_SERVER",
+        "HANSA_TOKEN",
+        "HANSA_TOKEN_FILE",
+        "HANSA_CA",
+        "HANSA_STATE",
+        "HANSA_PASSWORD",
+    }
+)
+
+
+def _boolean(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name, "0").strip().lower()
+    values = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+    if text not in values:
+        raise ConfigError(f"{name} is {environ[name]!r}; it must be 1 or 0.")
+    return values[text]
+
+
+def _integer(environ: Mapping[str, str], name: str, *, default: int, least: int) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < least:
+        raise ConfigError(f"{name} is {text!r}; it must be a whole number of at least {least}.")
+    return int(text)
+
+
+def _choice(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    text = environ.get(name, "").strip().upper() or choices[0]
+    if text not in choices:
+        raise ConfigError(f"{name} is {environ[name]!r}; it must be one of {', '.join(choices)}.")
+    return text
+
+
+def _hosts(environ: Mapping[str, str], *, debug: bool) -> tuple[str, ...]:
+    text = environ.get("HANSA_ALLOWED_HOSTS", "").strip()
+    if not text:
+        return ("*",) if debug else LOOPBACK_HOSTS
+    hosts = tuple(host.strip() for host in text.split(","))
+    if bad := [host for host in hosts if not host or "/" in host or " " in host]:
+        raise ConfigError(
+            f"HANSA_ALLOWED_HOSTS has {bad[0]!r}; it must be host names separated by commas, such as "
+            "fl.example.org,localhost (no http://, no spaces)."
+        )
+    return hosts
+
+
+def _secret_key(environ: Mapping[str, str], home: Path) -> str:
+    if key := environ.get("HANSA_SECRET_KEY"):
+        source, text = "HANSA_SECRET_KEY", key
+    elif path := environ.get("HANSA_SECRET_KEY_FILE"):
+        source, text = "HANSA_SECRET_KEY_FILE", _read_secret(Path(path), "HANSA_SECRET_KEY_FILE")
+    elif (stored := secret_key_file(home)).exists():
+        source, text = str(stored), _read_secret(stored, "HANSA_HOME")
+    else:
+        # Before the home folder is made (a type checker, `--help`): good for this process only.
+        return secrets.token_urlsafe(48)
+    if len(text) < 32:
+        raise ConfigError(f"The key from {source} has {len(text)} characters; it must have at least 32.")
+    return text
+
+
+def _read_secret(path: Path, variable: str) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"{variable}: cannot read {path}: {error.strerror}.") from error
+
+
+def secret_key_file(home: Path) -> Path:
+    """Where the key that was generated on the first start is kept (mode 600)."""
+    return home / "secret_key"

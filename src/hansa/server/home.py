@@ -1,0 +1,86 @@
+"""The data folder `HANSA_HOME`: made on the first start, locked by the one process that serves it."""
+
+import errno
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+from hansa.server.config import Config, secret_key_file
+
+
+class HomeError(Exception):
+    """The data folder cannot be used; the message says what to do."""
+
+
+def prepare(config: Config) -> None:
+    """Make the folder, its subfolders and the secret key. What is there already is left alone.
+
+    Raises HomeError for a folder that cannot be written, or a full disk.
+    """
+    try:
+        config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("blobs", "partial", "tmp", "static"):
+            (config.home / name).mkdir(exist_ok=True, mode=0o700)
+        if not secret_key_file(config.home).exists():
+            _write_secret(secret_key_file(config.home))
+        _check_writable(config.home)
+    except OSError as error:
+        raise HomeError(_explain(config.home, error)) from error
+
+
+def _write_secret(path: Path) -> None:
+    """Generated once; written aside and renamed, so that a crash leaves no half of a key."""
+    aside = path.with_suffix(".new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(48))
+        file.flush()
+        os.fsync(descriptor)
+    aside.replace(path)
+
+
+def _check_writable(home: Path) -> None:
+    probe = home / "tmp" / f".writable-{os.getpid()}"
+    try:
+        probe.write_bytes(b"x" * 4096)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _explain(home: Path, error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"No permission to write in {home}. Give this user the folder, or name another one by HANSA_HOME."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk of {home} is full. Free some space, or name a folder on another disk by HANSA_HOME."
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{home} is not a folder. Name a folder by HANSA_HOME."
+    return f"{home} cannot be used: {error.strerror}. Name another folder by HANSA_HOME."
+
+
+class HomeLock:
+    """Held by the process that serves a home; released by the kernel when it ends, however it ends."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "server.lock"
+
+    def __enter__(self) -> "HomeLock":
+        """Take the lock. Raises HomeError with the pid of the process that has it."""
+        self._file = self._path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            pid = self._file.read().strip() or "unknown"
+            self._file.close()
+            raise HomeError(
+                f"Another server (process {pid}) already serves {self._path.parent}. Stop it first, or name another "
+                "folder by HANSA_HOME."
+            ) from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()

@@ -1,0 +1,54 @@
+"""Error answers: the right status, `{"detail", "code"}`, and DRF's map for field errors."""
+
+import re
+from typing import Any
+
+import msgspec
+from django.http import Http404
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+from hansa.server.lifecycle.body import BodyTooLargeError
+from hansa.server.lifecycle.errors import ServiceError, StorageFullError, is_disk_full
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:  # Any: DRF's own context
+    """DRF's handler, with codes, and with the errors of services, messages and the disk."""
+    if is_disk_full(exc):
+        exc = StorageFullError()
+    if isinstance(exc, ServiceError):
+        return Response({"detail": exc.detail, "code": exc.code}, status=exc.status)
+    if isinstance(exc, BodyTooLargeError):
+        return Response({"detail": str(exc), "code": "too_large"}, status=status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
+    if isinstance(exc, msgspec.ValidationError):
+        return Response(field_errors(exc), status=status.HTTP_400_BAD_REQUEST)
+    if isinstance(exc, msgspec.DecodeError):
+        detail = f"The body is not valid JSON: {exc}. Send one JSON object."
+        return Response({"detail": detail, "code": "invalid"}, status=status.HTTP_400_BAD_REQUEST)
+    response = drf_exception_handler(exc, context)
+    if response is not None and isinstance(response.data, dict) and "detail" in response.data:
+        code = exc.get_codes() if isinstance(exc, exceptions.APIException) else None
+        fallback = "not_found" if isinstance(exc, Http404) else "permission_denied"
+        response.data = {"detail": response.data["detail"], "code": code if isinstance(code, str) else fallback}
+    return response
+
+
+_PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]*)`$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`$")
+
+
+def field_errors(exc: msgspec.ValidationError) -> dict[str, list[str]]:
+    """DRF's field map from msgspec's sentence.
+
+    >>> field_errors(msgspec.ValidationError("Expected `int`, got `str` - at `$.num_examples`"))
+    {'num_examples': ['Expected `int`, got `str`.']}
+    """
+    match = _PATH.match(str(exc))
+    what, path = (match["what"], match["path"] or "") if match else (str(exc), "")
+    if missing := _MISSING.match(what):
+        path, what = ".".join(filter(None, (path, missing["name"]))), "This field is required"
+    elif unknown := _UNKNOWN.match(what):
+        path, what = ".".join(filter(None, (path, unknown["name"]))), "There is no such field"
+    return {path or "non_field_errors": [f"{what}."]}

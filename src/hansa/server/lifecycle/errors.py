@@ -1,0 +1,71 @@
+"""The errors of services: each knows its HTTP status and its code. `answers.py` turns them into answers.
+
+    ServiceError                    raised by services and selectors; knows its status and code
+    ├─ NotFoundError         404
+    ├─ ForbiddenError        403
+    ├─ ConflictError         409
+    ├─ InvalidError          422    readable, but not acceptable
+    └─ StorageFullError      507
+"""
+
+import errno
+
+from django.db import OperationalError
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class ServiceError(Exception):
+    """Something the caller can act upon. `detail` is for people, `code` for programs."""
+
+    status = 400
+    code = "invalid"
+
+    def __init__(self, detail: str, code: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.code
+
+
+class NotFoundError(ServiceError):
+    """Unknown, or not the caller's to know of."""
+
+    status = 404
+    code = "not_found"
+
+
+class ForbiddenError(ServiceError):
+    """Known to the caller, but not theirs to do."""
+
+    status = 403
+    code = "permission_denied"
+
+
+class ConflictError(ServiceError):
+    """Not in the present state; the code says which state is in the way."""
+
+    status = 409
+    code = "wrong_state"
+
+
+class InvalidError(ServiceError):
+    """Well-formed, but not acceptable: a wrong shape, an unsound plan."""
+
+    status = 422
+
+
+class StorageFullError(ServiceError):
+    """No room left; nothing was half-written."""
+
+    status = 507
+    code = "insufficient_storage"
+
+    def __init__(self) -> None:
+        super().__init__("The server's disk is full; nothing was stored. Free some space there, then try again.")
+
+
+def is_disk_full(exc: BaseException) -> bool:
+    """Whether the disk, or the quota, is what stopped it; SQLite says so in words."""
+    if isinstance(exc, OSError):
+        return exc.errno in DISK_FULL
+    return isinstance(exc, OperationalError) and "disk is full" in str(exc)

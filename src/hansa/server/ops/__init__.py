@@ -1,0 +1,1 @@
+"""Health, the API's own description, and what nobody asked for."""

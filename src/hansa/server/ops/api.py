@@ -1,0 +1,74 @@
+"""Health, and the answer to paths that do not exist."""
+
+import os
+
+from django.db import connection
+from django.http import HttpResponsePermanentRedirect
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, resolve
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+import hansa
+from hansa.protocol.base import PROTOCOL_VERSION, Answer
+from hansa.server.lifecycle.bridge import read
+from hansa.server.lifecycle.errors import NotFoundError
+from hansa.server.lifecycle.openapi import ref
+from hansa.server.lifecycle.views import APIView
+
+
+class HealthAnswer(Answer):
+    """The server answers, and so does its database."""
+
+    status: str
+    pid: int
+    """Of the process that answered."""
+    version: str
+    protocol: int
+
+
+class Health(APIView):
+    """For load balancers and scripts."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    @extend_schema(responses={200: ref(HealthAnswer)}, auth=[])
+    async def get(self, request: Request) -> Response:
+        """200 if requests can be served."""
+        await read(_ask_database)
+        return Response(
+            HealthAnswer(status="ok", pid=os.getpid(), version=hansa.__version__, protocol=PROTOCOL_VERSION)
+        )
+
+
+def _ask_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+class Unknown(APIView):
+    """Every other path under /api/: 404 as JSON, or the way to the path with its slash."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    schema = None
+
+    async def dispatch(self, request, *args, **kwargs) -> HttpResponseBase:  # type: ignore[no-untyped-def,override]  # as APIView.dispatch
+        """Redirect GET and HEAD if only the final slash is missing."""
+        if request.method in ("GET", "HEAD") and not request.path.endswith("/") and _exists(f"{request.path_info}/"):
+            query = request.META.get("QUERY_STRING")
+            return HttpResponsePermanentRedirect(f"{request.path}/" + (f"?{query}" if query else ""))
+        return await super().dispatch(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        """Nothing here, for whoever asks and however."""
+        raise NotFoundError(f"There is nothing at {request.path}. GET /api/schema/ lists what there is.")
+
+
+def _exists(path: str) -> bool:
+    try:
+        return getattr(resolve(path).func, "cls", None) is not Unknown
+    except Resolver404:
+        return False

@@ -1,0 +1,37 @@
+"""How the API's credentials are described in the OpenAPI document."""
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+
+
+class TokenScheme(OpenApiAuthenticationExtension):
+    """`Authorization: Token <40 hex>`."""
+
+    target_class = "hansa.server.accounts.authentication.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """OpenAPI's words for it."""
+        return {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token <40 hex characters>"}
+
+
+class TokenInBasicScheme(OpenApiAuthenticationExtension):
+    """The token as Basic user name."""
+
+    target_class = "hansa.server.accounts.authentication.TokenInBasicAuthentication"
+    name = "tokenInBasic"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """OpenAPI's words for it."""
+        return {"type": "http", "scheme": "basic", "description": "The token as user name, an empty password."}
+
+
+class PasswordScheme(OpenApiAuthenticationExtension):
+    """User name and password."""
+
+    target_class = "hansa.server.accounts.authentication.PasswordAuthentication"
+    name = "basic"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """OpenAPI's words for it."""
+        return {"type": "http", "scheme": "basic"}

@@ -1,0 +1,198 @@
+"""One process is the whole server: the event loop for HTTP, the orchestrator, one writer thread, workers beside it.
+
+`serve` and `manage` are what the command line calls. Both return an exit code, and explain in one line what a person
+can mend: a busy port, a second server, a missing permission, a full disk, a setting that cannot be used.
+"""
+
+import asyncio
+import gc
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hansa.server import config, home
+
+log = logging.getLogger("hansa.server")
+
+BACKLOG = 8192
+BACKPRESSURE = 16384
+"""Requests served at once. granian's default follows the backlog of its listener; parked clients need more."""
+
+SHUTDOWN_SECONDS = 5.0
+
+
+class StartError(Exception):
+    """The server cannot start; the message says what to do."""
+
+
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    insecure: bool = False,
+) -> int:
+    """Serve until SIGINT or SIGTERM. Returns 0, or 1 after saying on stderr why it could not start."""
+    try:
+        settings = config.read(os.environ)
+        _check_exposure(host, settings, tls=tls_cert is not None, insecure=insecure)
+        _check_tls(tls_cert, tls_key)
+        _allow_host(host)
+        home.prepare(settings)
+        with home.HomeLock(settings.home):
+            _check_port(host, port)
+            _setup_django()
+            _migrate()
+            _announce(settings, host, port, tls=tls_cert is not None)
+            asyncio.run(_serve(host, port, tls_cert, tls_key))
+    except (config.ConfigError, home.HomeError, StartError) as error:
+        print(f"hansa serve: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def manage(arguments: Sequence[str]) -> int:
+    """Run one of Django's commands (`migrate`, `createsuperuser`, …) on the server's database."""
+    try:
+        home.prepare(config.read(os.environ))
+        _setup_django()
+        from django.core.management import CommandError, execute_from_command_line
+
+        try:
+            if arguments[:1] != ["migrate"]:
+                _migrate()
+            execute_from_command_line(["hansa", *arguments])
+        except CommandError as error:
+            raise StartError(str(error)) from error
+    except (config.ConfigError, home.HomeError, StartError) as error:
+        print(f"hansa {' '.join(arguments[:1])}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check_exposure(host: str, settings: config.Config, *, tls: bool, insecure: bool) -> None:
+    if _is_loopback(host) or tls or insecure or settings.trusted_proxy:
+        return
+    raise StartError(
+        f"{host} can be reached from other machines, and without TLS everybody on the way could read tokens and "
+        "models. Give --tls-cert and --tls-key; or set HANSA_TRUSTED_PROXY=1 if a proxy in front does TLS; or, in a "
+        "network you trust entirely, --insecure."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_tls(cert: Path | None, key: Path | None) -> None:
+    if (cert is None) != (key is None):
+        raise StartError("--tls-cert and --tls-key go together: give both, or neither.")
+    if cert is None or key is None:
+        return
+    for path in (cert, key):
+        if not os.access(path, os.R_OK):
+            raise StartError(f"{path} cannot be read. Give a PEM file that this user may read.")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+    except ssl.SSLError as error:
+        raise StartError(
+            f"{cert} and {key} are no certificate with its key ({error.reason or error}). Give two PEM files that "
+            "belong together; the key without a passphrase."
+        ) from error
+
+
+def _allow_host(host: str) -> None:
+    """The address one binds to may be asked for by name; further names are HANSA_ALLOWED_HOSTS."""
+    if not os.environ.get("HANSA_ALLOWED_HOSTS") and not _is_loopback(host):
+        names = {*config.LOOPBACK_HOSTS, socket.gethostname(), socket.getfqdn()}
+        if host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+            names.add(f"[{host}]" if ":" in host else host)
+        os.environ["HANSA_ALLOWED_HOSTS"] = ",".join(sorted(names))
+
+
+def _check_port(host: str, port: int) -> None:
+    """Bind once before granian does, whose own complaint is a traceback."""
+    if not 0 < port < 65536:
+        raise StartError(f"{port} is not a port; give one from 1 to 65535.")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            probe.listen(1)
+    except socket.gaierror as error:
+        raise StartError(f"There is no address {host!r} on this machine ({error.strerror}).") from error
+    except PermissionError as error:
+        raise StartError(f"Port {port} needs more rights than this user has. Give one above 1023 by --port.") from error
+    except OSError as error:
+        raise StartError(
+            f"Port {port} on {host} cannot be used: {error.strerror}. Stop what uses it, or give another by --port."
+        ) from error
+
+
+def _setup_django() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hansa.server.settings")
+    import django
+
+    django.setup()
+
+
+def _migrate() -> None:
+    from django.core.management import call_command
+    from django.db import DatabaseError
+
+    try:
+        call_command("migrate", verbosity=0, interactive=False)
+    except DatabaseError as error:
+        raise StartError(
+            f"The database cannot be opened or brought up to date: {error}. Look at its file, its permissions and the "
+            "free space; restore it from a backup if it is damaged."
+        ) from error
+
+
+def _announce(settings: config.Config, host: str, port: int, *, tls: bool) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    url = f"{'https' if tls else 'http'}://{shown}:{port}"
+    print(f"Hansa serves {url} (process {os.getpid()}, data in {settings.home}). Ctrl-C ends it.", flush=True)
+    if settings.debug:
+        print("HANSA_DEBUG is on: errors show the server's inside. Not for a server that others reach.", flush=True)
+
+
+async def _serve(host: str, port: int, tls_cert: Path | None, tls_key: Path | None) -> None:
+    from granian.constants import HTTPModes, Interfaces
+    from granian.log import LogLevels
+    from granian.server.embed import Server
+
+    from hansa.server.asgi import application
+
+    # What was loaded at the start stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    server = Server(
+        application,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        backlog=BACKLOG,
+        backpressure=BACKPRESSURE,
+        websockets=False,
+        ssl_cert=tls_cert,
+        ssl_key=tls_key,
+        log_level=LogLevels.error,
+        log_dictconfig={"loggers": {"_granian": {"handlers": ["console"], "propagate": False}}},
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.stop)
+    await server.serve()

@@ -1,0 +1,103 @@
+"""Models, versions and metrics. A model's bytes are in the blob store; its rows say what they are."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+
+from hansa.core.params import ArraySpec, Kind, ParamSpec
+from hansa.server.blobs.models import Blob
+
+
+class ModelKind(models.TextChoices):
+    """What a model is made of."""
+
+    GLOBAL = "global"
+    SWAG = "swag"
+    MEAN = "mean"
+
+
+class Model(models.Model):
+    """A model: an owner, a name, and the spec that all its versions fit."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="models")
+    name = models.CharField(max_length=256)
+    description = models.TextField(blank=True)
+    kind = models.CharField(max_length=10, choices=ModelKind.choices, default=ModelKind.GLOBAL)
+    input_shape = models.JSONField(null=True, blank=True)
+    preprocessing = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    archive = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    spec = models.JSONField()
+    """[[name, dtype, shape, kind], ...], sorted by name."""
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("created_at",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def param_spec(self) -> ParamSpec:
+        """The spec as a value."""
+        return ParamSpec(
+            tuple(ArraySpec(name, dtype, tuple(shape), Kind(kind)) for name, dtype, shape, kind in self.spec)
+        )
+
+
+def spec_as_json(spec: ParamSpec) -> list[list[object]]:
+    """What `Model.spec` stores."""
+    return [[array.name, array.dtype, list(array.shape), array.kind.value] for array in spec]
+
+
+class ModelVersion(models.Model):
+    """An immutable version: one canonical safetensors blob. Number 0 is the one that was uploaded."""
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="versions")
+    state = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="version_states")
+    """What the server step remembers between rounds; None for steps that remember nothing."""
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("model", "number")
+        constraints = (models.UniqueConstraint(fields=("model", "number"), name="one_version_per_number"),)
+
+    def __str__(self) -> str:
+        return f"{self.model_id}/{self.number}"
+
+
+class MetricKind(models.TextChoices):
+    """On which occasion a client measured it."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+class Metric(models.Model):
+    """One number one client reported of one version. Of a repeated round, the last attempt's."""
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="metrics")
+    reporter = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="metrics")
+    kind = models.CharField(max_length=10, choices=MetricKind.choices)
+    key = models.CharField(max_length=64)
+    value = models.FloatField()
+    step = models.PositiveIntegerField()
+    """The version evaluated; for training metrics the version that comes of the round."""
+    num_examples = models.BigIntegerField()
+    """The weight of the value in a mean over clients."""
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("model", "kind", "step", "reporter", "key"), name="one_value_per_metric_step_and_reporter"
+            ),
+            models.CheckConstraint(condition=models.Q(num_examples__gte=1), name="metric_has_examples"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value:g} at {self.step}"

@@ -1,0 +1,57 @@
+"""The multipart body of a new model, spooled to disk by Django's own parser after the caller's right was checked."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+
+from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from rest_framework.exceptions import UnsupportedMediaType, ValidationError
+
+from hansa.server.blobs import store
+from hansa.server.lifecycle.body import UnreadRequest
+from hansa.server.lifecycle.bridge import work
+
+
+@dataclass(frozen=True, slots=True)
+class ModelForm:
+    """The fields of a new model, and its file."""
+
+    name: str
+    description: str
+    buffers: frozenset[str] | None
+    file: TemporaryUploadedFile
+
+
+async def read_form(request: UnreadRequest, *, limit: int) -> ModelForm:
+    """Receive the body into a temporary file and parse it. Raises field errors, 413, 415."""
+    if request.content_type != "multipart/form-data":
+        raise UnsupportedMediaType(
+            request.content_type or "", f"The body is {request.content_type!r}; send multipart/form-data."
+        )
+    folder = store.home() / "tmp"
+    await work(folder.mkdir, parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as spool:
+        async for chunk in request.stream(limit=limit):
+            await work(store.write_all, spool.fileno(), chunk)
+        return await work(_parse, request, spool)
+
+
+def _parse(request: UnreadRequest, spool: "tempfile._TemporaryFileWrapper[bytes]") -> ModelForm:
+    length = spool.seek(0, os.SEEK_END)
+    spool.seek(0)
+    meta = {**request.META, "CONTENT_LENGTH": str(length)}
+    try:
+        fields, files = MultiPartParser(meta, spool, [TemporaryFileUploadHandler(request)], "utf-8").parse()
+    except MultiPartParserError as error:
+        raise ValidationError({"non_field_errors": [f"The multipart body cannot be read: {error}"]}) from error
+    file = files.get("model_file")
+    if not isinstance(file, TemporaryUploadedFile):
+        raise ValidationError({"model_file": ["No file with this name came. Send the model as safetensors."]})
+    name = fields.get("name", "").strip()
+    if not 0 < len(name) <= 256:
+        raise ValidationError({"name": [f"The name has {len(name)} characters; it must have 1 to 256."]})
+    buffers = frozenset(fields.getlist("buffers")) if "buffers" in fields else None
+    return ModelForm(name, fields.get("description", ""), buffers, file)
+

@@ -1,0 +1,139 @@
+"""Django's settings, derived from `config.read(os.environ)`; operators set HANSA_* variables, never this file."""
+
+import os
+from typing import Any
+
+from hansa.server import config
+
+CONFIG = config.read(os.environ)
+
+SECRET_KEY = CONFIG.secret_key
+DEBUG = CONFIG.debug
+ALLOWED_HOSTS = list(CONFIG.allowed_hosts)
+ROOT_URLCONF = "hansa.server.urls"
+ASGI_APPLICATION = "hansa.server.asgi.application"
+AUTH_USER_MODEL = "accounts.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+APPEND_SLASH = True
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "hansa.server.accounts",
+    "hansa.server.blobs",
+    "hansa.server.registry",
+    "hansa.server.trainings",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "hansa.server.lifecycle.headers.SecurityHeadersMiddleware",
+]
+
+TEMPLATES: list[dict[str, Any]] = [  # Any: Django's own shape of this setting
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# One writer thread owns all writing services (lifecycle/bridge.py); IMMEDIATE and the busy timeout are for what else
+# writes: the admin, and commands run beside the server.
+DATABASES: dict[str, Any] = {  # Any: Django's own shape of this setting
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": CONFIG.database,
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "timeout": 5,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+            " PRAGMA cache_size=-16000; PRAGMA journal_size_limit=67108864;",
+        },
+        # A file, not memory: the writer thread and the readers have connections of their own.
+        "TEST": {"NAME": CONFIG.home / "test.sqlite3"},
+    }
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+FILE_UPLOAD_TEMP_DIR = CONFIG.home / "tmp"  # beside the store, not in a memory-backed /tmp
+SILENCED_SYSTEM_CHECKS = ["files.E001"]  # process.prepare makes that folder
+
+STATIC_URL = "static/"
+STATIC_ROOT = CONFIG.home / "static"
+WHITENOISE_USE_FINDERS = True  # straight from the installed packages: no collectstatic before the first start
+WHITENOISE_AUTOREFRESH = False
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CONFIG.trusted_proxy
+CSRF_COOKIE_SECURE = CONFIG.trusted_proxy
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if CONFIG.trusted_proxy else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+REST_FRAMEWORK: dict[str, Any] = {  # Any: DRF's own shape of this setting
+    "DEFAULT_RENDERER_CLASSES": ["hansa.server.lifecycle.rendering.StructJSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "hansa.server.accounts.authentication.TokenAuthentication",
+        "hansa.server.accounts.authentication.TokenInBasicAuthentication",
+        "hansa.server.accounts.authentication.PasswordAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_SCHEMA_CLASS": "hansa.server.lifecycle.openapi.ViewSchema",
+    "EXCEPTION_HANDLER": "hansa.server.lifecycle.answers.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+
+SPECTACULAR_SETTINGS: dict[str, Any] = {  # Any: drf-spectacular's own shape of this setting
+    "TITLE": "Hansa",
+    "DESCRIPTION": "Federated learning: models, trainings, and the tasks of their clients.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "COMPONENT_SPLIT_REQUEST": False,
+    "POSTPROCESSING_HOOKS": ["hansa.server.lifecycle.openapi.describe_messages"],
+}
+
+LOGGING: dict[str, Any] = {  # Any: the standard library's own shape of this setting
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": CONFIG.log_level},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "_granian": {"level": "WARNING"},
+        "asyncio": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,1 @@
+"""Trainings, rounds, tasks and updates: the rows, the services that move them, and the orchestrator."""

@@ -1,0 +1,91 @@
+"""The arithmetic of a round on the files of the store: chunk after chunk, in canonical order.
+
+For each chunk of the model the same chunk of every accepted update is read into one buffer, its checksums compared,
+and folded into the mean. Memory is a few megabytes whatever the model and the cohort; the result depends on nothing but
+the accepted list and its order.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import local
+
+import numpy as np
+
+from hansa.core.mean import Scratch, weighted_mean
+from hansa.core.params import Array
+from hansa.formats import safetensors
+from hansa.formats.chunks import MAX_BYTES, Chunk, chunks, flat, read_chunk
+from hansa.formats.layout import Layout, Placed
+from hansa.server.blobs.digests import Digests
+from hansa.server.blobs.store import BlobFile, CheckedBlob, path_of
+from hansa.server.trainings.services.aggregation import Job, StoredUpdate
+
+THREADS = 2
+IN_FLIGHT = 4
+"""Chunks computed ahead of the one being written."""
+
+
+class _Buffers(local):
+    """One thread's working memory, kept from chunk to chunk."""
+
+    def __init__(self) -> None:
+        self.chunk = bytearray(MAX_BYTES)
+        self.scratch = Scratch()
+
+
+def aggregate(job: Job, blob: BlobFile) -> Digests:
+    """Write the round's version into `blob`: Σ nᵢ·xᵢ / Σ nᵢ over the accepted list, in its order.
+
+    The same job gives the same bytes, however many threads take part. Raises TornBlobError for an update whose bytes
+    are not those that were stored.
+    """
+    header, _ = safetensors.canonical(job.spec)
+    blob.write(header)
+    layouts = _layouts(job.updates)
+    buffers = _Buffers()
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="hansa-mean") as pool:
+        pending = []
+        for chunk in chunks(job.spec):
+            pending.append(pool.submit(_mean, job, layouts, chunk, buffers))
+            if len(pending) > IN_FLIGHT:
+                blob.write(memoryview(pending.pop(0).result()).cast("B"))
+        for future in pending:
+            blob.write(memoryview(future.result()).cast("B"))
+    return blob.finish()
+
+
+def _layouts(updates: Sequence[StoredUpdate]) -> list[Layout]:
+    """Where the arrays lie in each file. Clients of one SDK write the same header: those share one layout."""
+    known: dict[tuple[Placed, ...], Layout] = {}
+    layouts = []
+    for update in updates:
+        with path_of(update.digest).open("rb") as file:
+            layout = safetensors.read_layout(file, update.size)
+        layouts.append(known.setdefault(layout.arrays, layout))
+    return layouts
+
+
+def _mean(job: Job, layouts: list[Layout], chunk: Chunk, buffers: _Buffers) -> Array:
+    """One chunk of the new version."""
+    out = np.empty(sum(segment.size for segment in chunk), np.dtype(chunk[0].dtype).newbyteorder("<"))
+    weighted_mean(
+        _chunk_of_each(job, layouts, chunk, buffers.chunk),
+        [update.weight for update in job.updates],
+        out,
+        scratch=buffers.scratch,
+    )
+    return out
+
+
+def _chunk_of_each(job: Job, layouts: list[Layout], chunk: Chunk, buffer: bytearray) -> Iterator[Array]:
+    for update, layout in zip(job.updates, layouts, strict=True):
+        with _opened(update) as source:
+            read_chunk(source, layout, chunk, buffer)
+        yield flat(chunk, buffer)
+
+
+@contextmanager
+def _opened(update: StoredUpdate) -> Iterator[CheckedBlob]:
+    with CheckedBlob(update.digest, update.checksums, update.size) as source:
+        yield source

@@ -1,0 +1,219 @@
+"""What actors call. The messages are in `hansa.protocol.trainings`."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hansa.protocol import trainings as wire
+from hansa.protocol.errors import ErrorCode
+from hansa.protocol.models import Detail
+from hansa.protocol.tasks import MAX_WAIT_SECONDS
+from hansa.rounds import plan as plans
+from hansa.server.accounts.models import User
+from hansa.server.accounts.permissions import IsActor, caller
+from hansa.server.accounts.selectors import participants_named
+from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle.errors import InvalidError, NotFoundError
+from hansa.server.lifecycle.openapi import body, listing, ref
+from hansa.server.lifecycle.views import APIView
+from hansa.server.registry.selectors import owned_model
+from hansa.server.trainings import selectors
+from hansa.server.trainings.services import trainings
+from hansa.server.trainings.waiting import wait_for
+
+
+class Trainings(APIView):
+    """The trainings one may see; new trainings."""
+
+    def get_permissions(self) -> list[object]:  # type: ignore[override]  # DRF's stub wants its own base class
+        """Actors make trainings; everybody may list their own."""
+        return [IsActor()] if self.request.method == "POST" else super().get_permissions()  # type: ignore[return-value]  # as above
+
+    @extend_schema(responses={200: listing(wire.Training)})
+    async def get(self, request: Request) -> Response:
+        """List the trainings one steers or takes part in."""
+        return Response(await read(selectors.records, caller(request)))
+
+    @extend_schema(request=body(wire.TrainingCreate), responses={201: ref(wire.TrainingCreated)})
+    async def post(self, request: Request) -> Response:
+        """Create a training. If the model has one already, a copy of it is trained: read `model_id`."""
+        asked = await self.message(wire.TrainingCreate)
+        try:
+            plan = plans.parse(asked.plan)
+        except plans.UnsoundPlanError as error:
+            raise InvalidError(str(error), ErrorCode.UNSOUND_PLAN) from error
+        model = await read(owned_model, caller(request), _uuid(asked.model_id, "model"))
+        training = await call(
+            trainings.create,
+            actor=caller(request),
+            model=model,
+            plan=plan,
+            clients=await read(participants_named, asked.clients),
+            name=asked.name,
+            now=timezone.now(),
+        )
+        answer = wire.TrainingCreated(
+            detail="Training created successfully!", training_id=str(training.id), model_id=str(training.model_id)
+        )
+        return Response(answer, status=201)
+
+
+class TrainingDetail(APIView):
+    """One training."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("wait", float, description="Seconds to wait for a change, 0 to 120."),
+            OpenApiParameter("revision", int, description="The revision one knows."),
+        ],
+        responses={200: ref(wire.Training)},
+    )
+    async def get(self, request: Request, training_id: UUID) -> Response:
+        """The record of a training; with `revision`, waits until it differs from the one known."""
+        seconds = self.query_number("wait", default=0, least=0, most=MAX_WAIT_SECONDS)
+        known = self.query_number("revision", default=-1, least=-1, most=2.0**53)
+        user = caller(request)
+        record = await read(selectors.record, user, training_id)
+        if seconds == 0 or record.revision != known:
+            return Response(record)
+
+        async def look() -> wire.Training | None:
+            changed = await read(selectors.record, user, training_id)
+            return None if changed.revision == known else changed
+
+        await self.unread.body_bytes(limit=0)
+        changed = await wait_for(look, key=training_id, seconds=seconds, request=self.unread)
+        return Response(changed or record)
+
+    @extend_schema(responses={200: ref(Detail)})
+    async def delete(self, request: Request, training_id: UUID) -> Response:
+        """Delete a training that does not run. Its model stays."""
+        await read(selectors.steered_training, caller(request), training_id)
+        await call(trainings.delete, training_id=training_id)
+        return Response(Detail(detail="Training removed!"))
+
+
+class _Steer(APIView):
+    """A change of a training's status by its actor."""
+
+    async def steer(self, request: Request, training_id: UUID, service: Callable[[], None], done: str) -> Response:
+        await read(selectors.steered_training, caller(request), training_id)
+        await call(service)
+        return Response(Detail(detail=done), status=202)
+
+
+class TrainingStart(_Steer):
+    """The beginning of a training."""
+
+    @extend_schema(request=None, responses={202: ref(Detail)})
+    async def post(self, request: Request, training_id: UUID) -> Response:
+        """Start an initial training."""
+        now = timezone.now()
+        return await self.steer(
+            request, training_id, lambda: trainings.start(training_id=training_id, now=now), "Training started!"
+        )
+
+
+class TrainingPause(_Steer):
+    """A halt."""
+
+    @extend_schema(request=None, responses={202: ref(Detail)})
+    async def post(self, request: Request, training_id: UUID) -> Response:
+        """Hand out nothing new until it is resumed."""
+        return await self.steer(
+            request, training_id, lambda: trainings.pause(training_id=training_id), "Training paused!"
+        )
+
+
+class TrainingResume(_Steer):
+    """The end of a halt."""
+
+    @extend_schema(request=None, responses={202: ref(Detail)})
+    async def post(self, request: Request, training_id: UUID) -> Response:
+        """Go on after a pause, or after an error was mended."""
+        return await self.steer(
+            request, training_id, lambda: trainings.resume(training_id=training_id), "Training resumed!"
+        )
+
+
+class TrainingCancel(_Steer):
+    """The early end of a training."""
+
+    @extend_schema(request=None, responses={202: ref(Detail)})
+    async def post(self, request: Request, training_id: UUID) -> Response:
+        """End a training for good. The versions made so far stay."""
+        now = timezone.now()
+        return await self.steer(
+            request, training_id, lambda: trainings.cancel(training_id=training_id, now=now), "Training cancelled!"
+        )
+
+
+class TrainingClients(APIView):
+    """The participants of a training."""
+
+    @extend_schema(request=body(wire.ClientList), responses={202: ref(Detail)})
+    async def put(self, request: Request, training_id: UUID) -> Response:
+        """Add clients; they take part from the next round on."""
+        clients = await self._named(request, training_id)
+        await call(trainings.add_clients, training_id=training_id, clients=clients)
+        return Response(Detail(detail="Users registered as participants!"), status=202)
+
+    @extend_schema(request=body(wire.ClientList), responses={200: ref(Detail)})
+    async def delete(self, request: Request, training_id: UUID) -> Response:
+        """Remove clients; nobody waits for them any more."""
+        clients = await self._named(request, training_id)
+        await call(trainings.remove_clients, training_id=training_id, clients=clients)
+        return Response(Detail(detail="Users removed from training participants!"))
+
+    async def _named(self, request: Request, training_id: UUID) -> list[User]:
+        await read(selectors.steered_training, caller(request), training_id)
+        asked = await self.message(wire.ClientList)
+        return await read(participants_named, asked.clients)
+
+
+class Rounds(APIView):
+    """The rounds of a training."""
+
+    @extend_schema(responses={200: listing(wire.Round)})
+    async def get(self, request: Request, training_id: UUID) -> Response:
+        """All attempts at all rounds, oldest first."""
+        return Response(await read(selectors.rounds, caller(request), training_id))
+
+
+class RoundDetail(APIView):
+    """One round."""
+
+    @extend_schema(responses={200: ref(wire.Round)})
+    async def get(self, request: Request, training_id: UUID, number: int) -> Response:
+        """The newest attempt at a round, with what every client did in it."""
+        return Response(await read(selectors.round_detail, caller(request), training_id, number))
+
+
+class TrainingMetrics(APIView):
+    """Learning curves."""
+
+    @extend_schema(responses={200: listing(wire.RoundMetrics)})
+    async def get(self, request: Request, training_id: UUID) -> Response:
+        """Mean and spread over clients of every metric, by round."""
+        return Response(await read(selectors.metrics, caller(request), training_id))
+
+
+class PlanSchema(APIView):
+    """What a plan may hold."""
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    async def get(self, request: Request) -> Response:
+        """The JSON Schema of plans."""
+        return Response(plans.schema())
+
+
+def _uuid(text: str, what: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFoundError(f"There is no {what} {text!r}.") from None

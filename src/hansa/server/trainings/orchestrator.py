@@ -1,0 +1,153 @@
+"""Moves trainings on: called when something happened, and by a sweep that finds what nobody was told of.
+
+Level-triggered: `advance` looks at the rows, decides and does one thing, until there is nothing to do now. Losing a
+hint costs at most one sweep; looking twice does no harm. Aggregations run on threads beside it.
+"""
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from django.utils import timezone
+
+from hansa.formats.errors import ModelFileError
+from hansa.rounds.decide import CLAIM_SECONDS, Aggregate, Wait
+from hansa.server.blobs import services as blobs
+from hansa.server.blobs import store
+from hansa.server.blobs.digests import Digests
+from hansa.server.blobs.store import BlobFile, TornBlobError
+from hansa.server.lifecycle.bridge import call, read, work
+from hansa.server.lifecycle.errors import is_disk_full
+from hansa.server.trainings import selectors
+from hansa.server.trainings.aggregation import aggregate
+from hansa.server.trainings.hints import HINTS, Hints
+from hansa.server.trainings.services import aggregation, rounds, tasks, trainings
+from hansa.server.trainings.services.aggregation import Job, MissingUpdateError
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 1.0
+"""How late a deadline or a lost client may be noticed."""
+COLLECT_SECONDS = 60.0
+BLOB_GRACE = timedelta(hours=1)
+"""An unreferenced blob younger than this may be about to be referred to."""
+STRAY_GRACE = timedelta(days=2)
+"""How long a broken upload can be resumed."""
+
+
+class Orchestrator:
+    """One per server. `run` ends when it is cancelled."""
+
+    def __init__(self, hints: Hints = HINTS) -> None:
+        self._hints = hints
+        self._due: dict[UUID, datetime] = {}
+        self._aggregating: dict[UUID, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Start from what the rows say, then follow hints, deadlines and sweeps."""
+        now = timezone.now()
+        forgiven, dropped = await call(tasks.forgive_downtime, now=now), await call(aggregation.drop_claims)
+        if forgiven or dropped:
+            log.info("After the restart: %d leases begin anew, %d aggregations are taken up again.", forgiven, dropped)
+        self._due = dict.fromkeys(await read(selectors.live_trainings), now)
+        next_collection = now
+        try:
+            while True:
+                await self._advance_due()
+                if timezone.now() >= next_collection:
+                    await self._collect()
+                    next_collection = timezone.now() + timedelta(seconds=COLLECT_SECONDS)
+                for training_id in await self._hints.next_moved(SWEEP_SECONDS):
+                    self._due[training_id] = timezone.now()
+        finally:
+            for task in self._aggregating.values():
+                task.cancel()
+            await asyncio.gather(*self._aggregating.values(), return_exceptions=True)
+
+    async def _advance_due(self) -> None:
+        now = timezone.now()
+        for training_id in [key for key, due in self._due.items() if due <= now]:
+            del self._due[training_id]
+            try:
+                await self._advance(training_id)
+            except Exception:
+                # The outermost loop of the server's own work: one training's trouble must not stop the others.
+                log.exception("Training %s could not be moved on; trying again.", training_id)
+                self._due[training_id] = timezone.now() + timedelta(seconds=10 * SWEEP_SECONDS)
+
+    async def _advance(self, training_id: UUID) -> None:
+        """Do what there is to do now, then note when to look again."""
+        while True:
+            decision = await read(rounds.look, training_id=training_id, now=timezone.now())
+            if not isinstance(decision, Wait):
+                decision = await call(rounds.advance, training_id=training_id, now=timezone.now())
+            match decision:
+                case Wait():
+                    if decision.until is not None:
+                        self._due[training_id] = decision.until
+                    return
+                case Aggregate():
+                    self._start_aggregation(training_id)
+                    return
+                case _:
+                    log.info("Training %s: %s", training_id, decision.reason)
+
+    def _start_aggregation(self, training_id: UUID) -> None:
+        if training_id not in self._aggregating:
+            task = asyncio.create_task(self._aggregate(training_id))
+            self._aggregating[training_id] = task
+            task.add_done_callback(partial(self._aggregation_ended, training_id))
+
+    def _aggregation_ended(self, training_id: UUID, task: "asyncio.Task[None]") -> None:
+        del self._aggregating[training_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("The aggregation for training %s failed.", training_id, exc_info=error)
+        self._hints.moved(training_id)
+
+    async def _aggregate(self, training_id: UUID) -> None:
+        """Claim, compute, commit; what goes wrong becomes a new attempt or a pause, with the reason."""
+        try:
+            job = await call(aggregation.claim, training_id=training_id, now=timezone.now())
+            if job is not None:
+                await self._compute(job)
+        except (TornBlobError, MissingUpdateError, ModelFileError, FileNotFoundError) as error:
+            reason = f"The aggregation failed: {error}"
+            log.error("Training %s: %s", training_id, reason)  # noqa: TRY400  # the sentence says it all
+            await call(rounds.abandon, training_id=training_id, reason=reason, now=timezone.now())
+        except Exception as error:
+            if not is_disk_full(error):
+                reason = f"The aggregation failed: {type(error).__name__}: {error}. The server's log has the details."
+                await call(rounds.abandon, training_id=training_id, reason=reason, now=timezone.now())
+                raise
+            reason = "The server's disk is full. Free some space there, then resume the training."
+            log.error("Training %s: %s", training_id, reason)  # noqa: TRY400  # as above
+            await call(trainings.pause, training_id=training_id, reason=reason)
+
+    async def _compute(self, job: Job) -> None:
+        with BlobFile() as blob:
+            heartbeat = asyncio.create_task(self._keep_claim(job))
+            try:
+                digests: Digests = await work(aggregate, job, blob)
+            finally:
+                heartbeat.cancel()
+            async with store.lock(digests.sha256):
+                await work(store.place, blob.path, digests.sha256)
+                await call(aggregation.commit, job=job, digests=digests, now=timezone.now())
+        log.info("Training %s: round %d is aggregated: %s", job.training_id, job.number, digests.sha256)
+
+    async def _keep_claim(self, job: Job) -> None:
+        while True:
+            await asyncio.sleep(CLAIM_SECONDS / 3)
+            await call(aggregation.renew_claim, round_id=job.round_id, claim=job.claim, now=timezone.now())
+
+    async def _collect(self) -> None:
+        """Find what no hint told of, and delete what nothing refers to."""
+        for training_id in await read(selectors.live_trainings):
+            self._due.setdefault(training_id, timezone.now())
+        self._hints.tasks_offered(await read(selectors.clients_with_work))
+        now = timezone.now()
+        count = await blobs.collect(before=now - BLOB_GRACE) + await blobs.collect_strays(before=now - STRAY_GRACE)
+        if count:
+            log.info("%d blobs and broken uploads that nothing refers to were deleted.", count)

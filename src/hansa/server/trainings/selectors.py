@@ -1,0 +1,288 @@
+"""Reads of trainings, each with its permission filter.
+
+A training may be seen by its actor, its active participants, and superusers; it may be steered by its actor. To
+everybody else there is no such training.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import msgspec
+import xxhash
+from django.db.models import Count, Max, Prefetch, Q, QuerySet, Sum
+from django.utils import timezone
+
+from hansa.core.params import ParamSpec
+from hansa.core.seeds import client_seed
+from hansa.protocol import tasks as task_wire
+from hansa.protocol import trainings as wire
+from hansa.protocol.tasks import TaskKind
+from hansa.rounds.decide import LEASE_SECONDS, decide
+from hansa.rounds.states import LIVE_ROUND_STATES, TaskState, TrainingStatus
+from hansa.server.accounts import presence
+from hansa.server.accounts.models import User
+from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
+from hansa.server.registry.models import ModelVersion
+from hansa.server.trainings import facts
+from hansa.server.trainings.models import Participation, Round, Task, Training
+
+LETTERS = {
+    TrainingStatus.INITIAL: "I",
+    TrainingStatus.ONGOING: "O",
+    TrainingStatus.PAUSED: "O",
+    TrainingStatus.COMPLETED: "C",
+    TrainingStatus.ERROR: "E",
+    TrainingStatus.CANCELLED: "E",
+}
+"""The older platform's states."""
+
+
+def visible(user: User) -> QuerySet[Training]:
+    """The trainings the user may see."""
+    if user.is_superuser:
+        return Training.objects.all()
+    involved = Q(participations__client=user, participations__active=True)
+    return Training.objects.filter(Q(actor=user) | involved).distinct()
+
+
+def training_of(user: User, training_id: UUID) -> Training:
+    """One training. Raises NotFoundError for one that is unknown or not the user's to see."""
+    training = visible(user).select_related("model").filter(id=training_id).first()
+    if training is None:
+        raise NotFoundError(f"There is no training {training_id}, or it is not yours to see.")
+    return training
+
+
+def steered_training(user: User, training_id: UUID) -> Training:
+    """A training the user may change. Raises ForbiddenError if it may only be seen."""
+    training = training_of(user, training_id)
+    if training.actor_id != user.id and not user.is_superuser:
+        raise ForbiddenError("Only the actor of the training may do this.")
+    return training
+
+
+def record(user: User, training_id: UUID) -> wire.Training:
+    """One training, with the reason why it is where it is."""
+    return _record(training_of(user, training_id))
+
+
+def records(user: User) -> list[wire.Training]:
+    """All trainings the user may see, oldest first."""
+    return [_record(training) for training in visible(user).select_related("model")]
+
+
+def _record(training: Training) -> wire.Training:
+    status = TrainingStatus(training.status)
+    reason = training.reason
+    if status is TrainingStatus.ONGOING:
+        reason = decide(facts.load(training), timezone.now()).reason
+    rows = training.participations.select_related("client")
+    participants = [
+        wire.Participant(
+            id=str(row.client_id),
+            username=row.client.username,
+            ordinal=row.ordinal,
+            active=row.active,
+            last_seen=presence.last_seen(row.client_id, row.client.last_seen),
+        )
+        for row in rows
+    ]
+    answer = wire.Training(
+        id=str(training.id),
+        name=training.name,
+        model=str(training.model_id),
+        actor=str(training.actor_id),
+        status=status.value,
+        state=LETTERS[status],
+        reason=reason,
+        round=training.rounds.aggregate(newest=Max("number"))["newest"] or 0,
+        rounds=training.plan["rounds"],
+        rounds_done=training.rounds_done,
+        version=ModelVersion.objects.filter(model_id=training.model_id).aggregate(newest=Max("number"))["newest"] or 0,
+        plan=training.plan,
+        seed=training.seed,
+        participants=participants,
+        revision=0,
+        created_at=training.created_at.isoformat(),
+        started_at=training.started_at.isoformat() if training.started_at else None,
+        finished_at=training.finished_at.isoformat() if training.finished_at else None,
+    )
+    return msgspec.structs.replace(answer, revision=_revision(answer))
+
+
+def _revision(answer: wire.Training) -> int:
+    """A number that differs after every change; 48 bits, exact in any JSON reader. Sightings are not changes."""
+    still = [msgspec.structs.replace(participant, last_seen=None) for participant in answer.participants]
+    shown = msgspec.json.encode(msgspec.structs.replace(answer, participants=still))
+    return xxhash.xxh3_64_intdigest(shown) >> 16
+
+
+def rounds(user: User, training_id: UUID) -> list[wire.Round]:
+    """All attempts at all rounds, oldest first, without their tasks."""
+    training = training_of(user, training_id)
+    return [_round_record(row) for row in _with_counts(training.rounds.all())]
+
+
+def round_detail(user: User, training_id: UUID, number: int) -> wire.Round:
+    """The newest attempt at one round, with its tasks in canonical order."""
+    training = training_of(user, training_id)
+    row = _with_counts(training.rounds.filter(number=number)).order_by("-attempt").first()
+    if row is None:
+        newest = training.rounds.aggregate(newest=Max("number"))["newest"] or 0
+        raise NotFoundError(f"The training has no round {number}; so far it has {newest}.")
+    weights = {ordinal: weight for ordinal, _, weight in row.accepted or []}
+    total = sum(weights.values())
+    tasks = row.tasks.select_related("participation__client", "update", "uploaded").defer("uploaded__checksums")
+    shares = {ordinal: weight / total for ordinal, weight in weights.items()}
+    return msgspec.structs.replace(_round_record(row), tasks=[_task_record(task, shares) for task in tasks])
+
+
+def _with_counts(rows: QuerySet[Round]) -> QuerySet[Round]:
+    train = Q(tasks__kind=TaskKind.TRAIN.value)
+    return rows.select_related("base", "version").annotate(
+        cohort_size=Count("tasks", filter=train),
+        reports=Count("tasks", filter=train & Q(tasks__state=TaskState.REPORTED.value)),
+        bytes_received=Sum("tasks__update__size"),
+    )
+
+
+def _round_record(row: Round) -> wire.Round:
+    return wire.Round(
+        number=row.number,
+        attempt=row.attempt,
+        state=row.state,
+        reason=row.reason,
+        base_version=row.base.number,
+        version=row.version.number if row.version is not None else None,
+        cohort=getattr(row, "cohort_size", 0),
+        reported=getattr(row, "reports", 0),
+        bytes=getattr(row, "bytes_received", 0) or 0,
+        opened_at=row.opened_at.isoformat(),
+        closed_at=row.closed_at.isoformat() if row.closed_at else None,
+        aggregated_at=row.aggregated_at.isoformat() if row.aggregated_at else None,
+        done_at=row.done_at.isoformat() if row.done_at else None,
+    )
+
+
+def _task_record(task: Task, shares: dict[int, float]) -> wire.TaskInfo:
+    update = getattr(task, "update", None)
+    client, ordinal = task.participation.client, task.participation.ordinal
+    return wire.TaskInfo(
+        id=str(task.id),
+        client=str(client.id),
+        username=client.username,
+        ordinal=ordinal,
+        kind=task.kind,
+        state=task.state,
+        reason=task.reason,
+        leased_at=task.leased_at.isoformat() if task.leased_at else None,
+        uploaded_at=task.uploaded_at.isoformat() if task.uploaded_at else None,
+        reported_at=task.reported_at.isoformat() if task.reported_at else None,
+        num_examples=task.num_examples,
+        weight=shares.get(ordinal) if update is not None else None,
+        digest=update.digest if update is not None else None,
+        norm=update.norm if update is not None else None,
+        verdict=update.verdict if update is not None else None,
+        bytes=update.size if update is not None else None,
+        metrics=task.metrics,
+    )
+
+
+def metrics(user: User, training_id: UUID) -> list[wire.RoundMetrics]:
+    """Every metric of every round that made a version, as mean and spread over its clients."""
+    training = training_of(user, training_id)
+    reported = Prefetch("tasks", Task.objects.filter(state=TaskState.REPORTED.value), to_attr="reports")
+    made = training.rounds.filter(version__isnull=False).select_related("version").prefetch_related(reported)
+    return [
+        wire.RoundMetrics(
+            round=row.number,
+            version=row.version.number if row.version is not None else 0,
+            train=_spreads(getattr(row, "reports", []), TaskKind.TRAIN),
+            evaluate=_spreads(getattr(row, "reports", []), TaskKind.EVALUATE),
+        )
+        for row in made
+    ]
+
+
+def _spreads(tasks: list[Task], kind: TaskKind) -> dict[str, wire.Spread]:
+    of_kind = [task for task in tasks if task.kind == kind.value]
+    return {key: _spread(of_kind, key) for key in sorted({key for task in of_kind for key in task.metrics})}
+
+
+def _spread(tasks: list[Task], key: str) -> wire.Spread:
+    values = [(task.metrics[key], task.num_examples or 1) for task in tasks if key in task.metrics]
+    examples = sum(count for _, count in values)
+    return wire.Spread(
+        mean=sum(value * count for value, count in values) / examples,
+        minimum=min(value for value, _ in values),
+        maximum=max(value for value, _ in values),
+        clients=len(values),
+    )
+
+
+def task_message(task_id: UUID) -> task_wire.Task:
+    """What a client is told of the task it has just leased."""
+    rows = Task.objects.select_related("round__training", "round__base__blob", "round__version__blob", "participation")
+    task = rows.defer("round__base__blob__checksums", "round__version__blob__checksums").get(id=task_id)
+    training, of = task.round.training, task.round
+    version = of.base if task.kind == TaskKind.TRAIN.value or of.version is None else of.version
+    client = training.parsed_plan.client
+    config = {name: getattr(client, name) for name in client.__struct_fields__ if name != "extra"}
+    return task_wire.Task(
+        id=str(task.id),
+        kind=TaskKind(task.kind),
+        training=str(training.id),
+        round=of.number,
+        rounds=training.plan["rounds"],
+        attempt=of.attempt,
+        model=str(training.model_id),
+        version=version.number,
+        digest=version.blob_id,
+        size=version.blob.size,
+        ordinal=task.participation.ordinal,
+        seed=client_seed(training.seed, of.number, task.participation.ordinal),
+        config={**client.extra, **config},
+        lease_seconds=LEASE_SECONDS,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UploadTarget:
+    """What the update of a task has to fit."""
+
+    task_id: UUID
+    user_id: UUID
+    spec: ParamSpec
+    base: str
+    """Digest of the version trained from."""
+    task: Task
+
+
+def upload_target(user: User, task_id: UUID) -> UploadTarget:
+    """The task an update is for. Raises NotFoundError unless it is the caller's and a TRAIN task."""
+    tasks = Task.objects.filter(id=task_id, participation__client=user, kind=TaskKind.TRAIN.value)
+    task = tasks.select_related("round__training__model", "round__base", "participation").first()
+    if task is None:
+        raise NotFoundError(f"There is no training task {task_id}, or it is not yours.")
+    return UploadTarget(
+        task_id=task.id,
+        user_id=user.id,
+        spec=task.round.training.model.param_spec,
+        base=task.round.base.blob_id,
+        task=task,
+    )
+
+
+def live_trainings() -> list[UUID]:
+    """Trainings that a sweep has to look at."""
+    return list(Training.objects.filter(status=TrainingStatus.ONGOING.value).values_list("id", flat=True))
+
+
+def clients_with_work() -> list[UUID]:
+    """Clients with an offer in a live round: whom to wake when a training is resumed or a hint was lost."""
+    offered = Task.objects.filter(
+        state=TaskState.OFFERED.value,
+        round__state__in=[state.value for state in LIVE_ROUND_STATES],
+        round__training__status=TrainingStatus.ONGOING.value,
+    )
+    return list(Participation.objects.filter(tasks__in=offered).values_list("client_id", flat=True).distinct())

@@ -1,0 +1,116 @@
+"""Claiming a closed round, and committing its version. Between the two stands the arithmetic, outside any transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from django.db import transaction
+
+from hansa.core.params import ParamSpec
+from hansa.rounds.decide import CLAIM_SECONDS
+from hansa.rounds.plan import Plan
+from hansa.rounds.states import RoundState
+from hansa.server.blobs import services as blobs
+from hansa.server.blobs.digests import Digests
+from hansa.server.blobs.models import Blob
+from hansa.server.registry.models import ModelVersion
+from hansa.server.trainings.hints import HINTS
+from hansa.server.trainings.models import Round, Update
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpdate:
+    """One line of the accepted list, with what is needed to read it."""
+
+    ordinal: int
+    digest: str
+    weight: int
+    size: int
+    checksums: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All inputs of one aggregation. The version is a function of `plan`, `base` and `updates`, and of nothing else."""
+
+    round_id: UUID
+    training_id: UUID
+    claim: UUID
+    number: int
+    spec: ParamSpec
+    plan: Plan
+    base: str
+    updates: tuple[StoredUpdate, ...]
+
+
+class MissingUpdateError(Exception):
+    """An update of the accepted list is no longer in the store."""
+
+
+def claim(*, training_id: UUID, now: datetime) -> Job | None:
+    """Claim the training's closed round for a minute; None if somebody has it, or there is none."""
+    token = uuid4()
+    with transaction.atomic():
+        closed = Round.objects.filter(training_id=training_id, state=RoundState.AGGREGATING.value)
+        row = closed.select_related("training__model", "base").first()
+        if row is None or (row.claimed_until is not None and row.claimed_until > now):
+            return None
+        closed.filter(id=row.id).update(claim=token, claimed_until=now + timedelta(seconds=CLAIM_SECONDS))
+    return Job(
+        round_id=row.id,
+        training_id=training_id,
+        claim=token,
+        number=row.number,
+        spec=row.training.model.param_spec,
+        plan=row.training.parsed_plan,
+        base=row.base.blob_id,
+        updates=_stored(row),
+    )
+
+
+def _stored(row: Round) -> tuple[StoredUpdate, ...]:
+    kept = {
+        update.task.participation.ordinal: update.blob
+        for update in Update.objects.filter(task__round=row).select_related("blob", "task__participation")
+    }
+    return tuple(
+        _stored_update(ordinal, digest, weight, kept.get(ordinal)) for ordinal, digest, weight in row.accepted or []
+    )
+
+
+def _stored_update(ordinal: int, digest: str, weight: int, blob: Blob | None) -> StoredUpdate:
+    if blob is None or blob.sha256 != digest:
+        raise MissingUpdateError(f"update {digest} of client {ordinal} is not in the store")
+    return StoredUpdate(ordinal, digest, weight, blob.size, bytes(blob.checksums))
+
+
+def renew_claim(*, round_id: UUID, claim: UUID, now: datetime) -> bool:
+    """The claim's heartbeat; False if the round went on without us."""
+    with transaction.atomic():
+        mine = Round.objects.filter(id=round_id, claim=claim, state=RoundState.AGGREGATING.value)
+        return mine.update(claimed_until=now + timedelta(seconds=CLAIM_SECONDS)) == 1
+
+
+def commit(*, job: Job, digests: Digests, now: datetime) -> bool:
+    """AGGREGATING → AGGREGATED with the new version; False if somebody was faster, whose bytes are the same."""
+    with transaction.atomic():
+        closed = Round.objects.filter(id=job.round_id, state=RoundState.AGGREGATING.value)
+        row = closed.select_related("base", "training").first()
+        if row is None:
+            return False
+        blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=now)
+        version = ModelVersion.objects.create(
+            model_id=row.training.model_id, number=row.base.number + 1, blob=blob, parent=row.base, created_at=now
+        )
+        closed.update(
+            state=RoundState.AGGREGATED.value, version=version, aggregated_at=now, claim=None, claimed_until=None
+        )
+        transaction.on_commit(lambda: HINTS.moved(job.training_id))
+    return True
+
+
+def drop_claims() -> int:
+    """After a restart: whoever held a claim is gone, since one process is the whole server. The number of claims."""
+    with transaction.atomic():
+        held = Round.objects.filter(state=RoundState.AGGREGATING.value, claim__isnull=False)
+        return held.update(claim=None, claimed_until=None)

@@ -1,0 +1,192 @@
+"""Carrying out what `decide` says: facts, decision and change in one transaction, guarded by the state it left.
+
+`advance` may run twice, late, or from two places at once: it reads the rows anew, and a row that has moved meanwhile
+is not moved again.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Max, QuerySet
+
+from hansa.core.sampling import select
+from hansa.core.seeds import selection_rng
+from hansa.protocol.tasks import TaskKind
+from hansa.rounds import plan as plans
+from hansa.rounds.decide import (
+    AbandonRound,
+    Aggregate,
+    CloseRound,
+    Complete,
+    Decision,
+    DropOffers,
+    ExpireLeases,
+    Fail,
+    FinishRound,
+    OpenEvaluation,
+    OpenRound,
+    Wait,
+    decide,
+)
+from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, TaskState, TrainingStatus, sources
+from hansa.server.registry.models import ModelVersion
+from hansa.server.trainings import facts
+from hansa.server.trainings.hints import HINTS
+from hansa.server.trainings.models import Round, Task, Training, Update
+
+
+def look(*, training_id: UUID, now: datetime) -> Decision:
+    """What would be done next; changes nothing. A training that is gone waits for ever."""
+    training = Training.objects.filter(id=training_id).first()
+    return Wait("the training is gone") if training is None else decide(facts.load(training), now)
+
+
+def advance(*, training_id: UUID, now: datetime) -> Decision:
+    """Decide and do. Returns the decision; `Aggregate` is left to the caller, who has the files."""
+    with transaction.atomic():
+        training = Training.objects.select_for_update().filter(id=training_id).first()
+        if training is None:
+            return Wait("the training is gone")
+        decision = decide(facts.load(training), now)
+        _carry_out(decision, training, now)
+        if not isinstance(decision, Wait | Aggregate):
+            transaction.on_commit(lambda: HINTS.moved(training_id))
+    return decision
+
+
+def _carry_out(decision: Decision, training: Training, now: datetime) -> None:
+    match decision:
+        case OpenRound():
+            _open_round(decision, training, now)
+        case ExpireLeases():
+            expired = _tasks(training, TaskState.LEASED).filter(lease_until__lte=now)
+            expired.update(state=TaskState.LOST.value, reason=decision.reason, lease_until=None)
+        case DropOffers():
+            _tasks(training, TaskState.OFFERED).update(state=TaskState.LOST.value, reason=decision.reason)
+        case CloseRound():
+            _close_round(decision, training, now)
+        case OpenEvaluation():
+            _open_evaluation(decision, training)
+        case FinishRound():
+            _finish_round(decision, training, now)
+        case AbandonRound():
+            abandon(training_id=training.id, reason=decision.reason, now=now)
+        case Complete():
+            _end(training, TrainingStatus.COMPLETED, decision.reason, now)
+        case Fail():
+            _end(training, TrainingStatus.ERROR, decision.reason, now)
+        case Wait() | Aggregate():
+            pass
+
+
+def _open_round(decision: OpenRound, training: Training, now: datetime) -> None:
+    """Select the cohort and offer its clients a TRAIN task each, all in canonical order."""
+    base = ModelVersion.objects.filter(model_id=training.model_id).order_by("-number")[0]
+    opened = Round.objects.create(
+        training=training,
+        number=decision.number,
+        attempt=decision.attempt,
+        base=base,
+        reason=decision.reason,
+        opened_at=now,
+    )
+    active = {row.ordinal: row for row in training.participations.filter(active=True)}
+    size = plans.cohort_size(training.parsed_plan, participants=len(active))
+    rng = selection_rng(training.seed, decision.number, decision.attempt)
+    cohort = [active[ordinal] for ordinal in select(sorted(active), size, rng)]
+    Task.objects.bulk_create(
+        [Task(round=opened, participation=row, kind=TaskKind.TRAIN.value) for row in cohort], batch_size=500
+    )
+    clients = [row.client_id for row in cohort]
+    transaction.on_commit(lambda: HINTS.tasks_offered(clients))
+
+
+def _close_round(decision: CloseRound, training: Training, now: datetime) -> None:
+    """COLLECTING → AGGREGATING with the accepted list: from here on the version is determined."""
+    closing = _live(training, RoundState.AGGREGATING).get()
+    updates = Update.objects.filter(task__round=closing).order_by("task__participation__ordinal")
+    by_examples = training.parsed_plan.aggregator.weighting == "examples"
+    rows = updates.values_list("task__participation__ordinal", "digest", "num_examples")
+    accepted = [[ordinal, digest, examples if by_examples else 1] for ordinal, digest, examples in rows]
+    _live(training, RoundState.AGGREGATING).update(
+        state=RoundState.AGGREGATING.value, accepted=accepted, closed_at=now, reason=decision.reason
+    )
+    _close_tasks(closing, f"round {closing.number} closed without it: {decision.reason}")
+
+
+def _open_evaluation(decision: OpenEvaluation, training: Training) -> None:
+    """AGGREGATED → EVALUATING: those who reported are asked how the version does on their data."""
+    evaluated = _live(training, RoundState.EVALUATING).get()
+    reporters = Task.objects.filter(
+        round=evaluated,
+        kind=TaskKind.TRAIN.value,
+        state=TaskState.REPORTED.value,
+        participation__active=True,
+    )
+    rows = list(reporters.values_list("participation_id", "participation__client_id"))
+    Task.objects.bulk_create(
+        [Task(round=evaluated, participation_id=row, kind=TaskKind.EVALUATE.value) for row, _ in rows], batch_size=500
+    )
+    _live(training, RoundState.EVALUATING).update(state=RoundState.EVALUATING.value, reason=decision.reason)
+    transaction.on_commit(lambda: HINTS.tasks_offered([client for _, client in rows]))
+
+
+def _finish_round(decision: FinishRound, training: Training, now: datetime) -> None:
+    """The round is DONE; the updates it no longer needs are let go."""
+    finished = _live(training, RoundState.DONE).get()
+    _live(training, RoundState.DONE).update(state=RoundState.DONE.value, done_at=now, reason=decision.reason)
+    _close_tasks(finished, f"round {finished.number} is done")
+    Training.objects.filter(id=training.id).update(rounds_done=finished.number, failures=0)
+    release_updates(training=training, rounds_done=finished.number)
+
+
+def release_updates(*, training: Training, rounds_done: int) -> None:
+    """Drop references to update blobs that the plan no longer keeps; collection deletes the files."""
+    oldest_kept = rounds_done - training.parsed_plan.keep_updates
+    old = Task.objects.filter(round__training=training, round__number__lte=oldest_kept, uploaded__isnull=False)
+    if training.parsed_plan.keep_updates > 0:
+        # Attempts that came to nothing are kept by nobody's wish.
+        old = old | Task.objects.filter(round__training=training, round__state=RoundState.ABANDONED.value)
+    Update.objects.filter(task__in=old.values("id")).update(blob=None)
+    old.update(uploaded=None)
+
+
+def abandon(*, training_id: UUID, reason: str, now: datetime) -> bool:
+    """COLLECTING | AGGREGATING → ABANDONED; the next decision opens a new attempt, or stops with the reason."""
+    with transaction.atomic():
+        training = Training.objects.get(id=training_id)
+        given_up = _live(training, RoundState.ABANDONED).first()
+        if given_up is None:
+            return False
+        _live(training, RoundState.ABANDONED).update(
+            state=RoundState.ABANDONED.value, done_at=now, reason=reason, claim=None, claimed_until=None
+        )
+        _close_tasks(given_up, f"this attempt at round {given_up.number} was abandoned")
+        Training.objects.filter(id=training_id).update(failures=F("failures") + 1)
+        transaction.on_commit(lambda: HINTS.moved(training_id))
+    return True
+
+
+def _end(training: Training, status: TrainingStatus, reason: str, now: datetime) -> None:
+    ongoing = Training.objects.filter(id=training.id, status=TrainingStatus.ONGOING.value)
+    ongoing.update(status=status.value, reason=reason, finished_at=now)
+    newest = training.rounds.aggregate(newest=Max("number"))["newest"]
+    if status is TrainingStatus.COMPLETED and newest is not None:
+        release_updates(training=training, rounds_done=newest)
+
+
+def _live(training: Training, target: RoundState) -> QuerySet[Round]:
+    """The training's live round, if it is in a state from which `target` may be reached."""
+    allowed = {state.value for state in sources(ROUND_MOVES, target)} & {state.value for state in LIVE_ROUND_STATES}
+    return Round.objects.filter(training=training, state__in=allowed)
+
+
+def _tasks(training: Training, state: TaskState) -> QuerySet[Task]:
+    live = Round.objects.filter(training=training, state__in=[state.value for state in LIVE_ROUND_STATES])
+    return Task.objects.filter(round__in=live, state=state.value)
+
+
+def _close_tasks(of: Round, reason: str) -> None:
+    open_states = (TaskState.OFFERED.value, TaskState.LEASED.value, TaskState.LOST.value)
+    of.tasks.filter(state__in=open_states).update(state=TaskState.CLOSED.value, reason=reason[:500], lease_until=None)

@@ -1,0 +1,243 @@
+"""What a client does: lease a task, stay alive, upload, report, give back."""
+
+import math
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from hansa.protocol.errors import ErrorCode
+from hansa.protocol.tasks import Receipt, TaskKind, TaskReport, Verdict
+from hansa.rounds.decide import LEASE_SECONDS
+from hansa.rounds.states import TASK_MOVES, RoundState, TaskState, TrainingStatus, sources
+from hansa.server.accounts.models import User
+from hansa.server.blobs import services as blobs
+from hansa.server.blobs.digests import Digests
+from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
+from hansa.server.registry.models import MetricKind
+from hansa.server.registry.services import record_metrics
+from hansa.server.trainings.hints import HINTS
+from hansa.server.trainings.models import Task, Update
+
+OPEN_ROUND = {TaskKind.TRAIN: RoundState.COLLECTING, TaskKind.EVALUATE: RoundState.EVALUATING}
+"""In which state of its round a task of a kind may be worked on."""
+
+MAX_METRICS = 64
+
+
+def leasable(*, user_id: UUID, instance: str) -> QuerySet[Task]:
+    """Tasks this instance of the client may take now: offers, tasks it was given up on, and its own leases.
+
+    Another instance's lease is left alone until it ends: two processes with one token do not do one task twice.
+    """
+    in_phase = Q()
+    for kind, state in OPEN_ROUND.items():
+        in_phase |= Q(kind=kind.value, round__state=state.value)
+    takeable = Q(state__in=(TaskState.OFFERED.value, TaskState.LOST.value))
+    own = Q(state=TaskState.LEASED.value, instance=instance)
+    return (
+        Task.objects.filter(in_phase, takeable | own)
+        .filter(
+            participation__client_id=user_id,
+            participation__active=True,
+            round__training__status=TrainingStatus.ONGOING.value,
+        )
+        .order_by("round__opened_at", "id")
+    )
+
+
+def lease_next(*, user_id: UUID, instance: str, now: datetime) -> Task | None:
+    """Lease the oldest task this client may take; None if there is none."""
+    with transaction.atomic():
+        task = leasable(user_id=user_id, instance=instance).first()
+        if task is None:
+            return None
+        free = Task.objects.filter(
+            id=task.id, state__in=[state.value for state in sources(TASK_MOVES, TaskState.LEASED)]
+        )
+        leased = free.update(
+            state=TaskState.LEASED.value,
+            instance=instance,
+            lease_until=now + timedelta(seconds=LEASE_SECONDS),
+            leased_at=task.leased_at if task.instance == instance and task.leased_at else now,
+            reason="",
+        )
+        User.objects.filter(id=user_id).update(last_seen=now)
+        training_id = Task.objects.values_list("round__training_id", flat=True).get(id=task.id)
+        transaction.on_commit(lambda: HINTS.moved(training_id))
+        return task if leased else None
+
+
+def renew(*, task_id: UUID, user_id: UUID, now: datetime) -> str:
+    """Renew a lease. Returns "" to go on, or the reason to stop. Raises NotFoundError for another's task."""
+    with transaction.atomic():
+        task = _own_task(task_id, user_id)
+        if reason := _closed_reason(task):
+            return reason
+        alive = Task.objects.filter(id=task_id, state__in=(TaskState.LEASED.value, TaskState.LOST.value))
+        until = now + timedelta(seconds=LEASE_SECONDS)
+        if not alive.update(state=TaskState.LEASED.value, lease_until=until, reason=""):
+            return f"the task is {task.state}"
+        return ""
+
+
+def record_upload(
+    *, task_id: UUID, user_id: UUID, digests: Digests, norm: float, now: datetime
+) -> None:
+    """The client's update is complete in the store: note it, and renew the lease."""
+    with transaction.atomic():
+        task = _own_task(task_id, user_id)
+        require_open(task)
+        blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=now)
+        Task.objects.filter(id=task_id).update(
+            uploaded=blob,
+            uploaded_at=now,
+            uploaded_norm=norm,
+            lease_until=now + timedelta(seconds=LEASE_SECONDS),
+        )
+
+
+def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -> Receipt:
+    """The commit of a task: durable when this returns, and counted once however often it is sent.
+
+    Raises ConflictError: `digest_conflict` if another digest was reported, `round_closed`, `task_closed`,
+    `upload_incomplete`; InvalidError for values that cannot be used.
+    """
+    _check_values(report)
+    with transaction.atomic():
+        task = _own_task(task_id, user_id)
+        if task.state == TaskState.REPORTED.value:
+            return _same_receipt(task, report)
+        require_open(task)
+        if task.kind == TaskKind.TRAIN.value:
+            _accept_update(task, report, now)
+        elif report.digest is not None:
+            raise InvalidError("An evaluation has no update: leave 'digest' out.")
+        done = Task.objects.filter(
+            id=task_id, state__in=[state.value for state in sources(TASK_MOVES, TaskState.REPORTED)]
+        )
+        moved = done.update(
+            state=TaskState.REPORTED.value,
+            reported_at=now,
+            lease_until=None,
+            reason="",
+            num_examples=report.num_examples,
+            seconds=report.seconds,
+            metrics=report.metrics,
+        )
+        if not moved:
+            raise ConflictError(f"The task is {task.state}; lease it before reporting.", ErrorCode.TASK_CLOSED)
+        _record_metrics(task, report)
+        training_id = task.round.training_id
+        transaction.on_commit(lambda: HINTS.moved(training_id))
+    return Receipt(task=str(task_id), verdict=Verdict.ACCEPTED, digest=report.digest, received_at=now.isoformat())
+
+
+def give_back(*, task_id: UUID, user_id: UUID, reason: str, failed: bool) -> None:
+    """The client cannot do the task (`failed`), or not now. Harmless if the task is no longer its own to do."""
+    with transaction.atomic():
+        task = _own_task(task_id, user_id)
+        target = TaskState.FAILED if failed else TaskState.LOST
+        held = Task.objects.filter(id=task_id, state=TaskState.LEASED.value)
+        if held.update(state=target.value, reason=reason, lease_until=None):
+            training_id = task.round.training_id
+            transaction.on_commit(lambda: HINTS.moved(training_id))
+
+
+def require_open(task: Task) -> None:
+    """Raise ConflictError unless the task may still be worked on by its client."""
+    if reason := _closed_reason(task):
+        code = ErrorCode.TASK_CLOSED if _round_is_open(task) else ErrorCode.ROUND_CLOSED
+        raise ConflictError(f"{reason[0].upper()}{reason[1:]}. Ask for the next task.", code)
+    if task.state == TaskState.OFFERED.value:
+        raise ConflictError("The task was not leased. Ask for it by POST /api/tasks/next/.", ErrorCode.WRONG_STATE)
+
+
+def _closed_reason(task: Task) -> str:
+    number = task.round.number
+    if task.round.training.status not in (TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value):
+        return f"the training is {task.round.training.status}"
+    if not _round_is_open(task):
+        return f"round {number} has closed ({task.round.state})"
+    if task.state in (TaskState.CLOSED.value, TaskState.FAILED.value, TaskState.REPORTED.value):
+        return f"the task is {task.state}" + (f": {task.reason}" if task.reason else "")
+    return ""
+
+
+def _round_is_open(task: Task) -> bool:
+    return task.round.state == OPEN_ROUND[TaskKind(task.kind)].value
+
+
+def _own_task(task_id: UUID, user_id: UUID) -> Task:
+    tasks = Task.objects.select_related("round__training", "participation")
+    task = tasks.filter(id=task_id, participation__client_id=user_id).first()
+    if task is None:
+        raise NotFoundError(f"There is no task {task_id}, or it is not yours.")
+    return task
+
+
+def _check_values(report: TaskReport) -> None:
+    if len(report.metrics) > MAX_METRICS:
+        raise InvalidError(f"{len(report.metrics)} metrics were reported; at most {MAX_METRICS} are kept.")
+    for key, value in report.metrics.items():
+        if not math.isfinite(value):
+            raise InvalidError(f"Metric {key!r} is {value}; metrics must be finite. Leave it out.", ErrorCode.NOT_FINITE)
+
+
+def _same_receipt(task: Task, report: TaskReport) -> Receipt:
+    update = Update.objects.filter(task=task).first()
+    known = update.digest if update is not None else None
+    if known != report.digest:
+        raise ConflictError(
+            f"This task was reported already with update {known}; {report.digest} does not replace it. The first "
+            "report counts.",
+            ErrorCode.DIGEST_CONFLICT,
+        )
+    received_at = task.reported_at.isoformat() if task.reported_at else ""
+    return Receipt(task=str(task.id), verdict=Verdict.ACCEPTED, digest=known, received_at=received_at)
+
+
+def _accept_update(task: Task, report: TaskReport, now: datetime) -> None:
+    blob = task.uploaded
+    if report.digest is None:
+        raise InvalidError("A training task is reported with the digest of its update: 'digest' is missing.")
+    if blob is None or blob.sha256 != report.digest:
+        held = f"update {blob.sha256}" if blob is not None else "no update"
+        raise ConflictError(
+            f"The server holds {held} of you for this task, not {report.digest}. Upload that first: "
+            f"PUT /api/tasks/{task.id}/update/{report.digest}/.",
+            ErrorCode.UPLOAD_INCOMPLETE,
+        )
+    Update.objects.create(
+        task=task,
+        digest=blob.sha256,
+        size=blob.size,
+        blob=blob,
+        base_id=task.round.base_id,
+        num_examples=report.num_examples,
+        norm=task.uploaded_norm or 0.0,
+        received_at=now,
+    )
+
+
+def _record_metrics(task: Task, report: TaskReport) -> None:
+    if not report.metrics:
+        return
+    training = task.round.training
+    record_metrics(
+        model_id=training.model_id,
+        reporter_id=task.participation.client_id,
+        kind=MetricKind.TRAIN if task.kind == TaskKind.TRAIN.value else MetricKind.EVALUATE,
+        step=task.round.base.number + 1,
+        num_examples=report.num_examples,
+        values=report.metrics,
+    )
+
+
+def forgive_downtime(*, now: datetime) -> int:
+    """After a restart: the server was away, not the clients. Every lease begins anew; the number of leases."""
+    with transaction.atomic():
+        return Task.objects.filter(state=TaskState.LEASED.value).update(
+            lease_until=now + timedelta(seconds=LEASE_SECONDS)
+        )

@@ -1,0 +1,148 @@
+"""What the actor does: create, start, pause, resume, cancel, delete, add and remove clients."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Max
+
+from hansa.rounds import plan as plans
+from hansa.rounds.states import LIVE_ROUND_STATES, TRAINING_MOVES, TaskState, TrainingStatus, sources
+from hansa.server.accounts.models import User
+from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
+from hansa.server.registry.models import Model
+from hansa.server.registry.services import copy_model
+from hansa.server.trainings.hints import HINTS
+from hansa.server.trainings.models import Participation, Round, Task, Training
+
+
+def create(
+    *, actor: User, model: Model, plan: plans.Plan, clients: Sequence[User], name: str, now: datetime
+) -> Training:
+    """A training of `model`, or of a copy of it if it has a training already. Its seed is drawn if the plan has none."""
+    seed = secrets.randbits(53) if plan.seed is None else plan.seed
+    with transaction.atomic():
+        if Training.objects.filter(model=model).exists():
+            model = copy_model(model=model, now=now)
+        training = Training.objects.create(
+            name=name or model.name, model=model, actor=actor, plan=plans.to_data(plan), seed=seed, created_at=now
+        )
+        _join(training, clients)
+    return training
+
+
+def _join(training: Training, clients: Sequence[User]) -> None:
+    """Add clients at the end of the join order; those that were removed come back to their old place."""
+    present = {row.client_id: row for row in training.participations.all()}
+    Participation.objects.filter(id__in=[present[user.id].id for user in clients if user.id in present]).update(
+        active=True
+    )
+    last = training.participations.aggregate(last=Max("ordinal"))["last"]
+    first = 0 if last is None else last + 1
+    new = [user for user in clients if user.id not in present]
+    Participation.objects.bulk_create(
+        [Participation(training=training, client=user, ordinal=first + i) for i, user in enumerate(new)]
+    )
+
+
+def start(*, training_id: UUID, now: datetime) -> None:
+    """INITIAL → ONGOING. Raises InvalidError if the participants cannot fulfil the plan."""
+    with transaction.atomic():
+        training = _training(training_id)
+        participants = training.participations.filter(active=True).count()
+        if not participants:
+            raise InvalidError("At least one participant must be registered! Add clients, then start.", "no_clients")
+        try:
+            plans.check_against(training.parsed_plan, participants=participants)
+        except plans.UnsoundPlanError as error:
+            raise InvalidError(str(error), "unsound_plan") from error
+        begun = Training.objects.filter(id=training_id, status=TrainingStatus.INITIAL.value)
+        if not begun.update(status=TrainingStatus.ONGOING.value, reason="", started_at=now):
+            raise ConflictError(f"The training is {training.status}; only an initial one can be started.")
+        _moved(training_id)
+
+
+def pause(*, training_id: UUID, reason: str = "paused by its actor") -> None:
+    """ONGOING → PAUSED. Work in progress may still be reported; nothing new is handed out."""
+    _move(training_id, TrainingStatus.PAUSED, reason=reason)
+
+
+def resume(*, training_id: UUID) -> None:
+    """PAUSED or ERROR → ONGOING, with as many attempts as a new round has."""
+    with transaction.atomic():
+        training = _training(training_id)
+        halted = Training.objects.filter(
+            id=training_id, status__in=(TrainingStatus.PAUSED.value, TrainingStatus.ERROR.value)
+        )
+        if not halted.update(status=TrainingStatus.ONGOING.value, reason="", failures=0, finished_at=None):
+            raise ConflictError(f"The training is {training.status}; only a paused or failed one can be resumed.")
+        _moved(training_id)
+
+
+def cancel(*, training_id: UUID, now: datetime) -> None:
+    """Any unfinished status → CANCELLED. Versions made so far stay."""
+    with transaction.atomic():
+        _move(training_id, TrainingStatus.CANCELLED, reason="cancelled by its actor", finished_at=now)
+        close_open_tasks(training_id=training_id, reason="the training was cancelled")
+
+
+def delete(*, training_id: UUID) -> None:
+    """Delete the training with its rounds. Its model and versions stay. Raises ConflictError while it runs."""
+    with transaction.atomic():
+        training = _training(training_id)
+        if training.status in (TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value):
+            raise ConflictError(f"The training is {training.status}. Cancel it first.")
+        training.delete()
+
+
+def add_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
+    """Let clients join; from the next round on if the training runs."""
+    with transaction.atomic():
+        training = _training(training_id)
+        if training.status in (TrainingStatus.COMPLETED.value, TrainingStatus.CANCELLED.value):
+            raise ConflictError(f"The training is {training.status}; nobody can join it any more.")
+        _join(training, clients)
+        _moved(training_id)
+
+
+def remove_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
+    """Take clients out, at once: what they are working on is no longer waited for. What they reported stays."""
+    with transaction.atomic():
+        _training(training_id)
+        leaving = Participation.objects.filter(training_id=training_id, client__in=clients)
+        leaving.update(active=False)
+        open_states = (TaskState.OFFERED.value, TaskState.LEASED.value, TaskState.LOST.value)
+        Task.objects.filter(participation__in=leaving, state__in=open_states).update(
+            state=TaskState.CLOSED.value, reason="the client was removed from the training"
+        )
+        _moved(training_id)
+
+
+def close_open_tasks(*, training_id: UUID, reason: str) -> None:
+    """Close what is offered or leased in a training's live round."""
+    live = Round.objects.filter(training_id=training_id, state__in=[state.value for state in LIVE_ROUND_STATES])
+    open_states = (TaskState.OFFERED.value, TaskState.LEASED.value, TaskState.LOST.value)
+    Task.objects.filter(round__in=live, state__in=open_states).update(state=TaskState.CLOSED.value, reason=reason)
+
+
+def _move(training_id: UUID, target: TrainingStatus, *, reason: str, finished_at: datetime | None = None) -> None:
+    with transaction.atomic():
+        training = _training(training_id)
+        allowed = [state.value for state in sources(TRAINING_MOVES, target)]
+        movable = Training.objects.filter(id=training_id, status__in=allowed)
+        if not movable.update(status=target.value, reason=reason, finished_at=finished_at):
+            raise ConflictError(f"The training is {training.status}; it cannot become {target.value}.")
+        _moved(training_id)
+
+
+def _training(training_id: UUID) -> Training:
+    training = Training.objects.filter(id=training_id).first()
+    if training is None:
+        raise NotFoundError(f"There is no training {training_id}.")
+    return training
+
+
+def _moved(training_id: UUID) -> None:
+    transaction.on_commit(lambda: HINTS.moved(training_id))

@@ -1,0 +1,131 @@
+"""What clients call. The messages are in `hansa.protocol.tasks`."""
+
+import re
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hansa.protocol import tasks as wire
+from hansa.rounds.decide import LEASE_SECONDS
+from hansa.server.accounts import presence
+from hansa.server.accounts.permissions import caller
+from hansa.server.lifecycle.bridge import call, read, work
+from hansa.server.lifecycle.openapi import body, ref
+from hansa.server.lifecycle.views import APIView
+from hansa.server.trainings import selectors, uploads
+from hansa.server.trainings.services import tasks
+from hansa.server.trainings.waiting import wait_for
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class NextTask(APIView):
+    """The client's question for work."""
+
+    @extend_schema(
+        parameters=[OpenApiParameter("wait", float, description="Seconds to wait for work, 0 to 120.")],
+        request=body(wire.TaskRequest),
+        responses={200: ref(wire.Task), 204: None},
+    )
+    async def post(self, request: Request) -> Response:
+        """Lease the next task, waiting for one on the server."""
+        seconds = self.query_number("wait", default=0, least=0, most=wire.MAX_WAIT_SECONDS)
+        asked = await self.message(wire.TaskRequest)
+        user = caller(request)
+        presence.saw(user.id, timezone.now())
+
+        async def look() -> wire.Task | None:
+            # A read first: a client that finds nothing costs no write.
+            if not await read(tasks.leasable(user_id=user.id, instance=asked.instance).exists):
+                return None
+            now = timezone.now()
+            leased = await call(tasks.lease_next, user_id=user.id, instance=asked.instance, now=now)
+            return None if leased is None else await read(selectors.task_message, leased.id)
+
+        task = await wait_for(look, key=user.id, seconds=seconds, request=self.unread)
+        return Response(task) if task is not None else Response(status=204)
+
+
+class TaskHeartbeat(APIView):
+    """A client at work."""
+
+    @extend_schema(request=body(wire.Heartbeat), responses={200: ref(wire.HeartbeatAnswer)})
+    async def post(self, request: Request, task_id: UUID) -> Response:
+        """Renew the lease; the answer says whether to go on."""
+        await self.message(wire.Heartbeat)
+        reason = await call(tasks.renew, task_id=task_id, user_id=caller(request).id, now=timezone.now())
+        return Response(wire.HeartbeatAnswer(proceed=not reason, lease_seconds=LEASE_SECONDS, reason=reason))
+
+
+class TaskUpdate(APIView):
+    """The bytes of an update."""
+
+    @extend_schema(responses={200: None}, description="The header Upload-Offset says how many bytes are here.")
+    async def head(self, request: Request, task_id: UUID, digest: str) -> Response:
+        """How many bytes of this update the server holds."""
+        target = await read(selectors.upload_target, caller(request), task_id)
+        return Response(headers={wire.OFFSET_HEADER: str(await work(uploads.held, target.task_id, _digest(digest)))})
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(wire.OFFSET_HEADER, int, "header", description="Where the body begins; default 0."),
+            OpenApiParameter(wire.LENGTH_HEADER, int, "header", description="Size of the whole; default Content-Length."),
+        ],
+        request={"application/octet-stream": {"type": "string", "format": "binary"}},
+        responses={200: ref(wire.Upload)},
+    )
+    async def put(self, request: Request, task_id: UUID, digest: str) -> Response:
+        """Send an update, or the rest of one."""
+        target = await read(selectors.upload_target, caller(request), task_id)
+        tasks.require_open(target.task)
+        offset = self._header(wire.OFFSET_HEADER, default=0)
+        length = self._header(wire.LENGTH_HEADER, default=offset + (self.unread.announced_length or 0))
+        if offset > length:
+            raise ValidationError({wire.OFFSET_HEADER: [f"{offset} is behind the end of the update, {length}."]})
+        place = uploads.Placement(target, _digest(digest), offset, length)
+        digests = await uploads.receive(self.unread, place)
+        return Response(wire.Upload(digest=digests.sha256, size=digests.size))
+
+    def _header(self, name: str, *, default: int) -> int:
+        text = self.unread.headers.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdecimal() and len(text) < 19):
+            raise ValidationError({name: [f"{text[:40]!r} is not a number of bytes."]})
+        return int(text)
+
+
+class TaskReport(APIView):
+    """The commit of a task."""
+
+    @extend_schema(request=body(wire.TaskReport), responses={200: ref(wire.Receipt)})
+    async def post(self, request: Request, task_id: UUID) -> Response:
+        """Report a task as done. The same report again gets the same receipt."""
+        asked = await self.message(wire.TaskReport)
+        receipt = await call(
+            tasks.report, task_id=task_id, user_id=caller(request).id, report=asked, now=timezone.now()
+        )
+        return Response(receipt)
+
+
+class TaskRelease(APIView):
+    """A client that gives up."""
+
+    @extend_schema(request=body(wire.TaskRelease), responses={204: None})
+    async def post(self, request: Request, task_id: UUID) -> Response:
+        """Give a task back, so that the round does not wait for it."""
+        asked = await self.message(wire.TaskRelease)
+        await call(
+            tasks.give_back, task_id=task_id, user_id=caller(request).id, reason=asked.reason, failed=asked.failed
+        )
+        return Response(status=204)
+
+
+def _digest(text: str) -> str:
+    if not _SHA256.fullmatch(text):
+        raise ValidationError({"digest": [f"{text[:80]!r} is not a SHA-256: 64 lower-case hex digits."]})
+    return text

@@ -1,0 +1,224 @@
+"""An update on its way in: resumable, bounded, hashed while it arrives, checked against the model before it counts.
+
+The bytes go to `partial/<task>-<digest>`; a broken connection leaves them there, and the client goes on where the file
+ends. Complete, the file must have the digest of its name, the arrays of the model, and finite numbers; only then it is
+renamed into the store. A file that fails is deleted: nothing half-written, nothing half-right stays.
+"""
+
+import asyncio
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from django.utils import timezone
+
+from hansa.core.norms import DifferenceNorm
+from hansa.core.params import Kind, ParamSpec
+from hansa.formats import chunks, safetensors
+from hansa.formats.errors import ModelFileError
+from hansa.formats.layout import check_fits
+from hansa.protocol.errors import ErrorCode
+from hansa.server.blobs import store
+from hansa.server.blobs.digests import Digester, Digests
+from hansa.server.lifecycle.body import UnreadRequest
+from hansa.server.lifecycle.bridge import call, work
+from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceError, is_disk_full
+from hansa.server.trainings.selectors import UploadTarget
+from hansa.server.trainings.services import tasks
+
+BATCH = 2**20
+"""Bytes gathered before they are hashed and written in one go, off the event loop."""
+
+RENEW_BYTES = 64 * 2**20
+"""Bytes that move a lease forward."""
+
+
+class TooLargeError(ServiceError):
+    """Announced larger than any update of the model can be."""
+
+    status = 413
+    code = ErrorCode.TOO_LARGE
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the body of one PUT belongs."""
+
+    target: UploadTarget
+    digest: str
+    offset: int
+    length: int
+
+    @property
+    def path(self) -> Path:
+        """The partial file."""
+        return store.partial_path(self.target.task_id, self.digest)
+
+
+def size_limit(spec: ParamSpec) -> int:
+    """The largest file that can be an update of the model: its arrays, and a generous header."""
+    return spec.nbytes + 65_536 + 1024 * len(spec)
+
+
+def held(task_id: UUID, digest: str) -> int:
+    """How many bytes of the update are here already."""
+    try:
+        return store.partial_path(task_id, digest).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+_receiving: dict[Path, "asyncio.Task[object]"] = {}
+
+
+async def receive(request: UnreadRequest, place: Placement) -> Digests:
+    """Take in the body, and store the update if it is complete.
+
+    A second PUT of the same update ends the first: the client has reconnected, whatever the network still believes.
+    Raises ConflictError `upload_offset` or `digest_mismatch`, InvalidError for a file that does not fit, 413, 507.
+    """
+    _check_length(request, place)
+    me = asyncio.current_task()
+    if (earlier := _receiving.get(place.path)) is not None and earlier is not me:
+        earlier.cancel()
+        await asyncio.wait([earlier])
+    if me is None:
+        raise RuntimeError("receive() must run in a task")
+    _receiving[place.path] = me
+    try:
+        digester = await _append(request, place)
+        return await _store(place, digester)
+    except OSError as error:
+        if is_disk_full(error):
+            await work(_discard, place.path)
+        raise
+    finally:
+        if _receiving.get(place.path) is me:
+            del _receiving[place.path]
+
+
+def _check_length(request: UnreadRequest, place: Placement) -> None:
+    limit = size_limit(place.target.spec)
+    if place.length > limit:
+        raise TooLargeError(
+            f"The update would have {place.length:,} bytes; the model has {place.target.spec.nbytes:,}, so at most "
+            f"{limit:,} can be right. Train the model of this task."
+        )
+    announced = request.announced_length
+    if announced is not None and announced > place.length - place.offset:
+        raise TooLargeError(
+            f"The body has {announced:,} bytes; from offset {place.offset:,} of {place.length:,} there are only "
+            f"{place.length - place.offset:,} to come."
+        )
+
+
+async def _append(request: UnreadRequest, place: Placement) -> Digester:
+    """Write the body behind what is here. Raises ConflictError `upload_offset` if it does not belong there."""
+    digester = Digester()
+    descriptor = await work(_open_at, place, digester)
+    try:
+        batch = bytearray()
+        since_renewal = 0
+        async for piece in request.stream(limit=place.length - place.offset):
+            batch += piece
+            if len(batch) >= BATCH:
+                await work(_write, descriptor, digester, bytes(batch))
+                since_renewal += len(batch)
+                batch.clear()
+            if since_renewal >= RENEW_BYTES:
+                since_renewal = 0
+                await call(tasks.renew, task_id=place.target.task_id, user_id=place.target.user_id, now=timezone.now())
+        await work(_write, descriptor, digester, bytes(batch))
+        if digester.size < place.length:
+            raise ConflictError(
+                f"{digester.size:,} of {place.length:,} bytes are here. Send the rest from that offset.",
+                ErrorCode.UPLOAD_INCOMPLETE,
+            )
+        await work(os.fsync, descriptor)
+    finally:
+        os.close(descriptor)
+    return digester
+
+
+def _open_at(place: Placement, digester: Digester) -> int:
+    """Open the partial file at its end, hashing what it holds. Returns the descriptor."""
+    place.path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(place.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        end = os.lseek(descriptor, 0, os.SEEK_END)
+        if place.offset == 0 and end:
+            os.ftruncate(descriptor, 0)
+        elif place.offset != end:
+            raise ConflictError(
+                f"The body begins at {place.offset:,}, but {end:,} bytes are here. Ask by HEAD, and send from there.",
+                ErrorCode.UPLOAD_OFFSET,
+            )
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        while piece := os.read(descriptor, BATCH):
+            digester.update(piece)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _write(descriptor: int, digester: Digester, data: bytes) -> None:
+    store.write_all(descriptor, data)
+    digester.update(data)
+
+
+async def _store(place: Placement, digester: Digester) -> Digests:
+    """Check the complete file, move it into the store and note it."""
+    digests = digester.digests()
+    if digests.sha256 != place.digest:
+        await work(_discard, place.path)
+        raise ConflictError(
+            f"The bytes have the digest {digests.sha256}, not {place.digest}. They were dropped: send them again "
+            "from offset 0.",
+            ErrorCode.DIGEST_MISMATCH,
+        )
+    try:
+        norm = await work(check, place.path, digests.size, place.target)
+    except ModelFileError as error:
+        await work(_discard, place.path)
+        raise InvalidError(str(error), error.code) from error
+    async with store.lock(place.digest):
+        await work(store.place, place.path, place.digest)
+        await call(
+            tasks.record_upload,
+            task_id=place.target.task_id,
+            user_id=place.target.user_id,
+            digests=digests,
+            norm=norm,
+            now=timezone.now(),
+        )
+    return digests
+
+
+def check(path: Path, size: int, target: UploadTarget) -> float:
+    """The L2 norm of (update - base) over params. Raises ModelFileError unless the file is an update of the model."""
+    with path.open("rb") as file:
+        layout = safetensors.read_layout(file, size)
+    check_fits(layout, target.spec)
+    base_path = store.path_of(target.base)
+    with base_path.open("rb") as file:
+        base_layout = safetensors.read_layout(file, base_path.stat().st_size)
+    norm = DifferenceNorm()
+    ours, theirs = bytearray(chunks.MAX_BYTES), bytearray(chunks.MAX_BYTES)
+    with chunks.FileSource(path) as update, chunks.FileSource(base_path) as base:
+        for chunk in chunks.chunks(target.spec):
+            arrays = chunks.read_chunk(update, layout, chunk, ours)
+            chunks.check_finite(arrays, chunk)
+            if any(segment.kind is Kind.PARAM for segment in chunk):
+                base_arrays = chunks.read_chunk(base, base_layout, chunk, theirs)
+                for segment, array, base_array in zip(chunk, arrays, base_arrays, strict=True):
+                    if segment.kind is Kind.PARAM:
+                        norm.add(array, base_array)
+    return norm.value()
+
+
+def _discard(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

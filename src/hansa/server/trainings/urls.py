@@ -1,0 +1,22 @@
+from django.urls import path
+
+from hansa.server.trainings import api, task_api
+
+urlpatterns = [
+    path("trainings/", api.Trainings.as_view(), name="trainings"),
+    path("trainings/<uuid:training_id>/", api.TrainingDetail.as_view(), name="training"),
+    path("trainings/<uuid:training_id>/start/", api.TrainingStart.as_view(), name="training-start"),
+    path("trainings/<uuid:training_id>/pause/", api.TrainingPause.as_view(), name="training-pause"),
+    path("trainings/<uuid:training_id>/resume/", api.TrainingResume.as_view(), name="training-resume"),
+    path("trainings/<uuid:training_id>/cancel/", api.TrainingCancel.as_view(), name="training-cancel"),
+    path("trainings/<uuid:training_id>/clients/", api.TrainingClients.as_view(), name="training-clients"),
+    path("trainings/<uuid:training_id>/rounds/", api.Rounds.as_view(), name="rounds"),
+    path("trainings/<uuid:training_id>/rounds/<int:number>/", api.RoundDetail.as_view(), name="round"),
+    path("trainings/<uuid:training_id>/metrics/", api.TrainingMetrics.as_view(), name="training-metrics"),
+    path("plan-schema/", api.PlanSchema.as_view(), name="plan-schema"),
+    path("tasks/next/", task_api.NextTask.as_view(), name="task-next"),
+    path("tasks/<uuid:task_id>/heartbeat/", task_api.TaskHeartbeat.as_view(), name="task-heartbeat"),
+    path("tasks/<uuid:task_id>/update/<str:digest>/", task_api.TaskUpdate.as_view(), name="task-update"),
+    path("tasks/<uuid:task_id>/report/", task_api.TaskReport.as_view(), name="task-report"),
+    path("tasks/<uuid:task_id>/release/", task_api.TaskRelease.as_view(), name="task-release"),
+]

@@ -1,0 +1,39 @@
+"""Requests that wait for something to happen, without a thread and without a database connection."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+from hansa.server.lifecycle.body import UnreadRequest
+from hansa.server.trainings.hints import HINTS
+
+T = TypeVar("T")
+
+
+async def wait_for(
+    look: Callable[[], Awaitable[T | None]], *, key: UUID, seconds: float, request: UnreadRequest
+) -> T | None:
+    """Look; if there is nothing, wait to be woken under `key` and look again, until there is or the time is over.
+
+    The waiter is registered before the first look, so that nothing can happen in between unseen. A client that has
+    gone away is not answered: it must not lease what it will never hear of.
+    """
+    end = asyncio.get_running_loop().time() + seconds
+    gone = asyncio.create_task(request.disconnected())
+    try:
+        with HINTS.waiter(key) as woken:
+            while True:
+                woken.clear()
+                if (found := await look()) is not None:
+                    return found
+                left = end - asyncio.get_running_loop().time()
+                if left <= 0 or gone.done():
+                    return None
+                wake = asyncio.create_task(woken.wait())
+                await asyncio.wait({wake, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                wake.cancel()
+                if gone.done():
+                    return None
+    finally:
+        gone.cancel()

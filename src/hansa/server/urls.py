@@ -1,0 +1,22 @@
+"""All paths of the server. A feature's own are in its folder."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView
+
+import hansa.server.ops.openapi  # noqa: F401  # registers how messages are described
+from hansa.server.ops.api import Health, Unknown
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/", include("hansa.server.accounts.urls")),
+    path("api/", include("hansa.server.registry.urls")),
+    path("api/", include("hansa.server.trainings.urls")),
+    path("api/health/", Health.as_view(), name="health"),
+    path(
+        "api/schema/",
+        SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[]),
+        name="schema",
+    ),
+    re_path(r"^api/.*$", Unknown.as_view()),
+]
