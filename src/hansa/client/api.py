@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from hansa.client.answers import decoded
 from hansa.client.errors import UsageError
 from hansa.client.transfer import COMPLETION_SECONDS, fetch
-from hansa.client.transport import Form, Transport, decoded
+from hansa.client.transport import Form, Transport
 from hansa.protocol.accounts import (
     ClientSummary,
     Enroll,

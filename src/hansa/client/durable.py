@@ -1,23 +1,23 @@
-"""Files that are either as they were or as they should be, whenever the power goes."""
+"""Files that are either as they were or as they should be, whenever the process is killed or the power goes."""
 
 import os
 from pathlib import Path
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Put `content` at `path`: a reader, or a restart after a crash, sees the old file or the new one, whole."""
+def replace(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Put `content` at `path`: a reader, or a restart after a kill, sees the old file or the new one, whole.
+
+    Without `sync` that does not hold for a power cut, which may leave either, or an empty file.
+    """
     new = path.with_name(f".{path.name}.new")
     with new.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    move(new, path)
-
-
-def move(source: Path, target: Path) -> None:
-    """Rename within a folder and make the new name durable. The source's content must already be synced."""
-    source.replace(target)
-    sync_folder(target.parent)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+    new.replace(path)
+    if sync:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -22,8 +22,12 @@ class UsageError(HansaError):
     """The call cannot work as it was made."""
 
 
-class StateFolderBusy(UsageError):  # noqa: N818 - named after what the caller meets, as are the ones below
+class StateFolderBusy(UsageError):  # noqa: N818 - it says what the caller meets, as the ones below do
     """Another process works in the state folder."""
+
+
+class NotTrusted(UsageError):  # noqa: N818 - as above
+    """The server's certificate does not lead to a trusted authority, or is another server's."""
 
 
 class Unreachable(HansaError):  # noqa: N818 - as above

@@ -2,34 +2,49 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import httpx
 
 from hansa.client import durable
+from hansa.client.answers import decoded
 from hansa.client.errors import BadAnswer, DamagedDownload, Unreachable
-from hansa.client.transport import Transport, decoded
+from hansa.client.transport import Transport
 from hansa.protocol.tasks import LENGTH_HEADER, OFFSET_HEADER, Upload
 
 BLOCK = 1 << 20
+
+Moving = Callable[[int, int], None]
+"""Called as bytes move: (bytes there so far, bytes in all)."""
 
 COMPLETION_SECONDS = 300.0
 """How long a server may be silent after the last byte: it syncs and checks what may be gigabytes."""
 
 
-def fetch(transport: Transport, path: str, target: Path, *, digest: str, size: int) -> int:
-    """Download `path` to the file `target`, durably, and return how many bytes had to be moved.
+def fetch(
+    transport: Transport,
+    path: str,
+    target: Path,
+    *,
+    digest: str,
+    size: int,
+    sync: bool = True,
+    moving: Moving | None = None,
+) -> None:
+    """Download `path` to the file `target`.
 
     What a broken download left behind is kept beside the target and gone on from, if the server still has the same
     bytes (If-Range). The target appears only when size and SHA-256 are right; DamagedDownload if they are not.
+    `sync` makes it survive a power cut; without, its digest must be checked before it is used after one.
     """
     part = target.with_name(f".{target.name}.{digest[:16]}.part")
     with part.open("a+b") as file:
-        moved = _complete(transport, path, file, digest=digest, size=size)
+        _complete(transport, path, file, digest=digest, size=size, moving=moving or _unseen)
         file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())
         file.seek(0)
         seen = hashlib.file_digest(file, "sha256").hexdigest()
     if seen != digest:
@@ -38,25 +53,31 @@ def fetch(transport: Transport, path: str, target: Path, *, digest: str, size: i
             f"{transport.url}{path}: what came has SHA-256 {seen}, promised was {digest}. It was thrown away; the "
             "next try begins anew."
         )
-    durable.move(part, target)
-    return moved
+    part.replace(target)
+    if sync:
+        durable.sync_folder(target.parent)
 
 
-def _complete(transport: Transport, path: str, file: BinaryIO, *, digest: str, size: int) -> int:
+def _complete(transport: Transport, path: str, file: BinaryIO, *, digest: str, size: int, moving: Moving) -> None:
     """Append to `file` what it lacks."""
     have = file.seek(0, os.SEEK_END)
     if have > size:
         have = file.truncate(0)
     if have == size:
-        return 0
+        return
     headers = {"Range": f"bytes={have}-", "If-Range": f'"{digest}"'} if have else {}
     with transport.stream(path, headers=headers) as answer:
         if have and not _continues(answer, have):
             have = file.truncate(0)
-        moved = _append(answer, file, limit=size - have)
-    if have + moved < size:
-        raise Unreachable(f"{transport.url}{path}: the download broke off at byte {have + moved} of {size}")
-    return moved
+        for block in answer.iter_raw(BLOCK):
+            have += len(block)
+            if have > size:
+                file.truncate(0)
+                raise DamagedDownload(f"{transport.url}{path} sent more than the {size} bytes that were promised")
+            file.write(block)
+            moving(have, size)
+    if have < size:
+        raise Unreachable(f"{transport.url}{path}: the download broke off at byte {have} of {size}")
 
 
 def _continues(answer: httpx.Response, have: int) -> bool:
@@ -69,17 +90,6 @@ def _continues(answer: httpx.Response, have: int) -> bool:
     return True
 
 
-def _append(answer: httpx.Response, file: BinaryIO, *, limit: int) -> int:
-    moved = 0
-    for block in answer.iter_raw(BLOCK):
-        moved += len(block)
-        if moved > limit:
-            file.truncate(0)
-            raise DamagedDownload(f"{answer.url} sent more than the {limit} bytes that were missing")
-        file.write(block)
-    return moved
-
-
 def bytes_held(transport: Transport, path: str) -> int:
     """How much of an upload the server already holds."""
     answer = transport.request("HEAD", path)
@@ -89,7 +99,9 @@ def bytes_held(transport: Transport, path: str) -> int:
     return int(text)
 
 
-def send(transport: Transport, path: str, source: Path, *, start: int, size: int) -> Upload:
+def send(
+    transport: Transport, path: str, source: Path, *, start: int, size: int, moving: Moving | None = None
+) -> Upload:
     """Upload the bytes of `source` from `start` to its end."""
     headers = {
         "Content-Type": "application/octet-stream",
@@ -98,11 +110,18 @@ def send(transport: Transport, path: str, source: Path, *, start: int, size: int
         LENGTH_HEADER: str(size),
     }
     with source.open("rb") as file:
-        file.seek(start)
-        answer = transport.request("PUT", path, content=_blocks(file), headers=headers, timeout=COMPLETION_SECONDS)
+        blocks = _blocks(file, start, size, moving or _unseen)
+        answer = transport.request("PUT", path, content=blocks, headers=headers, timeout=COMPLETION_SECONDS)
     return decoded(answer, Upload)
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, start: int, size: int, moving: Moving) -> Iterator[bytes]:
+    file.seek(start)
     while block := file.read(BLOCK):
         yield block
+        start += len(block)
+        moving(start, size)
+
+
+def _unseen(done: int, size: int) -> None:
+    del done, size

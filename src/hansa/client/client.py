@@ -1,0 +1,102 @@
+"""The client: takes part in the trainings of one server with one trainer, until it is stopped."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+from hansa.client import signals
+from hansa.client.errors import HansaError, UsageError
+from hansa.client.events import Event, Stopped
+from hansa.client.heartbeat import Heart
+from hansa.client.loop import Loop
+from hansa.client.patience import Patience
+from hansa.client.reporting import Reporter, default_reporter
+from hansa.client.state import StateFolder, default_folder
+from hansa.client.stopping import StopFlag, Stopping
+from hansa.client.trainer import Trainer
+from hansa.client.transport import Transport
+from hansa.client.work import Workbench
+
+
+class Client:
+    """One participant. `run` it; from another thread, `stop` it.
+
+    `state` is the folder for what a restart must not lose (default: one per server and token below
+    ~/.local/state/hansa); `ca` a private authority's certificate; `reporter` is called with every event
+    (`hansa.client.events`), the default shows them on stdout; `wait` is how many seconds the server may let each
+    request for work wait.
+
+    Raises UsageError for a URL, token or file that cannot work.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        state: Path | None = None,
+        ca: Path | None = None,
+        reporter: Reporter | None = None,
+        wait: float = 60.0,
+    ) -> None:
+        self._transport = Transport(url, token, ca=ca)
+        self._state = Path(state) if state is not None else default_folder(url, token)
+        self._reporter = reporter
+        self._wait = wait
+        self._stopping = StopFlag()
+        self._workbench: Workbench | None = None
+
+    def run(self, trainer: Trainer, *, stop_when: Callable[[Event], bool] | None = None) -> None:
+        """Work for the server until stopped: by `stop`, by `stop_when` being true of an event, by SIGINT or SIGTERM.
+
+        Stopping gives the task at hand back and returns at once, in the middle of a training too if a signal caused
+        it in the main thread; a second signal ends the process hard. `stop` from another thread cannot break into
+        the trainer, which may look at `config.cancelled()`.
+
+        Raises CredentialsRefused when the token is not (or no longer) known, UsageError when the state folder is in
+        use or the trainer has no `train`, and ApiError or BadAnswer if the URL is not that of a Hansa server for
+        clients. Whatever else happens to the network or the server, it waits and goes on.
+        """
+        if not callable(getattr(trainer, "train", None)):
+            raise UsageError(
+                f"the trainer is of type {type(trainer).__name__}, without a method `train`; see hansa.client.Trainer"
+            )
+        report = self._reporting(stop_when)
+        rng = Random()  # noqa: S311 - spreads retries in time; nothing secret depends on it
+        with ExitStack() as stack:
+            folder = stack.enter_context(StateFolder(self._state))
+            stack.enter_context(self._transport)
+            heart = Heart(self._transport.again, rng)
+            stack.callback(heart.close)
+            self._workbench = Workbench(trainer)
+            patience = Patience(rng, self._stopping, report)
+            loop = Loop(self._transport, folder, self._workbench, heart, patience, report, wait=self._wait)
+            try:
+                with signals.caught(self._on_signal):
+                    loop.run()
+            except Stopping:
+                report(Stopped("the client was stopped"))
+            except HansaError as error:
+                report(Stopped(str(error)))
+                raise
+
+    def stop(self) -> None:
+        """End `run` as soon as possible; for good. From any thread."""
+        self._stopping.set()
+        self._transport.interrupt()
+
+    def _on_signal(self) -> None:
+        self.stop()
+        if self._workbench is not None and self._workbench.inside:
+            raise Stopping
+
+    def _reporting(self, stop_when: Callable[[Event], bool] | None) -> Callable[[Event], None]:
+        reporter = self._reporter or default_reporter()
+
+        def report(event: Event) -> None:
+            reporter(event)
+            if stop_when is not None and stop_when(event):
+                self._stopping.set()
+
+        return report
