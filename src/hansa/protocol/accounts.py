@@ -19,7 +19,7 @@ from hansa.protocol.base import Answer, Request
 Username = Annotated[str, Meta(pattern=r"^[\w.@+-]+$", min_length=1, max_length=150)]
 
 
-class User(Answer):
+class User(Answer, frozen=True):
     """One's own record."""
 
     id: str
@@ -32,7 +32,7 @@ class User(Answer):
     message_endpoint: str
 
 
-class UserSummary(Answer):
+class UserSummary(Answer, frozen=True):
     """What others may see of a person."""
 
     id: str
@@ -41,7 +41,7 @@ class UserSummary(Answer):
     last_name: str
 
 
-class TokenCreate(Request):
+class TokenCreate(Request, frozen=True):
     """Ask for an API token for oneself."""
 
     name: Annotated[str, Meta(max_length=100)] = ""
@@ -49,7 +49,7 @@ class TokenCreate(Request):
     """Left out: the token does not expire."""
 
 
-class Token(Answer):
+class Token(Answer, frozen=True):
     """A token without its text, which the server does not know."""
 
     id: str
@@ -58,20 +58,20 @@ class Token(Answer):
     expires_at: str | None
 
 
-class TokenCreated(Token):
+class TokenCreated(Token, frozen=True):
     """The only answer that carries the token's text."""
 
     token: str
 
 
-class InvitationCreate(Request):
+class InvitationCreate(Request, frozen=True):
     """Invite one client under a user name of the inviter's choice."""
 
     username: Username
     expires_in_seconds: Annotated[float, Meta(gt=0, le=30 * 86400)] = 86400.0
 
 
-class Invitation(Answer):
+class Invitation(Answer, frozen=True):
     """A one-time code, shown once. It is exchanged for a token by `Enroll`."""
 
     username: str
@@ -79,13 +79,13 @@ class Invitation(Answer):
     expires_at: str
 
 
-class Enroll(Request):
+class Enroll(Request, frozen=True):
     """Exchange a one-time code for a token."""
 
     code: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class Enrolled(Answer):
+class Enrolled(Answer, frozen=True):
     """The client's account and its token, shown once."""
 
     id: str
@@ -93,7 +93,7 @@ class Enrolled(Answer):
     token: str
 
 
-class ClientSummary(Answer):
+class ClientSummary(Answer, frozen=True):
     """A user that may be named as a participant."""
 
     id: str

@@ -39,7 +39,7 @@ class ErrorCode(StrEnum):
     IN_USE = "in_use"
 
 
-class ErrorBody(Answer):
+class ErrorBody(Answer, frozen=True):
     """The body of an answer with a status of 400 or more, field errors excepted."""
 
     detail: str

@@ -14,7 +14,7 @@ from hansa.protocol.base import Answer
 from hansa.protocol.tasks import Sha256
 
 
-class ArrayInfo(Answer):
+class ArrayInfo(Answer, frozen=True):
     """One named array of a model."""
 
     name: str
@@ -25,7 +25,7 @@ class ArrayInfo(Answer):
     """"param" or "buffer"."""
 
 
-class Model(Answer):
+class Model(Answer, frozen=True):
     """A model's record, without its bytes."""
 
     id: str
@@ -44,7 +44,7 @@ class Model(Answer):
     created_at: str
 
 
-class ModelCreated(Answer):
+class ModelCreated(Answer, frozen=True):
     """The contract's answer to a new model."""
 
     detail: str
@@ -52,7 +52,7 @@ class ModelCreated(Answer):
     warning: str = ""
 
 
-class ModelVersion(Answer):
+class ModelVersion(Answer, frozen=True):
     """An immutable version; number 0 is the one that was uploaded."""
 
     model: str
@@ -64,7 +64,7 @@ class ModelVersion(Answer):
     created_at: str
 
 
-class Metric(Answer):
+class Metric(Answer, frozen=True):
     """One number reported by one client."""
 
     id: int
@@ -78,7 +78,7 @@ class Metric(Answer):
     """"train" or "evaluate"."""
 
 
-class Detail(Answer):
+class Detail(Answer, frozen=True):
     """A sentence and nothing else."""
 
     detail: str

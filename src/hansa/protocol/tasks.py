@@ -36,7 +36,7 @@ class TaskKind(StrEnum):
     EVALUATE = "evaluate"
 
 
-class TaskRequest(Request):
+class TaskRequest(Request, frozen=True):
     """Ask for the next task."""
 
     instance: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -45,7 +45,7 @@ class TaskRequest(Request):
     protocol: int = PROTOCOL_VERSION
 
 
-class Task(Answer):
+class Task(Answer, frozen=True):
     """A leased task. `config` is what the plan asks of the client's own training."""
 
     id: str
@@ -73,13 +73,13 @@ class Task(Answer):
     protocol: int = PROTOCOL_VERSION
 
 
-class Heartbeat(Request):
+class Heartbeat(Request, frozen=True):
     """A sign of life. `progress` is a share of the work done, 0 to 1, if the client knows it."""
 
     progress: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
-class HeartbeatAnswer(Answer):
+class HeartbeatAnswer(Answer, frozen=True):
     """Whether to go on; if not, `reason` says why and the task may be dropped."""
 
     proceed: bool
@@ -87,14 +87,14 @@ class HeartbeatAnswer(Answer):
     reason: str = ""
 
 
-class Upload(Answer):
+class Upload(Answer, frozen=True):
     """The update's bytes are complete, durable and fit the model. They count only after the report."""
 
     digest: Sha256
     size: int
 
 
-class TaskReport(Request):
+class TaskReport(Request, frozen=True):
     """The commit of a task. For TRAIN all fields count; for EVALUATE `digest` is left out."""
 
     num_examples: Annotated[int, Meta(ge=1, le=2**53)]
@@ -114,7 +114,7 @@ class Verdict(StrEnum):
     """It came after its round had closed, and does not count."""
 
 
-class Receipt(Answer):
+class Receipt(Answer, frozen=True):
     """The report is durable. The same report again gives the same receipt."""
 
     task: str
@@ -124,7 +124,7 @@ class Receipt(Answer):
     """ISO 8601, UTC."""
 
 
-class TaskRelease(Request):
+class TaskRelease(Request, frozen=True):
     """Give a task back: `failed` if the client's own code failed (it is not offered again in this round)."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=500)]

@@ -19,7 +19,7 @@ from msgspec import Meta
 from hansa.protocol.base import Answer, Request
 
 
-class TrainingCreate(Request):
+class TrainingCreate(Request, frozen=True):
     """A training of `model_id` by `clients` (user ids or user names, in join order) after `plan`."""
 
     model_id: str
@@ -29,7 +29,7 @@ class TrainingCreate(Request):
     name: Annotated[str, Meta(max_length=200)] = ""
 
 
-class TrainingCreated(Answer):
+class TrainingCreated(Answer, frozen=True):
     """The contract's answer. Read the model from the training: one that is already trained is copied."""
 
     detail: str
@@ -37,13 +37,13 @@ class TrainingCreated(Answer):
     model_id: str
 
 
-class ClientList(Request):
+class ClientList(Request, frozen=True):
     """User ids or user names."""
 
     clients: Annotated[list[str], Meta(min_length=1)]
 
 
-class Participant(Answer):
+class Participant(Answer, frozen=True):
     """One client of a training."""
 
     id: str
@@ -53,7 +53,7 @@ class Participant(Answer):
     last_seen: str | None
 
 
-class Training(Answer):
+class Training(Answer, frozen=True):
     """The record of a training: where it is, why, and what comes next."""
 
     id: str
@@ -82,7 +82,7 @@ class Training(Answer):
     finished_at: str | None
 
 
-class TaskInfo(Answer):
+class TaskInfo(Answer, frozen=True):
     """How one client stands in one round."""
 
     id: str
@@ -106,7 +106,7 @@ class TaskInfo(Answer):
     metrics: dict[str, float]
 
 
-class Round(Answer):
+class Round(Answer, frozen=True):
     """One round, or one attempt at it."""
 
     number: int
@@ -127,7 +127,7 @@ class Round(Answer):
     tasks: list[TaskInfo] = []
 
 
-class Spread(Answer):
+class Spread(Answer, frozen=True):
     """One metric over the clients of one round."""
 
     mean: float
@@ -137,7 +137,7 @@ class Spread(Answer):
     clients: int
 
 
-class RoundMetrics(Answer):
+class RoundMetrics(Answer, frozen=True):
     """All metrics of one round, over its clients."""
 
     round: int

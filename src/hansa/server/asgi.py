@@ -9,7 +9,8 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hansa.server.settings")
 django.setup()
 
-from hansa.server.lifecycle.asgi import Handler, Receive, Scope, Send  # noqa: E402  # Django must be set up before
+from hansa.server.lifecycle.asgi import Handler, Scope, Send  # noqa: E402  # Django must be set up before
+from hansa.server.lifecycle.body import Receive  # noqa: E402  # as above
 from hansa.server.trainings.hints import HINTS  # noqa: E402  # as above
 from hansa.server.trainings.orchestrator import Orchestrator  # noqa: E402  # as above
 

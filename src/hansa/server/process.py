@@ -63,14 +63,14 @@ def manage(arguments: Sequence[str]) -> int:
     try:
         home.prepare(config.read(os.environ))
         _setup_django()
-        from django.core.management import CommandError, execute_from_command_line
+        from django.core.management import execute_from_command_line
 
-        try:
-            if arguments[:1] != ["migrate"]:
-                _migrate()
-            execute_from_command_line(["hansa", *arguments])
-        except CommandError as error:
-            raise StartError(str(error)) from error
+        if arguments[:1] != ["migrate"]:
+            _migrate()
+        execute_from_command_line(["hansa", *arguments])
+    except SystemExit as error:
+        # Django's own way to end a command; it has said why.
+        return error.code if isinstance(error.code, int) else 1
     except (config.ConfigError, home.HomeError, StartError) as error:
         print(f"hansa {' '.join(arguments[:1])}: {error}", file=sys.stderr)
         return 1

@@ -34,7 +34,7 @@ class Digester:
         self._sha.update(data)
         view = memoryview(data)
         self.size += len(view)
-        while len(view):
+        while view:
             piece = view[: BLOCK - self._in_block]
             self._block.update(piece)
             self._in_block += len(piece)

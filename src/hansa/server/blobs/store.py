@@ -116,7 +116,7 @@ class BlobFile:
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write every byte; a short write on a nearly full disk is continued until the disk says so."""
     view = memoryview(data)
-    while len(view):
+    while view:
         view = view[os.write(descriptor, view) :]
 
 

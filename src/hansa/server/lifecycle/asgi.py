@@ -20,7 +20,7 @@ from hansa.server.lifecycle.headers import secure
 
 log = logging.getLogger(__name__)
 
-Scope = Message
+Scope = dict[str, Any]  # Any: an ASGI scope is an open dictionary
 Send = Callable[[Message], Awaitable[None]]
 
 STOCK_BODY_LIMIT = 10 * 2**20

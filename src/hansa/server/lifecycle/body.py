@@ -1,12 +1,12 @@
 """A request whose body has not been read yet."""
 
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 
-Message = MutableMapping[str, Any]  # Any: ASGI messages are open dictionaries
+Message = Mapping[str, Any]  # Any: ASGI messages are open dictionaries
 Receive = Callable[[], Awaitable[Message]]
 
 
@@ -25,7 +25,7 @@ class DisconnectedError(Exception):
 class UnreadRequest(ASGIRequest):
     """Django's request, with the body still on the wire: read it by `stream` or `body_bytes`, within a limit."""
 
-    def __init__(self, scope: MutableMapping[str, Any], receive: Receive) -> None:  # Any: an ASGI scope
+    def __init__(self, scope: dict[str, Any], receive: Receive) -> None:  # Any: an ASGI scope
         super().__init__(scope, io.BytesIO())
         self._receive = receive
         self._complete = False

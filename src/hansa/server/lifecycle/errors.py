@@ -1,11 +1,11 @@
 """The errors of services: each knows its HTTP status and its code. `answers.py` turns them into answers.
 
-    ServiceError                    raised by services and selectors; knows its status and code
-    ├─ NotFoundError         404
-    ├─ ForbiddenError        403
-    ├─ ConflictError         409
-    ├─ InvalidError          422    readable, but not acceptable
-    └─ StorageFullError      507
+ServiceError                    raised by services and selectors; knows its status and code
+├─ NotFoundError         404
+├─ ForbiddenError        403
+├─ ConflictError         409
+├─ InvalidError          422    readable, but not acceptable
+└─ StorageFullError      507
 """
 
 import errno

@@ -1,6 +1,6 @@
 """Security headers on every answer, whichever way it was made."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
@@ -34,13 +34,14 @@ class SecurityHeadersMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
-        if iscoroutinefunction(get_response):
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
             markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Answer, synchronously or as a coroutine, as the next middleware does."""
-        if iscoroutinefunction(self):
-            return self._awaited(request)  # type: ignore[return-value]  # marked: the caller awaits it
+        if self._is_async:
+            return self._awaited(request)
         response = self.get_response(request)
         secure(response, over_tls=request.is_secure())
         return response

@@ -40,7 +40,7 @@ def describe_messages(
     result: dict[str, Any],  # Any: an OpenAPI document
     generator: object,
     request: Request | None,
-    public: bool,  # noqa: FBT001  # drf-spectacular's own signature of a hook
+    public: bool,  # drf-spectacular's own signature of a hook
 ) -> dict[str, Any]:  # Any: as above
     """drf-spectacular's hook: add the schema of every message that a view names, and of those within."""
     _, components = msgspec.json.schema_components(list(_named.values()), ref_template=_TEMPLATE)

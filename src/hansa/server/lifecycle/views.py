@@ -6,7 +6,7 @@ throttle → handler → exception handler → finalize → render. Handlers may
 """
 
 import inspect
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from django.http import HttpRequest
@@ -27,7 +27,7 @@ class APIView(views.APIView):
     """A DRF view whose lifecycle is awaited. Policies, hooks and schema tools work as they do in DRF."""
 
     # The base declares a property that inspects the handlers; ours are awaited whatever they are.
-    view_is_async: ClassVar[bool] = True
+    view_is_async = True
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # DRF's is synchronous; Any: URL arguments
         """DRF's dispatch, with the steps that may block taken off the event loop."""
@@ -67,7 +67,7 @@ class APIView(views.APIView):
     @property
     def unread(self) -> UnreadRequest:
         """The request below DRF's, with its body still on the wire."""
-        request = self.request._request  # noqa: SLF001  # DRF offers no public name for it
+        request = self.request._request  # DRF offers no public name for it
         if not isinstance(request, UnreadRequest):
             raise TypeError("This view must be served by hansa.server.lifecycle.asgi.Handler.")
         return request

@@ -1,9 +1,10 @@
 """Health, and the answer to paths that do not exist."""
 
 import os
+from typing import Any
 
 from django.db import connection
-from django.http import HttpResponsePermanentRedirect
+from django.http import HttpRequest, HttpResponsePermanentRedirect
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 from drf_spectacular.utils import extend_schema
@@ -18,7 +19,7 @@ from hansa.server.lifecycle.openapi import ref
 from hansa.server.lifecycle.views import APIView
 
 
-class HealthAnswer(Answer):
+class HealthAnswer(Answer, frozen=True):
     """The server answers, and so does its database."""
 
     status: str
@@ -55,7 +56,7 @@ class Unknown(APIView):
     permission_classes = ()
     schema = None
 
-    async def dispatch(self, request, *args, **kwargs) -> HttpResponseBase:  # type: ignore[no-untyped-def,override]  # as APIView.dispatch
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # DRF's is synchronous; Any: URL arguments
         """Redirect GET and HEAD if only the final slash is missing."""
         if request.method in ("GET", "HEAD") and not request.path.endswith("/") and _exists(f"{request.path_info}/"):
             query = request.META.get("QUERY_STRING")

@@ -4,7 +4,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
 
-class TokenScheme(OpenApiAuthenticationExtension):
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its registry is untyped
     """`Authorization: Token <40 hex>`."""
 
     target_class = "hansa.server.accounts.authentication.TokenAuthentication"
@@ -15,7 +15,7 @@ class TokenScheme(OpenApiAuthenticationExtension):
         return {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token <40 hex characters>"}
 
 
-class TokenInBasicScheme(OpenApiAuthenticationExtension):
+class TokenInBasicScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its registry is untyped
     """The token as Basic user name."""
 
     target_class = "hansa.server.accounts.authentication.TokenInBasicAuthentication"
@@ -26,7 +26,7 @@ class TokenInBasicScheme(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "basic", "description": "The token as user name, an empty password."}
 
 
-class PasswordScheme(OpenApiAuthenticationExtension):
+class PasswordScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its registry is untyped
     """User name and password."""
 
     target_class = "hansa.server.accounts.authentication.PasswordAuthentication"

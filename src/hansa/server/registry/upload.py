@@ -3,6 +3,7 @@
 import os
 import tempfile
 from dataclasses import dataclass
+from typing import IO
 
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
@@ -38,12 +39,12 @@ async def read_form(request: UnreadRequest, *, limit: int) -> ModelForm:
         return await work(_parse, request, spool)
 
 
-def _parse(request: UnreadRequest, spool: "tempfile._TemporaryFileWrapper[bytes]") -> ModelForm:
+def _parse(request: UnreadRequest, spool: IO[bytes]) -> ModelForm:
     length = spool.seek(0, os.SEEK_END)
     spool.seek(0)
     meta = {**request.META, "CONTENT_LENGTH": str(length)}
     try:
-        fields, files = MultiPartParser(meta, spool, [TemporaryFileUploadHandler(request)], "utf-8").parse()
+        fields, files = MultiPartParser(meta, spool, [TemporaryFileUploadHandler(request)], "utf-8").parse()  # type: ignore[arg-type]  # the stub asks for more than read()
     except MultiPartParserError as error:
         raise ValidationError({"non_field_errors": [f"The multipart body cannot be read: {error}"]}) from error
     file = files.get("model_file")
@@ -54,4 +55,3 @@ def _parse(request: UnreadRequest, spool: "tempfile._TemporaryFileWrapper[bytes]
         raise ValidationError({"name": [f"The name has {len(name)} characters; it must have 1 to 256."]})
     buffers = frozenset(fields.getlist("buffers")) if "buffers" in fields else None
     return ModelForm(name, fields.get("description", ""), buffers, file)
-

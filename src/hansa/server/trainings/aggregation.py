@@ -49,9 +49,9 @@ def aggregate(job: Job, blob: BlobFile) -> Digests:
         for chunk in chunks(job.spec):
             pending.append(pool.submit(_mean, job, layouts, chunk, buffers))
             if len(pending) > IN_FLIGHT:
-                blob.write(memoryview(pending.pop(0).result()).cast("B"))
+                blob.write(pending.pop(0).result().data.cast("B"))
         for future in pending:
-            blob.write(memoryview(future.result()).cast("B"))
+            blob.write(future.result().data.cast("B"))
     return blob.finish()
 
 

@@ -45,10 +45,10 @@ class Hints:
         """Something happened in this training: look at it, and show it."""
         self._post(self._note, training_id)
 
-    async def next_moved(self, timeout: float) -> set[UUID]:
-        """The trainings noted since the last call; waits up to `timeout` seconds for the first."""
+    async def next_moved(self, seconds: float) -> set[UUID]:
+        """The trainings noted since the last call; waits up to `seconds` for the first."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await self._some_moved.wait()
         except TimeoutError:
             pass

@@ -116,8 +116,7 @@ class Round(models.Model):
                 name="accepted_list_only_once_closed",
             ),
             models.CheckConstraint(
-                condition=~Q(accepted=None)
-                | Q(state__in=[RoundState.COLLECTING.value, RoundState.ABANDONED.value]),
+                condition=~Q(accepted=None) | Q(state__in=[RoundState.COLLECTING.value, RoundState.ABANDONED.value]),
                 name="closed_rounds_have_an_accepted_list",
             ),
         )

@@ -114,7 +114,7 @@ class Orchestrator:
                 await self._compute(job)
         except (TornBlobError, MissingUpdateError, ModelFileError, FileNotFoundError) as error:
             reason = f"The aggregation failed: {error}"
-            log.error("Training %s: %s", training_id, reason)  # noqa: TRY400  # the sentence says it all
+            log.error("Training %s: %s", training_id, reason)  # the sentence says it all
             await call(rounds.abandon, training_id=training_id, reason=reason, now=timezone.now())
         except Exception as error:
             if not is_disk_full(error):
@@ -122,7 +122,7 @@ class Orchestrator:
                 await call(rounds.abandon, training_id=training_id, reason=reason, now=timezone.now())
                 raise
             reason = "The server's disk is full. Free some space there, then resume the training."
-            log.error("Training %s: %s", training_id, reason)  # noqa: TRY400  # as above
+            log.error("Training %s: %s", training_id, reason)  # as above
             await call(trainings.pause, training_id=training_id, reason=reason)
 
     async def _compute(self, job: Job) -> None:

@@ -73,7 +73,9 @@ class TaskUpdate(APIView):
     @extend_schema(
         parameters=[
             OpenApiParameter(wire.OFFSET_HEADER, int, "header", description="Where the body begins; default 0."),
-            OpenApiParameter(wire.LENGTH_HEADER, int, "header", description="Size of the whole; default Content-Length."),
+            OpenApiParameter(
+                wire.LENGTH_HEADER, int, "header", description="Size of the whole; default Content-Length."
+            ),
         ],
         request={"application/octet-stream": {"type": "string", "format": "binary"}},
         responses={200: ref(wire.Upload)},

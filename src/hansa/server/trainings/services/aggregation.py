@@ -1,4 +1,4 @@
-"""Claiming a closed round, and committing its version. Between the two stands the arithmetic, outside any transaction."""
+"""Claiming a closed round, and committing its version; the arithmetic stands between, outside any transaction."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

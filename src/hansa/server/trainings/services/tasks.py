@@ -82,9 +82,7 @@ def renew(*, task_id: UUID, user_id: UUID, now: datetime) -> str:
         return ""
 
 
-def record_upload(
-    *, task_id: UUID, user_id: UUID, digests: Digests, norm: float, now: datetime
-) -> None:
+def record_upload(*, task_id: UUID, user_id: UUID, digests: Digests, norm: float, now: datetime) -> None:
     """The client's update is complete in the store: note it, and renew the lease."""
     with transaction.atomic():
         task = _own_task(task_id, user_id)
@@ -182,7 +180,9 @@ def _check_values(report: TaskReport) -> None:
         raise InvalidError(f"{len(report.metrics)} metrics were reported; at most {MAX_METRICS} are kept.")
     for key, value in report.metrics.items():
         if not math.isfinite(value):
-            raise InvalidError(f"Metric {key!r} is {value}; metrics must be finite. Leave it out.", ErrorCode.NOT_FINITE)
+            raise InvalidError(
+                f"Metric {key!r} is {value}; metrics must be finite. Leave it out.", ErrorCode.NOT_FINITE
+            )
 
 
 def _same_receipt(task: Task, report: TaskReport) -> Receipt:

@@ -21,7 +21,7 @@ from hansa.server.trainings.models import Participation, Round, Task, Training
 def create(
     *, actor: User, model: Model, plan: plans.Plan, clients: Sequence[User], name: str, now: datetime
 ) -> Training:
-    """A training of `model`, or of a copy of it if it has a training already. Its seed is drawn if the plan has none."""
+    """A training of `model`, or of a copy of it if it has one already. Its seed is drawn if the plan has none."""
     seed = secrets.randbits(53) if plan.seed is None else plan.seed
     with transaction.atomic():
         if Training.objects.filter(model=model).exists():
