@@ -44,6 +44,8 @@ DTYPES: Final = {
 }
 """The format's name of a dtype → numpy's."""
 
+_ITEMSIZES: Final = {name: np.dtype(name).itemsize for name in DTYPES.values()}
+
 _REFUSED: Final = {
     "BOOL": "truth values have no mean; save them as U8, or leave them out of the model's arrays",
     "BF16": "numpy has no such dtype; save it as F32",
@@ -94,7 +96,8 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self._decoder = json.JSONDecoder()
+        self._value = json.JSONDecoder()
+        self._pairs = json.JSONDecoder(object_pairs_hook=list)
 
     def members(self, limit: int, what: str) -> Iterator[str]:
         """The names in the object that begins here. Whoever takes one reads its value before taking the next."""
@@ -120,7 +123,7 @@ class _Scanner:
         if self._next() != '"':
             raise self._unexpected('a string, beginning with "')
         try:
-            value, self.at = self._decoder.raw_decode(self.text, self.at)
+            value, self.at = self._value.raw_decode(self.text, self.at)
         except json.JSONDecodeError as error:
             raise BadModelFileError(
                 f"the header is not JSON: {error.msg} at character {error.pos}. {_ADVICE}"
@@ -137,7 +140,7 @@ class _Scanner:
                 f"the description of {name[:MAX_NAME]!r} does not end within {MAX_ENTRY} characters. {_ADVICE}"
             )
         try:
-            pairs: list[tuple[str, object]] = json.loads(self.text[self.at : stop], object_pairs_hook=list)
+            pairs: list[tuple[str, object]] = self._pairs.decode(self.text[self.at : stop])
         except (ValueError, RecursionError) as error:
             raise BadModelFileError(
                 f"the description of {name[:MAX_NAME]!r} cannot be read: {self.text[self.at : stop][:80]!r}. {_ADVICE}"
@@ -182,7 +185,7 @@ def _placed(name: str, entry: list[tuple[str, object]], origin: int) -> Placed:
             f"wanted are two integers, the second not less than the first. {_ADVICE}"
         )
     begin, end = offsets
-    itemsize = np.dtype(dtype).itemsize
+    itemsize = _ITEMSIZES[dtype]
     if prod(max(length, 1) for length in shape) * itemsize > _MAX_BYTES:
         raise BadModelFileError(f"{name!r} has shape {list(shape)}, larger than any array can be. {_ADVICE}")
     if end - begin != prod(shape) * itemsize:
