@@ -44,7 +44,7 @@ def list_(session: Session) -> None:
     """List the clients."""
     clients, now = session.api.clients(), datetime.now(UTC)
     ids = short_ids([client.id for client in clients])
-    columns = [Column("id", style="cyan"), Column("name", give=True), Column("enrolled"), Column("asked for work")]
+    columns = [Column("id", style="cyan"), Column("name", give="cut"), Column("enrolled"), Column("asked for work")]
     rows = [
         (ids[client.id], client.username, "yes" if client.enrolled else "invited", ago(client.last_seen, now))
         for client in clients

@@ -58,7 +58,7 @@ def list_(session: Session) -> None:
     ids = short_ids([model.id for model in models])
     columns = [
         Column("id", style="cyan"),
-        Column("name", give=True),
+        Column("name", give="cut"),
         right("newest"),
         right("params"),
         right("size"),
@@ -95,7 +95,7 @@ def show(session: Session, model: Model) -> None:
             ("created", found.created_at[:19].replace("T", " ")),
         ]
     )
-    columns = [Column("array", give=True), Column("dtype"), Column("shape"), Column("kind")]
+    columns = [Column("array", give="cut"), Column("dtype"), Column("shape"), Column("kind")]
     rows = [(array.name, array.dtype, _shape(array), array.kind) for array in found.arrays]
     session.show(found, summary, "", output.table(columns, rows))
 
@@ -105,7 +105,7 @@ def show(session: Session, model: Model) -> None:
 def versions(session: Session, model: Model) -> None:
     """List a model's versions, the oldest first."""
     found, now = session.api.versions(lookup.model_id(session.api, model)), datetime.now(UTC)
-    columns = [right("version"), Column("made from"), right("size"), Column("created"), Column("sha256", give=True)]
+    columns = [right("version"), Column("made from"), right("size"), Column("created"), Column("sha256", give="cut")]
     rows = [
         (
             f"{version.number}",

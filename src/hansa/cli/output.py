@@ -21,11 +21,11 @@ from hansa.cli.words import clean
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table. `give`: shortened before the others when the terminal is narrow."""
+    """One column of a table. `give`: what becomes of its texts when the terminal is narrow, before any other's."""
 
     title: str
     align: Literal["left", "right"] = "left"
-    give: bool = False
+    give: Literal["", "cut", "wrap"] = ""
     style: str = ""
 
 
@@ -43,17 +43,17 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> Ta
     """A table without frames; cells are cleaned."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for column in columns:
-        made.add_column(
-            column.title,
-            justify=column.align,
-            style=column.style,
-            no_wrap=not column.give,
-            overflow="ellipsis" if column.give else "fold",
-            ratio=None,
-        )
+        made.add_column(column.title, justify=column.align, style=column.style, no_wrap=not column.give)
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(clean(cell)) for cell in row))
+        made.add_row(*(_cell(cell, column) for cell, column in zip(row, columns, strict=True)))
     return made
+
+
+def _cell(content: str | Text, column: Column) -> Text:
+    cell = content if isinstance(content, Text) else Text(clean(content))
+    if column.give == "cut":
+        cell.no_wrap, cell.overflow = True, "ellipsis"
+    return cell
 
 
 def facts(pairs: Iterable[tuple[str, str | Text]]) -> Table:

@@ -53,7 +53,7 @@ def plan_line(training: Training) -> str:
 def participants(training: Training, newest: Round | None, now: datetime) -> Table:
     """Who takes part, and how each stands in the newest round."""
     tasks_by_client: dict[str, TaskInfo] = {task.client: task for task in newest.tasks} if newest else {}
-    columns = [right("#"), Column("client", give=True), Column("asked for work"), Column("newest round", give=True)]
+    columns = [right("#"), Column("client", give="cut"), Column("asked for work"), Column("newest round", give="cut")]
     rows = []
     for client in sorted(training.participants, key=lambda each: each.ordinal):
         task = tasks_by_client.get(client.id)
@@ -83,14 +83,14 @@ def round_headline(shown: Round) -> Text:
 def tasks(shown: Round) -> Table:
     """How each client stands: what became of its task, and what it counts for."""
     columns = [
-        Column("client", give=True),
+        Column("client", give="cut"),
         Column("task"),
         Column("state"),
         right("examples"),
         right("weight"),
         right("norm"),
         right("sent"),
-        Column("why", give=True),
+        Column("why", give="wrap"),
     ]
     rows = [
         (

@@ -36,6 +36,8 @@ def create(
         made = session.api.create_token(name, seconds)
         write(made.token + "\n")
     output.note(f"The token is in {to}.")
+    if session.json:
+        output.print_json({"id": made.id, "name": made.name, "expires_at": made.expires_at, "token_file": str(to)})
 
 
 @app.command("list")
@@ -44,7 +46,7 @@ def list_(session: Session) -> None:
     """List your tokens, without their texts, which the server does not know."""
     tokens, now = session.api.tokens(), datetime.now(UTC)
     ids = short_ids([token.id for token in tokens])
-    columns = [Column("id", style="cyan"), Column("name", give=True), Column("created"), Column("expires")]
+    columns = [Column("id", style="cyan"), Column("name", give="cut"), Column("created"), Column("expires")]
     rows = [
         (ids[token.id], token.name, ago(token.created_at, now), (token.expires_at or "never")[:16].replace("T", " "))
         for token in tokens

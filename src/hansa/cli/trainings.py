@@ -83,7 +83,7 @@ def list_(session: Session) -> None:
     ids = short_ids([training.id for training in trainings])
     columns = [
         Column("id", style="cyan"),
-        Column("name", give=True),
+        Column("name", give="cut"),
         Column("status"),
         right("rounds"),
         right("clients"),

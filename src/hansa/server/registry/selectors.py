@@ -40,7 +40,7 @@ def owned_model(user: User, model_id: UUID) -> Model:
 
 def records(user: User) -> list[wire.Model]:
     """All models the user may see."""
-    return [_record(model) for model in _with_newest(visible(user))]
+    return [_record(model) for model in _with_newest(visible(user)).order_by("created_at")]
 
 
 def record(user: User, model_id: UUID) -> wire.Model:

@@ -120,7 +120,7 @@ def _revision(answer: wire.Training) -> int:
 def rounds(user: User, training_id: UUID) -> list[wire.Round]:
     """All attempts at all rounds, oldest first, without their tasks."""
     training = training_of(user, training_id)
-    return [_round_record(row) for row in _with_counts(training.rounds.all())]
+    return [_round_record(row) for row in _with_counts(training.rounds.all()).order_by("number", "attempt")]
 
 
 def round_detail(user: User, training_id: UUID, number: int) -> wire.Round:
