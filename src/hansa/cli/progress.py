@@ -53,7 +53,7 @@ class Line:
     @property
     def title(self) -> str:
         """The round's number, with the attempt if it is not the first."""
-        return f"{self.number}" if self.attempt == 1 else f"{self.number} (try {self.attempt})"
+        return f"{self.number}" if self.attempt == 1 else f"{self.number} try {self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def rounds_table(shown: Progress, *, newest: int | None = None) -> RenderableTyp
         right("clients"),
         right("loss"),
         right(shown.score[:12]),
-        right("over clients"),
+        Column("over clients", align="right", give="cut"),
         right("received"),
         right("seconds"),
     ]
@@ -115,8 +115,8 @@ def rounds_table(shown: Progress, *, newest: int | None = None) -> RenderableTyp
     if left_out := len(shown.lines) - len(lines):
         parts.insert(0, Text(f"({left_out} earlier not shown)", style="dim"))
     if any(line.loss or line.score for line in lines):
-        source = "evaluations on their own data" if shown.evaluated else "training"
-        parts.append(Text(f"loss, {shown.score}: the clients' {source}; mean, lowest .. highest", style="dim"))
+        source = "evaluations" if shown.evaluated else "training"
+        parts.append(Text(f"loss, {shown.score}: of the clients' {source}; mean, lowest..highest", style="dim"))
     return Group(*parts)
 
 
@@ -140,7 +140,7 @@ def number(value: float) -> str:
 
 def spread(value: Spread | None) -> str:
     """The lowest and the highest client."""
-    return f"{value.minimum:.3f} .. {value.maximum:.3f}" if value else ""
+    return f"{value.minimum:.3f}..{value.maximum:.3f}" if value else ""
 
 
 def headline(training: Training) -> Text:

@@ -25,7 +25,7 @@ def load(reference: str, *, having: str) -> Any:  # Any: the user's own object, 
         )
     module = _module(module_name)
     if not hasattr(module, attribute):
-        there = listed(name for name in vars(module) if not name.startswith("_"))
+        there = listed(name for name in vars(module) if name.isidentifier() and not name.startswith("_"))
         raise CommandError(f"{module_name} has no {attribute!r}; it has {there or 'nothing'}.")
     value = getattr(module, attribute)
     if inspect.isclass(value) or not hasattr(value, having):

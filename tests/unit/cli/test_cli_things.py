@@ -1,0 +1,162 @@
+"""Models, clients and tokens, by id, by the beginning of an id, and by name."""
+
+import io
+
+import pytest
+from cli_fakes import TOKEN, URL, a_model, uid
+
+from hansa.formats import safetensors
+
+pytestmark = pytest.mark.usefixtures("alice")
+
+
+def test_models_are_listed_in_columns(hansa):
+    lines = hansa("models", "list").out.splitlines()
+    assert lines[0].split() == ["id", "name", "newest", "params", "size", "created"]
+    assert lines[1].split()[:6] == [uid(1)[:8], "digits", "3", "9,930", "40.3", "kB"]
+
+
+def test_json_is_the_servers_records_and_nothing_else(hansa, api):
+    assert hansa("models", "list", "--json").json[0]["name"] == "digits"
+    assert hansa("models", "show", "digits", "--json").json["num_params"] == 9930
+
+
+def test_nothing_there_says_what_to_do(hansa, api):
+    api.all_models = []
+    assert "hansa models create" in hansa("models", "list").out
+    assert hansa("models", "list", "--json").json == []
+
+
+@pytest.mark.parametrize("wanted", ["digits", uid(1), uid(1).upper(), uid(1)[:5]])
+def test_a_model_is_found_by_name_id_or_beginning(hansa, wanted):
+    assert uid(1) in hansa("models", "show", wanted).out
+
+
+def test_a_name_goes_before_the_beginning_of_an_id(hansa, api):
+    api.all_models = [a_model(1, name="other"), a_model(2, name="01")]
+    assert uid(2) in hansa("models", "show", "01").out
+
+
+def test_what_is_not_there_is_told_with_what_is(hansa):
+    ran = hansa("models", "show", "letters")
+    assert ran.code == 1
+    assert ran.err == "error: no model 'letters'. There are: digits. See: hansa models list\n"
+
+
+def test_a_name_of_two_models_is_told_with_the_ids_to_choose_from(hansa, api):
+    api.all_models = [a_model(1), a_model(2)]
+    ran = hansa("models", "show", "digits")
+    assert ran.code == 1
+    assert f"means 2 models ({uid(1)[:8]} digits, {uid(2)[:8]} digits)" in ran.err
+
+
+def test_names_of_others_cannot_act_on_the_terminal_or_forge_a_table(hansa, api):
+    api.all_models = [a_model(name="\x1b[31m\n\u202ed [bold]b[/] :smile:")]
+    out = hansa("models", "list").out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert len(out.splitlines()) == 2
+    assert "[bold]b[/] :smile:" in out
+    assert "\\u202e" in hansa("models", "list", "--json").out
+
+
+def test_arrays_are_shown_with_their_shapes(hansa):
+    out = hansa("models", "show", "digits").out
+    assert "0.weight  float32  16 x 1 x 3 x 3  param" in out
+
+
+def test_versions_say_what_they_were_made_from(hansa):
+    lines = hansa("models", "versions", "digits").out.splitlines()
+    assert "an upload" in lines[1]
+    assert lines[2].split()[:2] == ["1", "0"]
+
+
+def test_a_download_takes_the_newest_version_unless_told(hansa, api, home):
+    hansa("models", "download", "digits", "-o", "got.safetensors")
+    hansa("models", "download", "digits", "1")
+    assert api.asked == [("download", uid(1), 3), ("download", uid(1), 1)]
+    assert sorted(path.name for path in (home / "here").iterdir()) == [f"{uid(1)[:8]}-1.safetensors", "got.safetensors"]
+
+
+def test_a_file_becomes_a_model_named_after_it(hansa, api, home):
+    (home / "here" / "net.safetensors").write_bytes(b"arrays")
+    ran = hansa("models", "create", "--file", "net.safetensors", "--buffers", "mean, count")
+    assert ran.code == 0
+    assert api.asked == [("create_model", b"arrays", "net", "", ("mean", "count"))]
+
+
+def test_a_model_is_made_of_one_thing(hansa):
+    for arguments in ([], ["--file", "a", "--torch", "b:c"], ["--torch", "b:c", "--buffers", "d"]):
+        assert hansa("models", "create", *arguments).code == 2
+
+
+def test_a_torch_module_becomes_a_model_with_its_buffers(hansa, api, home, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend("")
+    (home / "here" / "net_of_mine.py").write_text(
+        "from torch import nn\ndef model():\n    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))\n"
+    )
+    ran = hansa("models", "create", "--torch", "net_of_mine:model", "--name", "mine")
+    assert ran.code == 0, ran.err
+    [(_, content, name, _, _)] = api.asked
+    layout = safetensors.read_layout(io.BytesIO(content), len(content))
+    kinds = {array.name: str(array.kind) for array in layout.spec()}
+    assert name == "mine"
+    assert kinds["0.weight"] == "param"
+    assert kinds["1.num_batches_tracked"] == "buffer"
+
+
+def test_a_model_is_deleted_by_what_it_is_called(hansa, api):
+    assert hansa("models", "delete", "digits").out == "delete_model is done\n"
+    assert api.asked == [("delete_model", uid(1))]
+
+
+def test_an_invitation_is_a_line_to_paste(hansa, api):
+    ran = hansa("clients", "invite", "hospital-a", "--expires", "2h")
+    assert ran.out == f"hansa enroll CODE-1234 --server {URL}\n"
+    assert "2026-01-03 12:00" in ran.err
+    assert "this machine's own address" in ran.err
+    assert api.asked == [("invite", "hospital-a", 7200.0)]
+    assert hansa("clients", "invite", "hospital-a", "--json").json["code"] == "CODE-1234"
+
+
+def test_clients_are_listed_with_who_has_enrolled(hansa):
+    lines = hansa("clients", "list").out.splitlines()
+    assert lines[1].split()[1:3] == ["anna", "yes"]
+    assert lines[2].split()[1:] == ["bert", "invited", "never"]
+
+
+def test_a_new_token_is_shown_once_or_put_in_a_file(hansa, api, home):
+    assert hansa("tokens", "create", "ci", "--expires", "30d").out == TOKEN + "\n"
+    assert api.asked == [("create_token", "ci", 30 * 86400)]
+    ran = hansa("tokens", "create", "ci", "-o", "token")
+    assert ran.out == ""
+    assert (home / "here" / "token").read_text() == TOKEN + "\n"
+    assert (home / "here" / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_with_json_a_token_in_a_file_stays_there(hansa):
+    answer = hansa("tokens", "create", "ci", "-o", "token", "--json").json
+    assert answer["id"] == uid(32)
+    assert answer["token_file"] == "token"
+    assert "token" not in answer
+
+
+def test_a_token_is_revoked_by_its_name(hansa, api):
+    assert hansa("tokens", "revoke", "laptop").code == 0
+    assert api.asked == [("revoke_token", uid(31))]
+
+
+def test_times_that_are_none_are_usage(hansa, api):
+    for wrong in ("soon", "-1h", "0s", "1w", ""):
+        assert hansa("clients", "invite", "a", "--expires", wrong).code == 2
+    assert api.asked == []
+
+
+def test_ids_are_shown_as_long_as_they_must_be(hansa, api):
+    one, two = uid(1), uid(1)[:-1] + "9"
+    api.all_models = [a_model(id=one), a_model(id=two)]
+    listed = hansa("models", "list", "--json").json
+    assert {each["id"] for each in listed} == {one, two}
+    first_words = {line.split()[0] for line in hansa("models", "list").out.splitlines()[1:]}
+    assert first_words == {one, two}

@@ -1,0 +1,157 @@
+import json
+
+import pytest
+from cli_fakes import a_round, a_training, uid
+
+pytestmark = pytest.mark.usefixtures("alice")
+
+CREATE = ("trainings", "create", "--model", "digits", "--clients", "bert,anna")
+
+
+def test_a_training_is_made_of_a_model_clients_in_order_and_a_plan(hansa, api):
+    ran = hansa(*CREATE, "--rounds", "10", "--name", "second")
+    [(_, made)] = api.asked
+    assert (made.model_id, made.clients, made.plan, made.name) == (uid(1), [uid(22), uid(21)], {"rounds": 10}, "second")
+    assert "hansa trainings start second" in ran.out
+
+
+def test_every_option_has_its_place_in_the_plan(hansa, api):
+    options = "--rounds 5 --epochs 3 --lr 0.05 --momentum 0.9 --prox 0.1 --quorum 2 --deadline 2m --min-reports 1"
+    hansa(*CREATE, *options.split(), "--keep-updates", "4", "--seed", "42")
+    assert api.asked[0][1].plan == {
+        "rounds": 5,
+        "client": {"epochs": 3, "client_lr": 0.05, "momentum": 0.9, "proximal_mu": 0.1},
+        "closing": {"quorum": 2, "deadline_seconds": 120.0, "min_reports": 1},
+        "keep_updates": 4,
+        "seed": 42,
+    }
+
+
+def test_an_option_goes_before_the_plan_file(hansa, api, home):
+    plan = {"rounds": 5, "client": {"epochs": 3, "momentum": 0.5}, "evaluation": {"every": 2}}
+    (home / "here" / "plan.json").write_text(json.dumps(plan))
+    hansa(*CREATE, "--plan", "plan.json", "--momentum", "0")
+    assert api.asked[0][1].plan == {**plan, "client": {"epochs": 3, "momentum": 0.0}}
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [
+        ('{"rounds": 5, "closng": {}}', 1, "closng"),
+        ('{"rounds": 0}', 1, "rounds"),
+        ('{"rounds": 5, "closing": {"quorum": 1, "min_reports": 2}}', 1, "Raise quorum"),
+        ('{"rounds": 5, "closing": 3}', 1, "closing"),
+        ("{}", 2, "--rounds"),
+        ("[]", 2, "not a JSON object"),
+        ("{", 2, "not JSON"),
+    ],
+)
+def test_a_plan_that_cannot_work_is_told_before_anything_is_asked(hansa, api, home, content, code, said):
+    (home / "here" / "plan.json").write_text(content)
+    ran = hansa(*CREATE, "--plan", "plan.json")
+    assert ran.code == code
+    assert said in ran.err
+    assert api.asked == []
+
+
+def test_an_option_for_a_section_that_is_none_is_told(hansa, home):
+    (home / "here" / "plan.json").write_text('{"rounds": 5, "closing": 3}')
+    ran = hansa(*CREATE, "--plan", "plan.json", "--quorum", "2")
+    assert ran.code == 1
+    assert "closing is not an object" in ran.err
+
+
+def test_no_rounds_is_usage(hansa):
+    assert hansa(*CREATE).code == 2
+
+
+def test_unknown_and_repeated_clients_are_told(hansa, api):
+    for clients, said in (("anna,zoe", "no client 'zoe'"), ("anna,anna", "named twice"), (" , ", "no client is named")):
+        ran = hansa("trainings", "create", "--model", "digits", "--clients", clients, "--rounds", "1")
+        assert ran.code == 1
+        assert said in ran.err
+    assert api.asked == []
+
+
+def test_a_client_is_named_by_the_beginning_of_its_id(hansa, api):
+    hansa("trainings", "create", "--model", "digits", "--clients", uid(22)[:6], "--rounds", "1")
+    assert api.asked[0][1].clients == [uid(22)]
+
+
+def test_trainings_are_listed_with_how_far_they_are(hansa):
+    lines = hansa("trainings", "list").out.splitlines()
+    assert lines[1].split()[:5] == [uid(1)[:8], "first", "ongoing", "1/3", "2"]
+
+
+def test_show_says_where_it_is_and_why_who_takes_part_and_the_rounds(hansa):
+    out = hansa("trainings", "show", "first").out
+    assert out.startswith("first  ongoing  1 of 3 rounds done\n1 of 2 clients have reported; 1 at work")
+    assert "3 rounds, mean weighted by examples, 3 local epochs, learning rate 0.05" in " ".join(out.split())
+    assert "train: reported" in out
+    assert "train: failed" in out
+    assert "0.850..0.950" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_show_for_programs_is_one_document(hansa):
+    document = hansa("trainings", "show", "first", "--json").json
+    assert set(document) == {"training", "rounds", "metrics"}
+    assert document["training"]["reason"].startswith("1 of 2")
+
+
+def test_show_before_the_first_round_has_no_rounds(hansa, api):
+    api.all_trainings, api.all_rounds, api.all_metrics = [a_training(round=0, rounds_done=0)], [], []
+    assert hansa("trainings", "show", "first").code == 0
+
+
+def test_a_plan_of_a_newer_server_is_left_to_its_json(hansa, api):
+    api.all_trainings = [a_training(plan={"rounds": 3, "format": 9})]
+    assert "see --json" in hansa("trainings", "show", "first").out
+
+
+def test_show_of_a_round_says_how_each_client_stands(hansa):
+    out = hansa("trainings", "show", "first", "--round", "1").out
+    assert "version 0 → 1" in out
+    assert "anna" in out
+    assert "TypeError: no" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("action", ["start", "pause", "resume", "cancel"])
+def test_a_move_is_asked_for_and_answered(hansa, api, action):
+    ran = hansa("trainings", action, "first")
+    assert (ran.code, ran.out) == (0, f"{action} is done\n")
+    assert api.asked == [(action, uid(1))]
+    assert hansa("trainings", action, "first", "--json").json == {"detail": f"{action} is done"}
+
+
+def test_clients_come_and_go(hansa, api):
+    hansa("trainings", "add-clients", "first", "bert")
+    hansa("trainings", "remove-clients", "first", "anna,bert")
+    assert api.asked == [("add_clients", uid(1), (uid(22),)), ("remove_clients", uid(1), (uid(21), uid(22)))]
+
+
+def test_a_training_is_deleted(hansa, api):
+    hansa("trainings", "delete", "first")
+    assert api.asked == [("delete_training", uid(1))]
+
+
+@pytest.mark.parametrize(("status", "code"), [("completed", 0), ("error", 1), ("cancelled", 1)])
+def test_watching_ends_with_the_training_and_says_how_by_its_exit_code(hansa, api, status, code):
+    api.all_trainings = [a_training(status=status, reason="the reason")]
+    ran = hansa("trainings", "watch", "first")
+    assert ran.code == code
+    assert ran.out.splitlines()[-1] == f"training {status}: the reason"
+
+
+def test_watching_for_programs_is_one_document_at_the_end(hansa, api):
+    api.all_trainings = [a_training(status="completed")]
+    ran = hansa("trainings", "watch", "first", "--json")
+    assert ran.json["status"] == "completed"
+    assert "training completed" in ran.err
+
+
+def test_an_abandoned_attempt_is_shown_beside_the_next(hansa, api):
+    api.all_rounds = [a_round(1, state="abandoned", reason="only 1 of 2", done_at=None), a_round(1, attempt=2)]
+    out = hansa("trainings", "show", "first").out
+    assert "abandoned" in out
+    assert "1 try 2" in out
