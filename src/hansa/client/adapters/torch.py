@@ -1,0 +1,229 @@
+"""PyTorch: a module, its data and a loss become a Trainer.
+
+    trainer = TorchTrainer(module, DataLoader(own_data, batch_size=32, shuffle=True), nn.CrossEntropyLoss())
+
+Each task begins from the version given, with a new optimizer and with torch seeded from `config.seed`: on the CPU with
+`torch.set_num_threads(1)` the same task gives the same bits again. Torch's global generator is one for the process, so
+that holds for one trainer at a time.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from hansa.client.trainer import Config, EvaluateResult, TrainResult
+from hansa.core.params import DTYPES, Array
+from hansa.formats.layout import shown
+
+Batch = Sequence[Tensor]
+"""The module's inputs, and last the target. The first axis of the target counts examples."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(output, target) → the mean over the batch."""
+Metric = Callable[[Tensor, Tensor], Tensor | float]
+"""(output, target) → a mean over the batch."""
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+class TorchTrainer:
+    """Trains and evaluates `module` on batches of local data.
+
+    `train_data` and `test_data` are iterated anew for every epoch; a DataLoader is what is usually wanted, and each
+    batch is (inputs..., target). The plan's `client_lr` and `momentum` come before those given here; `optimizer` makes
+    another optimizer than SGD of the params that require a gradient. Metrics are reported beside the loss, in training
+    as means over the last epoch; left out, it is the accuracy where targets are class numbers. Tensors go to `device`,
+    or where the module already is.
+
+    Params that do not require a gradient stay as they are; buffers (BatchNorm's statistics) change as torch changes
+    them. FedProx's term is added where the plan has `proximal_mu` > 0 (Li et al. 2020, arXiv:1812.06127, eq. 2).
+    """
+
+    def __init__(  # noqa: PLR0913 - each is one choice of the user's, and all but three have a default
+        self,
+        module: nn.Module,
+        train_data: Iterable[Batch],
+        loss: Loss,
+        *,
+        test_data: Iterable[Batch] | None = None,
+        optimizer: OptimizerFactory | None = None,
+        client_lr: float = 0.01,
+        momentum: float = 0.0,
+        metrics: Mapping[str, Metric] | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self._module = module if device is None else module.to(device)
+        self._device = next(chain(module.parameters(), module.buffers())).device
+        self._train_data = train_data
+        self._test_data = test_data
+        self._loss = loss
+        self._optimizer = optimizer
+        self._client_lr = client_lr
+        self._momentum = momentum
+        self._metrics = metrics
+
+    def train(self, params: dict[str, Array], config: Config) -> TrainResult:
+        """Minimise the loss for `config.epochs` epochs, from `params`."""
+        load_params(self._module, params)
+        seed(config.seed, self._train_data)
+        learned = [param for param in self._module.parameters() if param.requires_grad]
+        base = [param.detach().clone() for param in learned]
+        optimizer = self._optimizer_of(learned, config)
+        self._module.train()
+        means = Means()
+        for epoch in range(config.epochs):
+            means = Means()
+            for step, batch in enumerate(self._batches(self._train_data)):
+                if config.cancelled():
+                    return self._result(means)
+                output, target = self._forward(batch)
+                loss = self._loss(output, target)
+                objective = loss
+                if config.proximal_mu > 0:
+                    objective = loss + config.proximal_mu / 2 * squared_distance(learned, base)
+                optimizer.zero_grad()
+                objective.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+                optimizer.step()
+                means.add(self._measure(output, target, loss), examples=len(target))
+                config.progress(self._share_done(epoch, step + 1, config.epochs))
+        return self._result(means)
+
+    def evaluate(self, params: dict[str, Array], config: Config) -> EvaluateResult:
+        """The loss and the metrics of `params` on `test_data`."""
+        if self._test_data is None:
+            raise ValueError(
+                "this TorchTrainer has no test_data. Give it some, or set evaluation.every of the plan to 0"
+            )
+        load_params(self._module, params)
+        seed(config.seed, self._test_data)
+        self._module.eval()
+        means = Means()
+        with torch.no_grad():
+            for batch in self._batches(self._test_data):
+                if config.cancelled():
+                    break
+                output, target = self._forward(batch)
+                means.add(self._measure(output, target, self._loss(output, target)), examples=len(target))
+        return EvaluateResult(means.values(), means.examples)
+
+    def _result(self, means: "Means") -> TrainResult:
+        params, _ = params_of(self._module)
+        return TrainResult(params, means.examples, means.values())
+
+    def _batches(self, data: Iterable[Batch]) -> Iterator[list[Tensor]]:
+        for batch in data:
+            yield [tensor.to(self._device) for tensor in batch]
+
+    def _forward(self, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
+        *inputs, target = batch
+        return self._module(*inputs), target
+
+    def _measure(self, output: Tensor, target: Tensor, loss: Tensor) -> dict[str, float]:
+        output, loss, metrics = output.detach(), loss.detach(), self._metrics
+        if metrics is None:
+            metrics = {"accuracy": accuracy} if _are_classes(output, target) else {}
+        return {"loss": float(loss), **{name: float(metric(output, target)) for name, metric in metrics.items()}}
+
+    def _optimizer_of(self, learned: list[nn.Parameter], config: Config) -> Optimizer:
+        if self._optimizer is None:
+            lr = self._client_lr if config.client_lr is None else config.client_lr
+            momentum = self._momentum if config.momentum is None else config.momentum
+            return torch.optim.SGD(learned, lr=lr, momentum=momentum)
+        optimizer = self._optimizer(learned)
+        for name, value in (("lr", config.client_lr), ("momentum", config.momentum)):
+            for group in optimizer.param_groups if value is not None else ():
+                if name not in group:
+                    raise ValueError(
+                        f"the plan asks for {name} {value}, which {type(optimizer).__name__} does not have"
+                    )
+                group[name] = value
+        return optimizer
+
+    def _share_done(self, epoch: int, steps: int, epochs: int) -> float:
+        within = steps / len(self._train_data) if isinstance(self._train_data, Sized) else 0.0
+        return (epoch + within) / epochs
+
+
+class Means:
+    """Means over examples, of values that are means over batches."""
+
+    def __init__(self) -> None:
+        self.examples = 0
+        self._sums: dict[str, float] = {}
+
+    def add(self, values: Mapping[str, float], *, examples: int) -> None:
+        """Add one batch."""
+        self.examples += examples
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * examples
+
+    def values(self) -> dict[str, float]:
+        """Name → mean; empty before the first example."""
+        return {name: total / self.examples for name, total in self._sums.items()}
+
+
+def squared_distance(learned: Sequence[Tensor], base: Sequence[Tensor]) -> Tensor:
+    """‖w - w_base‖² over all tensors as one vector."""
+    return torch.stack([(w - w_base).square().sum() for w, w_base in zip(learned, base, strict=True)]).sum()
+
+
+def accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """The share of targets that have the highest score; `output` is (N, classes, ...), `target` (N, ...)."""
+    return (output.argmax(dim=1) == target).float().mean()
+
+
+def _are_classes(output: Tensor, target: Tensor) -> bool:
+    return not target.is_floating_point() and output.ndim == target.ndim + 1
+
+
+def seed(number: int, data: object) -> None:
+    """Seed torch, and the generators that a DataLoader was given for itself, as `shuffle` draws from them."""
+    torch.manual_seed(number)
+    if isinstance(data, DataLoader):
+        for generator in (data.generator, getattr(data.sampler, "generator", None)):
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(number)
+
+
+def params_of(module: nn.Module) -> tuple[dict[str, Array], frozenset[str]]:
+    """Copies of all arrays of a module by their names in its state dict, and which of them are buffers.
+
+    Tied params appear under each of their names. Raises ValueError for what a model cannot hold.
+    """
+    params = {name: _array(name, value) for name, value in module.state_dict().items()}
+    # All names of tied params: the state dict has them all, `parameters()` only the first.
+    learned = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    return params, frozenset(params.keys() - learned)
+
+
+def _array(name: str, value: object) -> Array:
+    dtype = str(value.dtype).removeprefix("torch.") if isinstance(value, Tensor) else type(value).__name__
+    if not isinstance(value, Tensor) or dtype not in DTYPES:
+        raise ValueError(
+            f"{name!r} in the module's state is {dtype}; a model may hold tensors of {', '.join(DTYPES)}. Convert it, "
+            "or keep it out of the state dict (register_buffer with persistent=False)."
+        )
+    return np.array(value.detach().cpu().numpy(), order="C")
+
+
+def load_params(module: nn.Module, params: Mapping[str, Array]) -> None:
+    """Put arrays into a module. Raises ValueError that names what does not fit: nothing is cast or left out."""
+    state = module.state_dict()
+    faults = []
+    if missing := sorted(state.keys() - params.keys()):
+        faults.append(f"the model lacks {shown(missing)}")
+    if unknown := sorted(params.keys() - state.keys()):
+        faults.append(f"the module lacks {shown(unknown)}")
+    for name in sorted(state.keys() & params.keys()):
+        ours, theirs = state[name], params[name]
+        if tuple(ours.shape) != theirs.shape or str(ours.dtype) != f"torch.{theirs.dtype.name}":
+            faults.append(
+                f"{name!r} is {theirs.dtype.name} {theirs.shape} in the model and "
+                f"{str(ours.dtype).removeprefix('torch.')} {tuple(ours.shape)} in the module"
+            )
+    if faults:
+        raise ValueError(f"this module is not the one the model was created from: {'; '.join(faults[:3])}")
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in params.items()})
