@@ -102,10 +102,19 @@ def parse(data: object) -> Plan:
     """
     try:
         plan = msgspec.convert(data, Plan)
+        _check_kinds(data)
     except msgspec.ValidationError as error:
         raise UnsoundPlanError(f"plan: {error}. See GET /api/plan-schema/ for what a plan may hold.") from error
     check(plan)
     return plan
+
+
+def _check_kinds(data: object) -> None:
+    """Refuse a seam without its kind. msgspec does without it where there is but one; the schema does not."""
+    for seam in ("aggregator", "server_step"):
+        section = data.get(seam) if isinstance(data, dict) else None
+        if section is not None and "kind" not in section:
+            raise msgspec.ValidationError(f"Object missing required field `kind` - at `$.{seam}`")
 
 
 def check(plan: Plan) -> None:

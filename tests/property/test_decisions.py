@@ -1,0 +1,317 @@
+"""Whatever clients do, and whenever they stop doing it: a training goes on, ends, or waits and says for what."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from hansa.rounds.decide import (
+    CLAIM_SECONDS,
+    LEASE_SECONDS,
+    AbandonRound,
+    Aggregate,
+    CloseRound,
+    Complete,
+    Decision,
+    DropOffers,
+    ExpireLeases,
+    Facts,
+    Fail,
+    FinishRound,
+    OpenEvaluation,
+    OpenRound,
+    RoundFacts,
+    TaskCounts,
+    Wait,
+    decide,
+)
+from hansa.rounds.plan import Plan, check, cohort_size, min_reports, parse
+from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+CLIENTS = 6
+
+plans = st.builds(
+    lambda rounds, cohort, closing, every: parse(
+        {"rounds": rounds, "cohort": cohort, "closing": closing, "evaluation": {"every": every}}
+    ),
+    rounds=st.integers(1, 3),
+    cohort=st.sampled_from([{}, {"fraction": 0.5}, {"size": 4}]),
+    closing=st.sampled_from(
+        [
+            {},
+            {"quorum": 2},
+            {"quorum": 3, "min_reports": 2},
+            {"deadline_seconds": 45},
+            {"deadline_seconds": 500, "quorum": 1},
+        ]
+    ),
+    every=st.integers(0, 2),
+)
+
+
+@dataclass
+class Task:
+    state: TaskState = TaskState.OFFERED
+    lease_until: datetime = START
+
+
+@dataclass
+class Attempt:
+    number: int
+    attempt: int
+    opened_at: datetime
+    tasks: dict[int, Task]
+    state: RoundState = RoundState.COLLECTING
+    first_taken_at: datetime | None = None
+    claimed_until: datetime | None = None
+
+
+@dataclass
+class World:
+    """What the server's services do with decisions and reports, in memory."""
+
+    plan: Plan
+    now: datetime = START
+    status: TrainingStatus = TrainingStatus.ONGOING
+    clients: set[int] = field(default_factory=lambda: set(range(CLIENTS)))
+    rounds_done: int = 0
+    failures: int = 0
+    attempts: int = 0
+    current: Attempt | None = None
+    aggregator_dies: bool = False
+
+    def facts(self) -> Facts:
+        facts = Facts(
+            status=self.status,
+            plan=self.plan,
+            rounds_done=self.rounds_done,
+            participants=len(self.clients),
+            failures=self.failures,
+            last_failure="it was abandoned.",
+            next_attempt=self.attempts + 1,
+        )
+        if self.current is None:
+            return facts
+        states = [task.state for task in self.current.tasks.values()]
+        leases = [task.lease_until for task in self.current.tasks.values() if task.state is TaskState.LEASED]
+        counted = ("offered", "leased", "reported", "lost", "failed")
+        return replace(
+            facts,
+            round=RoundFacts(
+                number=self.current.number,
+                attempt=self.current.attempt,
+                state=self.current.state,
+                opened_at=self.current.opened_at,
+                tasks=TaskCounts(**{state: states.count(TaskState(state)) for state in counted}),
+                first_taken_at=self.current.first_taken_at,
+                next_expiry=min(leases, default=None),
+                claimed_until=self.current.claimed_until,
+            ),
+        )
+
+    def carry_out(self, decision: Decision) -> None:  # noqa: PLR0912  # a table: one case per decision
+        match decision, self.current:
+            case OpenRound(number, attempt), None:
+                cohort = sorted(self.clients)[: cohort_size(self.plan, participants=len(self.clients))]
+                self.attempts = attempt
+                self.current = Attempt(number, attempt, self.now, {client: Task() for client in cohort})
+            case ExpireLeases(), Attempt() as current:
+                for task in current.tasks.values():
+                    if task.state is TaskState.LEASED and task.lease_until <= self.now:
+                        task.state = TaskState.LOST
+            case DropOffers(), Attempt() as current:
+                for task in current.tasks.values():
+                    if task.state is TaskState.OFFERED:
+                        task.state = TaskState.LOST
+            case CloseRound(), Attempt(state=RoundState.COLLECTING) as current:
+                current.state = RoundState.AGGREGATING
+            case Aggregate(), Attempt(state=RoundState.AGGREGATING) as current:
+                current.claimed_until = self.now + timedelta(seconds=CLAIM_SECONDS)
+                if not self.aggregator_dies:
+                    current.state = RoundState.AGGREGATED
+                self.aggregator_dies = False
+            case OpenEvaluation(), Attempt(state=RoundState.AGGREGATED) as current:
+                reported = [client for client, task in current.tasks.items() if task.state is TaskState.REPORTED]
+                current.state, current.opened_at, current.first_taken_at = RoundState.EVALUATING, self.now, None
+                current.tasks = {client: Task() for client in reported}
+            case FinishRound(), Attempt(state=RoundState.AGGREGATED | RoundState.EVALUATING):
+                self.rounds_done, self.failures, self.attempts, self.current = self.rounds_done + 1, 0, 0, None
+            case AbandonRound(), Attempt(state=RoundState.COLLECTING):
+                self.failures, self.current = self.failures + 1, None
+            case Complete(), None:
+                self.status = TrainingStatus.COMPLETED
+            case Fail(), None:
+                self.status = TrainingStatus.ERROR
+            case _:
+                raise AssertionError(f"{decision} cannot be carried out in {self}")
+
+    def act(self, action: str, client: int) -> None:
+        """One thing that can happen outside the server; nothing, where it cannot happen now."""
+        open_states = (RoundState.COLLECTING, RoundState.EVALUATING)
+        current = self.current
+        task = current.tasks.get(client) if current and current.state in open_states else None
+        match action, task.state if task else None:
+            case "take" | "heartbeat", TaskState.OFFERED | TaskState.LOST | TaskState.LEASED:
+                self._lease(current, task)
+            case "report", TaskState.LEASED | TaskState.LOST:
+                task.state = TaskState.REPORTED
+            case "fail", TaskState.LEASED:
+                task.state = TaskState.FAILED
+            case "release", TaskState.LEASED:
+                task.state = TaskState.LOST
+            case "leave", _:
+                self.clients.discard(client)
+                if task and task.state is not TaskState.REPORTED:
+                    task.state = TaskState.CLOSED
+            case "aggregator dies", _:
+                self.aggregator_dies = True
+
+    def _lease(self, current: Attempt, task: Task) -> None:
+        task.state, task.lease_until = TaskState.LEASED, self.now + timedelta(seconds=LEASE_SECONDS)
+        current.first_taken_at = current.first_taken_at or self.now
+
+    def settle(self) -> Wait:
+        """Carry out decisions until there is nothing to do."""
+        for _ in range(50):
+            facts = self.facts()
+            decision = decide(facts, self.now)
+            assert decision.reason
+            check_decision(decision, facts, self.now)
+            if isinstance(decision, Wait):
+                return decision
+            self.carry_out(decision)
+        raise AssertionError(f"50 decisions at one moment, and still {decision}: {self}")
+
+
+def check_decision(decision: Decision, facts: Facts, now: datetime) -> None:
+    """What must hold of every decision, whatever the facts."""
+    match decision, facts.round:
+        case Wait(until=until), _:
+            assert until is None or until > now, "what is due now is done now"
+        case CloseRound(), RoundFacts(tasks=tasks):
+            assert tasks.reported >= min_reports(facts.plan, cohort=tasks.total)
+        case OpenRound(number), None:
+            assert number == facts.rounds_done + 1 <= facts.plan.rounds
+        case Complete(), None:
+            assert facts.rounds_done == facts.plan.rounds
+
+
+seconds = st.sampled_from([0, 0, 0, 1, 5, 31, 61, 600])
+of_one = st.tuples(
+    st.sampled_from(["take", "heartbeat", "report", "fail", "release", "leave", "aggregator dies"]),
+    st.integers(0, CLIENTS - 1).map(lambda client: [client]),
+    seconds,
+)
+of_many = st.tuples(st.sampled_from(["take", "report"]), st.integers(1, CLIENTS).map(lambda n: [*range(n)]), seconds)
+Steps = list[tuple[str, list[int], float]]
+walks = st.lists(of_one | of_many, max_size=60)
+
+
+def walk(plan: Plan, steps: Steps) -> World:
+    world = World(plan)
+    world.settle()
+    for action, clients, pause in steps:
+        world.now += timedelta(seconds=pause)
+        for client in clients:
+            world.act(action, client)
+        world.settle()
+    return world
+
+
+@given(plans, walks)
+def test_when_all_clients_fall_silent_the_training_ends_or_waits_for_a_first_client(plan: Plan, steps: Steps) -> None:
+    world = walk(plan, steps)
+    for _ in range(100):
+        waiting = world.settle()
+        if waiting.until is None:
+            break
+        world.now = waiting.until
+    else:
+        raise AssertionError(f"it waits again and again: {waiting}")
+    event(f"{world.status}, after {world.rounds_done} rounds")
+    if world.status is TrainingStatus.ONGOING:
+        assert world.current.state is RoundState.COLLECTING
+        assert {task.state for task in world.current.tasks.values()} <= {TaskState.OFFERED, TaskState.CLOSED}
+        assert "has asked for work yet" in waiting.reason
+
+
+@given(plans, walks)
+def test_when_all_clients_that_are_left_come_back_the_training_completes(plan: Plan, steps: Steps) -> None:
+    world = walk(plan, steps)
+    for _ in range(100):
+        if world.status is not TrainingStatus.ONGOING:
+            break
+        for client in range(CLIENTS):
+            world.act("take", client)
+        for client in range(CLIENTS):
+            world.act("report", client)
+        waiting = world.settle()
+        if waiting.until is not None:
+            world.now = max(world.now, waiting.until)
+            world.settle()
+    event(f"{world.status}, after {world.rounds_done} rounds")
+    assert world.status in {TrainingStatus.COMPLETED, TrainingStatus.ERROR}
+    if world.status is TrainingStatus.ERROR:
+        assert not world.clients or world.failures >= 3
+    else:
+        assert world.rounds_done == plan.rounds
+
+
+counts = st.builds(TaskCounts, *[st.integers(0, 5)] * 5)
+moments = st.integers(-1000, 1000).map(lambda seconds: START + timedelta(seconds=seconds))
+rounds = st.none() | st.builds(
+    RoundFacts,
+    number=st.integers(1, 3),
+    attempt=st.integers(1, 9),
+    state=st.sampled_from(sorted(LIVE_ROUND_STATES)),
+    opened_at=moments,
+    tasks=counts,
+    first_taken_at=st.none() | moments,
+    next_expiry=st.none() | moments,
+    claimed_until=st.none() | moments,
+    gone=st.sampled_from(["", "bob: gone"]),
+)
+any_facts = st.builds(
+    Facts,
+    status=st.sampled_from(TrainingStatus),
+    plan=plans,
+    rounds_done=st.integers(0, 4),
+    participants=st.integers(0, 5),
+    failures=st.integers(0, 9),
+    last_failure=st.sampled_from(["", "it failed."]),
+    next_attempt=st.integers(1, 9),
+    round=rounds,
+)
+
+
+@given(any_facts)
+def test_every_state_of_the_facts_has_a_decision_with_a_reason(facts: Facts) -> None:
+    decision = decide(facts, START)
+    assert decision.reason
+    if isinstance(decision, Wait):
+        assert decision.until is None or decision.until > START
+    if facts.status is not TrainingStatus.ONGOING:
+        assert isinstance(decision, Wait)
+
+
+@given(any_facts)
+def test_a_decision_is_the_same_however_often_it_is_asked_for(facts: Facts) -> None:
+    assert decide(facts, START) == decide(facts, START)
+
+
+@given(
+    rounds=st.integers(1, 10**6),
+    fraction=st.none() | st.floats(0, 1, exclude_min=True),
+    participants=st.integers(0, 10**6),
+)
+def test_a_cohort_is_never_empty_nor_larger_than_the_participants(
+    rounds: int, fraction: float | None, participants: int
+) -> None:
+    plan = parse({"rounds": rounds, "cohort": {"fraction": fraction}})
+    check(plan)
+    size = cohort_size(plan, participants=participants)
+    assert min(1, participants) <= size <= participants
+    if fraction is not None and participants:
+        assert size - 1 < fraction * participants * (1 + 1e-12)

@@ -1,0 +1,222 @@
+import json
+import math
+
+import jsonschema
+import pytest
+
+from hansa.rounds.plan import (
+    Plan,
+    UnsoundPlanError,
+    check_against,
+    cohort_size,
+    evaluates,
+    fedavg,
+    fedprox,
+    min_reports,
+    parse,
+    schema,
+    to_data,
+)
+
+COMPLETE = {
+    "format": 1,
+    "rounds": 10,
+    "cohort": {"fraction": 0.5},
+    "closing": {"quorum": 4, "deadline_seconds": 600, "min_reports": 3},
+    "aggregator": {"kind": "weighted_mean", "weighting": "equal"},
+    "server_step": {"kind": "identity"},
+    "client": {
+        "epochs": 3,
+        "client_lr": 0.05,
+        "momentum": 0.9,
+        "proximal_mu": 0.1,
+        "extra": {"batch_size": 32, "augment": True, "name": "x", "decay": 1e-4, "none": None},
+    },
+    "evaluation": {"every": 2},
+    "keep_updates": 1,
+    "seed": 2**63 - 1,
+}
+
+SOUND = [
+    {"rounds": 1},
+    {"rounds": 1_000_000},
+    COMPLETE,
+    {"rounds": 3, "cohort": {"size": 4}, "closing": {"quorum": 4}},
+    {"rounds": 3, "cohort": {"fraction": 1}, "seed": 0},
+    {"rounds": 3, "client": {"client_lr": 1, "momentum": 0, "proximal_mu": 0}, "seed": None},
+    {"rounds": 3, "evaluation": {"every": 0}},
+]
+
+UNREADABLE = [
+    (None, r"got `null`"),
+    ([], r"got `array`"),
+    ({}, r"missing required field `rounds`"),
+    ({"rounds": 0}, r">= 1.*\$\.rounds"),
+    ({"rounds": -1}, r"\$\.rounds"),
+    ({"rounds": 1_000_001}, r"<= 1000000.*\$\.rounds"),
+    ({"rounds": "3"}, r"got `str`.*\$\.rounds"),
+    ({"rounds": 2.5}, r"got `float`.*\$\.rounds"),
+    ({"rounds": True}, r"got `bool`.*\$\.rounds"),
+    ({"rounds": None}, r"\$\.rounds"),
+    ({"rounds": 1, "round": 2}, r"unknown field `round`"),
+    ({"rounds": 1, "format": 2}, r"\$\.format"),
+    ({"rounds": 1, "cohort": None}, r"\$\.cohort"),
+    ({"rounds": 1, "cohort": {"fraction": 0}}, r"> 0.*\$\.cohort\.fraction"),
+    ({"rounds": 1, "cohort": {"fraction": 1.01}}, r"<= 1.*\$\.cohort\.fraction"),
+    ({"rounds": 1, "cohort": {"size": 0}}, r"\$\.cohort\.size"),
+    ({"rounds": 1, "cohort": {"sise": 1}}, r"unknown field `sise` - at `\$\.cohort`"),
+    ({"rounds": 1, "closing": {"quorum": 0}}, r"\$\.closing\.quorum"),
+    ({"rounds": 1, "closing": {"deadline_seconds": 0}}, r"\$\.closing\.deadline_seconds"),
+    ({"rounds": 1, "closing": {"deadline_seconds": 1e9}}, r"\$\.closing\.deadline_seconds"),
+    ({"rounds": 1, "closing": {"min_reports": 0}}, r"\$\.closing\.min_reports"),
+    ({"rounds": 1, "aggregator": {"kind": "median"}}, r"'median' - at `\$\.aggregator\.kind`"),
+    ({"rounds": 1, "aggregator": {"kind": "weighted_mean", "weighting": "loss"}}, r"\$\.aggregator\.weighting"),
+    ({"rounds": 1, "aggregator": {"weighting": "equal"}}, r"required field `kind` - at `\$\.aggregator`"),
+    ({"rounds": 1, "server_step": {}}, r"required field `kind` - at `\$\.server_step`"),
+    ({"rounds": 1, "server_step": {"kind": "adam"}}, r"\$\.server_step\.kind"),
+    ({"rounds": 1, "client": {"epochs": 0}}, r"\$\.client\.epochs"),
+    ({"rounds": 1, "client": {"client_lr": 0}}, r"\$\.client\.client_lr"),
+    ({"rounds": 1, "client": {"momentum": 1}}, r"\$\.client\.momentum"),
+    ({"rounds": 1, "client": {"proximal_mu": -0.1}}, r"\$\.client\.proximal_mu"),
+    ({"rounds": 1, "client": {"extra": {"layers": [1, 2]}}}, r"\$\.client\.extra"),
+    ({"rounds": 1, "evaluation": {"every": -1}}, r"\$\.evaluation\.every"),
+    ({"rounds": 1, "keep_updates": -1}, r"\$\.keep_updates"),
+    ({"rounds": 1, "seed": -1}, r"\$\.seed"),
+    ({"rounds": 1, "seed": 2**63}, r"\$\.seed"),
+]
+"""What the schema refuses as well."""
+
+UNSOUND = [
+    ({"rounds": 1, "cohort": {"fraction": 0.5, "size": 2}}, "cohort has both fraction 0.5 and size 2"),
+    ({"rounds": 1, "cohort": {"size": 2}, "closing": {"quorum": 3}}, "closing.quorum is 3, but the cohort has 2"),
+    ({"rounds": 1, "cohort": {"size": 2}, "closing": {"min_reports": 3}}, "closing.min_reports is 3, but the cohort"),
+    ({"rounds": 1, "closing": {"quorum": 2, "min_reports": 3}}, "closing.quorum is 2, below closing.min_reports 3"),
+    ({"rounds": 1, "client": {"client_lr": math.inf}}, "client.client_lr is inf"),
+    ({"rounds": 1, "client": {"proximal_mu": math.inf}}, "client.proximal_mu is inf"),
+    ({"rounds": 1, "client": {"extra": {"decay": math.nan}}}, "client.extra.decay is nan"),
+]
+"""What is valid each by itself and does not go together, or cannot be written as JSON."""
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    return jsonschema.Draft202012Validator(schema())
+
+
+@pytest.mark.parametrize("data", SOUND)
+def test_a_sound_plan_is_read_and_is_valid_by_its_schema(
+    data: dict[str, object], validator: jsonschema.Draft202012Validator
+) -> None:
+    assert isinstance(parse(data), Plan)
+    validator.validate(data)
+
+
+@pytest.mark.parametrize(("data", "reason"), UNREADABLE)
+def test_what_is_no_plan_is_refused_with_the_field_and_by_the_schema_too(
+    data: object, reason: str, validator: jsonschema.Draft202012Validator
+) -> None:
+    with pytest.raises(UnsoundPlanError, match=reason) as caught:
+        parse(data)
+    assert str(caught.value).startswith("plan: ")
+    assert "GET /api/plan-schema/" in str(caught.value)
+    assert not validator.is_valid(data)
+
+
+@pytest.mark.parametrize(("data", "reason"), UNSOUND)
+def test_parts_that_do_not_go_together_are_refused_with_what_to_change(data: object, reason: str) -> None:
+    with pytest.raises(UnsoundPlanError) as caught:
+        parse(data)
+    assert str(caught.value).startswith(f"plan: {reason}")
+
+
+@pytest.mark.parametrize("data", SOUND)
+def test_a_plan_is_shown_with_every_default_and_read_back_the_same(
+    data: dict[str, object], validator: jsonschema.Draft202012Validator
+) -> None:
+    plan = parse(data)
+    shown = json.loads(json.dumps(to_data(plan), allow_nan=False))
+    assert shown["cohort"].keys() == {"fraction", "size"}
+    assert shown["aggregator"]["kind"] == "weighted_mean"
+    assert parse(shown) == plan
+    validator.validate(shown)
+
+
+def test_the_defaults_are_fedavg_over_all_participants() -> None:
+    plan = parse({"rounds": 5})
+    assert plan == fedavg(rounds=5)
+    assert cohort_size(plan, participants=7) == 7
+    assert plan.aggregator.weighting == "examples"
+    assert plan.client.proximal_mu == 0
+
+
+def test_fedprox_is_fedavg_whose_clients_add_the_proximal_term() -> None:
+    assert fedprox(rounds=5, mu=0.1, epochs=2) == parse({"rounds": 5, "client": {"proximal_mu": 0.1, "epochs": 2}})
+
+
+@pytest.mark.parametrize(
+    ("cohort", "participants", "size"),
+    [
+        ({}, 10, 10),
+        ({}, 0, 0),
+        ({"size": 4}, 10, 4),
+        ({"size": 4}, 3, 3),
+        ({"fraction": 0.25}, 10, 3),
+        ({"fraction": 0.01}, 10, 1),
+        ({"fraction": 0.01}, 0, 0),
+        ({"fraction": 1.0}, 10, 10),
+        ({"fraction": 0.07}, 100, 7),
+        ({"fraction": 0.1}, 30, 3),
+        ({"fraction": 0.29}, 100, 29),
+        ({"fraction": 1e-9}, 1_000_000, 1),
+    ],
+)
+def test_a_cohort_is_a_share_rounded_up_of_the_number_as_it_is_written(
+    cohort: dict[str, float], participants: int, size: int
+) -> None:
+    assert cohort_size(parse({"rounds": 1, "cohort": cohort}), participants=participants) == size
+
+
+@pytest.mark.parametrize(
+    ("closing", "cohort", "needed"),
+    [
+        ({}, 5, 3),
+        ({}, 4, 2),
+        ({}, 1, 1),
+        ({}, 0, 1),
+        ({"min_reports": 4}, 5, 4),
+        ({"min_reports": 1}, 5, 1),
+        ({"quorum": 2}, 10, 2),
+        ({"quorum": 9}, 10, 5),
+    ],
+)
+def test_a_round_needs_half_of_its_cohort_unless_the_plan_says_otherwise(
+    closing: dict[str, int], cohort: int, needed: int
+) -> None:
+    assert min_reports(parse({"rounds": 1, "closing": closing}), cohort=cohort) == needed
+
+
+def test_versions_are_evaluated_every_so_many_rounds_and_after_the_last() -> None:
+    plan = parse({"rounds": 7, "evaluation": {"every": 3}})
+    assert [number for number in range(1, 8) if evaluates(plan, round_number=number)] == [3, 6, 7]
+    never = parse({"rounds": 7, "evaluation": {"every": 0}})
+    assert not any(evaluates(never, round_number=number) for number in range(1, 8))
+
+
+@pytest.mark.parametrize(
+    ("data", "participants", "reason"),
+    [
+        ({"cohort": {"size": 4}}, 3, "cohort.size is 4, but the training has 3 participants. Add clients"),
+        ({"closing": {"quorum": 4}}, 3, "closing.quorum is 4, but a round selects 3 of 3 participants"),
+        ({"closing": {"min_reports": 4}}, 3, "closing.min_reports is 4, but a round selects 3 of 3"),
+        ({"cohort": {"fraction": 0.5}, "closing": {"quorum": 4}}, 6, "a round selects 3 of 6 participants"),
+    ],
+)
+def test_a_plan_that_so_many_participants_cannot_fulfil_is_refused_at_the_start(
+    data: dict[str, object], participants: int, reason: str
+) -> None:
+    plan = parse({"rounds": 1} | data)
+    with pytest.raises(UnsoundPlanError) as caught:
+        check_against(plan, participants=participants)
+    assert reason in str(caught.value)
+    check_against(plan, participants=participants + 2)
