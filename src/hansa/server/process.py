@@ -174,6 +174,7 @@ async def _serve(host: str, port: int, tls_cert: Path | None, tls_key: Path | No
     from granian.server.embed import Server
 
     from hansa.server.asgi import application
+    from hansa.server.trainings.hints import HINTS
 
     # What was loaded at the start stays: the collector need not look at it again and again.
     gc.collect()
@@ -193,6 +194,18 @@ async def _serve(host: str, port: int, tls_cert: Path | None, tls_key: Path | No
         log_dictconfig={"loggers": {"_granian": {"handlers": ["console"], "propagate": False}}},
     )
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        HINTS.close()
+        server.stop()  # type: ignore[no-untyped-call]  # granian's own
+        loop.call_later(SHUTDOWN_SECONDS, _leave)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, stop)
     await server.serve()
+
+
+def _leave() -> None:
+    """End with requests still open. Nothing is lost: what was acknowledged is on the disk, as after any crash."""
+    log.warning("Requests still open after %g s were cut; their clients will come again.", SHUTDOWN_SECONDS)
+    os._exit(0)

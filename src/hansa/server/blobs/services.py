@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 from django.db import transaction
-from django.db.models import ProtectedError, QuerySet
+from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
 
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digests
@@ -33,7 +33,9 @@ def unreferenced(*, before: datetime) -> QuerySet[Blob]:
     """Blobs that no row of any table refers to, last seen before `before`."""
     blobs = Blob.objects.filter(seen_at__lt=before)
     for relation in Blob._meta.related_objects:
-        blobs = blobs.filter(**{f"{relation.name}__isnull": True})
+        # Hidden relations (related_name "+") would not be listed; the foreign key itself still protects such a blob.
+        referring = relation.related_model._base_manager.filter(**{relation.field.name: OuterRef("pk")})
+        blobs = blobs.exclude(Exists(referring))
     return blobs
 
 

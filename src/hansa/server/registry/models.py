@@ -26,8 +26,10 @@ class Model(models.Model):
     description = models.TextField(blank=True)
     kind = models.CharField(max_length=10, choices=ModelKind.choices, default=ModelKind.GLOBAL)
     input_shape = models.JSONField(null=True, blank=True)
-    preprocessing = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
-    archive = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    preprocessing = models.ForeignKey(
+        Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="preprocessing_of"
+    )
+    archive = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="archive_of")
     spec = models.JSONField()
     """[[name, dtype, shape, kind], ...], sorted by name."""
     created_at = models.DateTimeField()

@@ -8,7 +8,7 @@ the accepted list and its order.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import local
+from threading import Event, local
 
 import numpy as np
 
@@ -34,11 +34,15 @@ class _Buffers(local):
         self.scratch = Scratch()
 
 
-def aggregate(job: Job, blob: BlobFile) -> Digests:
+class StoppedError(Exception):
+    """The server ends; the aggregation is taken up again by the next one."""
+
+
+def aggregate(job: Job, blob: BlobFile, stopping: Event) -> Digests:
     """Write the round's version into `blob`: Σ nᵢ·xᵢ / Σ nᵢ over the accepted list, in its order.
 
     The same job gives the same bytes, however many threads take part. Raises TornBlobError for an update whose bytes
-    are not those that were stored.
+    are not those that were stored, StoppedError once `stopping` is set.
     """
     header, _ = safetensors.canonical(job.spec)
     blob.write(header)
@@ -47,6 +51,9 @@ def aggregate(job: Job, blob: BlobFile) -> Digests:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="hansa-mean") as pool:
         pending = []
         for chunk in chunks(job.spec):
+            if stopping.is_set():
+                pool.shutdown(cancel_futures=True)
+                raise StoppedError
             pending.append(pool.submit(_mean, job, layouts, chunk, buffers))
             if len(pending) > IN_FLIGHT:
                 blob.write(pending.pop(0).result().data.cast("B"))

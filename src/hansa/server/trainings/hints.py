@@ -19,11 +19,19 @@ class Hints:
         self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
         self._moved: set[UUID] = set()
         self._some_moved = asyncio.Event()
+        self.closing = False
+        """The server is about to end: nobody should wait any longer."""
 
     def bind(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Deliver hints to this loop from now on; None: to nobody (commands run beside the server)."""
         self._loop = loop
         self._some_moved = asyncio.Event()
+        self.closing = False
+
+    def close(self) -> None:
+        """Wake everybody, so that waiting requests are answered before the server ends."""
+        self.closing = True
+        self._wake(list(self._waiting))
 
     @contextmanager
     def waiter(self, key: UUID) -> Iterator[asyncio.Event]:

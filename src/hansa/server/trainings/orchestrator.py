@@ -8,6 +8,7 @@ import asyncio
 import logging
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Event
 from uuid import UUID
 
 from django.utils import timezone
@@ -21,7 +22,7 @@ from hansa.server.blobs.store import BlobFile, TornBlobError
 from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.lifecycle.errors import is_disk_full
 from hansa.server.trainings import selectors
-from hansa.server.trainings.aggregation import aggregate
+from hansa.server.trainings.aggregation import StoppedError, aggregate
 from hansa.server.trainings.hints import HINTS, Hints
 from hansa.server.trainings.services import aggregation, rounds, tasks, trainings
 from hansa.server.trainings.services.aggregation import Job, MissingUpdateError
@@ -30,9 +31,11 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
 """How late a deadline or a lost client may be noticed."""
-COLLECT_SECONDS = 60.0
-BLOB_GRACE = timedelta(hours=1)
-"""An unreferenced blob younger than this may be about to be referred to."""
+COLLECT_SECONDS = 10.0
+BLOB_GRACE = timedelta(seconds=10)
+"""A row is written in the transaction that refers to it, under its digest's lock: an unreferenced one is waste. The
+grace is for those who have just looked it up and are about to read it."""
+STRAY_SECONDS = 3600.0
 STRAY_GRACE = timedelta(days=2)
 """How long a broken upload can be resumed."""
 
@@ -44,10 +47,11 @@ class Orchestrator:
         self._hints = hints
         self._due: dict[UUID, datetime] = {}
         self._aggregating: dict[UUID, asyncio.Task[None]] = {}
+        self._stopping = Event()
 
     async def run(self) -> None:
         """Start from what the rows say, then follow hints, deadlines and sweeps."""
-        now = timezone.now()
+        now = next_strays = timezone.now()
         forgiven, dropped = await call(tasks.forgive_downtime, now=now), await call(aggregation.drop_claims)
         if forgiven or dropped:
             log.info("After the restart: %d leases begin anew, %d aggregations are taken up again.", forgiven, dropped)
@@ -57,11 +61,15 @@ class Orchestrator:
             while True:
                 await self._advance_due()
                 if timezone.now() >= next_collection:
-                    await self._collect()
+                    await self._sweep()
                     next_collection = timezone.now() + timedelta(seconds=COLLECT_SECONDS)
+                if timezone.now() >= next_strays:
+                    await blobs.collect_strays(before=timezone.now() - STRAY_GRACE)
+                    next_strays = timezone.now() + timedelta(seconds=STRAY_SECONDS)
                 for training_id in await self._hints.next_moved(SWEEP_SECONDS):
                     self._due[training_id] = timezone.now()
         finally:
+            self._stopping.set()
             for task in self._aggregating.values():
                 task.cancel()
             await asyncio.gather(*self._aggregating.values(), return_exceptions=True)
@@ -112,6 +120,8 @@ class Orchestrator:
             job = await call(aggregation.claim, training_id=training_id, now=timezone.now())
             if job is not None:
                 await self._compute(job)
+        except StoppedError:
+            log.info("Training %s: the aggregation stops with the server; the next start takes it up.", training_id)
         except (TornBlobError, MissingUpdateError, ModelFileError, FileNotFoundError) as error:
             reason = f"The aggregation failed: {error}"
             log.error("Training %s: %s", training_id, reason)  # the sentence says it all
@@ -129,7 +139,7 @@ class Orchestrator:
         with BlobFile() as blob:
             heartbeat = asyncio.create_task(self._keep_claim(job))
             try:
-                digests: Digests = await work(aggregate, job, blob)
+                digests: Digests = await work(aggregate, job, blob, self._stopping)
             finally:
                 heartbeat.cancel()
             async with store.lock(digests.sha256):
@@ -142,12 +152,10 @@ class Orchestrator:
             await asyncio.sleep(CLAIM_SECONDS / 3)
             await call(aggregation.renew_claim, round_id=job.round_id, claim=job.claim, now=timezone.now())
 
-    async def _collect(self) -> None:
+    async def _sweep(self) -> None:
         """Find what no hint told of, and delete what nothing refers to."""
         for training_id in await read(selectors.live_trainings):
             self._due.setdefault(training_id, timezone.now())
         self._hints.tasks_offered(await read(selectors.clients_with_work))
-        now = timezone.now()
-        count = await blobs.collect(before=now - BLOB_GRACE) + await blobs.collect_strays(before=now - STRAY_GRACE)
-        if count:
-            log.info("%d blobs and broken uploads that nothing refers to were deleted.", count)
+        if count := await blobs.collect(before=timezone.now() - BLOB_GRACE):
+            log.info("%d blobs that nothing refers to were deleted.", count)

@@ -28,7 +28,7 @@ async def wait_for(
                 if (found := await look()) is not None:
                     return found
                 left = end - asyncio.get_running_loop().time()
-                if left <= 0 or gone.done():
+                if left <= 0 or gone.done() or HINTS.closing:
                     return None
                 wake = asyncio.create_task(woken.wait())
                 await asyncio.wait({wake, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Max, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from hansa.core.sampling import select
 from hansa.core.seeds import selection_rng
@@ -143,11 +143,9 @@ def _finish_round(decision: FinishRound, training: Training, now: datetime) -> N
 
 def release_updates(*, training: Training, rounds_done: int) -> None:
     """Drop references to update blobs that the plan no longer keeps; collection deletes the files."""
-    oldest_kept = rounds_done - training.parsed_plan.keep_updates
-    old = Task.objects.filter(round__training=training, round__number__lte=oldest_kept, uploaded__isnull=False)
-    if training.parsed_plan.keep_updates > 0:
-        # Attempts that came to nothing are kept by nobody's wish.
-        old = old | Task.objects.filter(round__training=training, round__state=RoundState.ABANDONED.value)
+    past = Q(round__number__lte=rounds_done - training.parsed_plan.keep_updates)
+    came_to_nothing = Q(round__state=RoundState.ABANDONED.value)
+    old = Task.objects.filter(past | came_to_nothing, round__training=training, uploaded__isnull=False)
     Update.objects.filter(task__in=old.values("id")).update(blob=None)
     old.update(uploaded=None)
 
@@ -164,16 +162,27 @@ def abandon(*, training_id: UUID, reason: str, now: datetime) -> bool:
         )
         _close_tasks(given_up, f"this attempt at round {given_up.number} was abandoned")
         Training.objects.filter(id=training_id).update(failures=F("failures") + 1)
+        release_updates(training=training, rounds_done=training.rounds_done)
         transaction.on_commit(lambda: HINTS.moved(training_id))
     return True
+
+
+def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
+    """The training ends before its round does: what has a version is DONE, what has none ABANDONED."""
+    training = Training.objects.get(id=training_id)
+    for target in (RoundState.DONE, RoundState.ABANDONED):
+        ended = _live(training, target).first()
+        if ended is not None:
+            _live(training, target).update(
+                state=target.value, done_at=now, reason=reason, claim=None, claimed_until=None
+            )
+            _close_tasks(ended, reason)
+    release_updates(training=training, rounds_done=training.rounds_done)
 
 
 def _end(training: Training, status: TrainingStatus, reason: str, now: datetime) -> None:
     ongoing = Training.objects.filter(id=training.id, status=TrainingStatus.ONGOING.value)
     ongoing.update(status=status.value, reason=reason, finished_at=now)
-    newest = training.rounds.aggregate(newest=Max("number"))["newest"]
-    if status is TrainingStatus.COMPLETED and newest is not None:
-        release_updates(training=training, rounds_done=newest)
 
 
 def _live(training: Training, target: RoundState) -> QuerySet[Round]:

@@ -9,13 +9,14 @@ from django.db import transaction
 from django.db.models import Max
 
 from hansa.rounds import plan as plans
-from hansa.rounds.states import LIVE_ROUND_STATES, TRAINING_MOVES, TaskState, TrainingStatus, sources
+from hansa.rounds.states import TRAINING_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
 from hansa.server.registry.models import Model
 from hansa.server.registry.services import copy_model
 from hansa.server.trainings.hints import HINTS
-from hansa.server.trainings.models import Participation, Round, Task, Training
+from hansa.server.trainings.models import Participation, Task, Training
+from hansa.server.trainings.services.rounds import end_live_round
 
 
 def create(
@@ -85,7 +86,7 @@ def cancel(*, training_id: UUID, now: datetime) -> None:
     """Any unfinished status → CANCELLED. Versions made so far stay."""
     with transaction.atomic():
         _move(training_id, TrainingStatus.CANCELLED, reason="cancelled by its actor", finished_at=now)
-        close_open_tasks(training_id=training_id, reason="the training was cancelled")
+        end_live_round(training_id=training_id, reason="the training was cancelled", now=now)
 
 
 def delete(*, training_id: UUID) -> None:
@@ -118,13 +119,6 @@ def remove_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
             state=TaskState.CLOSED.value, reason="the client was removed from the training"
         )
         _moved(training_id)
-
-
-def close_open_tasks(*, training_id: UUID, reason: str) -> None:
-    """Close what is offered or leased in a training's live round."""
-    live = Round.objects.filter(training_id=training_id, state__in=[state.value for state in LIVE_ROUND_STATES])
-    open_states = (TaskState.OFFERED.value, TaskState.LEASED.value, TaskState.LOST.value)
-    Task.objects.filter(round__in=live, state__in=open_states).update(state=TaskState.CLOSED.value, reason=reason)
 
 
 def _move(training_id: UUID, target: TrainingStatus, *, reason: str, finished_at: datetime | None = None) -> None:
