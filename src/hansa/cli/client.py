@@ -28,7 +28,8 @@ def run(
     ] = "",
     ca: Ca = None,
     state: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the journal here; else under ~/.local/state/hansa.")
+        Path | None,
+        typer.Option(envvar="HANSA_STATE", metavar="DIR", help="Keep the journal here; else under ~/.local/state."),
     ] = None,
 ) -> None:
     """Wait for tasks and do them with your trainer, until Ctrl-C.

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hansa.cli import lookup, output, usercode
+from hansa.cli.confirming import Yes, confirm
 from hansa.cli.exits import CommandError, ExitCode
 from hansa.cli.extras import needs_extra
 from hansa.cli.output import Column, right
@@ -45,7 +46,7 @@ def create(
     with _model_file(torch, file) as source:
         called = name or (torch.replace(":", ".") if torch else source.stem)
         made = session.api.create_model(source, name=called, description=description, buffers=names)
-    if made.warning:
+    if made.warning and torch is None:  # a file may not say which arrays are buffers; a module does
         output.note(made.warning)
     session.show(made, f"Model {made.model_id} ({called}), version 0.")
 
@@ -139,9 +140,11 @@ def download(
 
 @app.command()
 @with_server
-def delete(session: Session, model: Model) -> None:
-    """Delete a model with all its versions. The server refuses while a training uses it."""
-    answer = session.api.delete_model(lookup.model_id(session.api, model))
+def delete(session: Session, model: Model, yes: Yes = False) -> None:
+    """Delete a model with its versions, metrics and training. The server refuses while it is being trained."""
+    found = session.api.model(lookup.model_id(session.api, model))
+    confirm(f"Delete the model {found.name!r} with {found.round + 1} versions?", yes=yes)
+    answer = session.api.delete_model(found.id)
     session.show(answer, answer.detail)
 
 

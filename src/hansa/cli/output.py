@@ -43,7 +43,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> Ta
     """A table without frames; cells are cleaned."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for column in columns:
-        made.add_column(column.title, justify=column.align, style=column.style, no_wrap=not column.give)
+        made.add_column(_cell(column.title, column), justify=column.align, style=column.style, no_wrap=not column.give)
     for row in rows:
         made.add_row(*(_cell(cell, column) for cell, column in zip(row, columns, strict=True)))
     return made

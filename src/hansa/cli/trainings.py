@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hansa.cli import lookup, output
+from hansa.cli.confirming import Yes, confirm
 from hansa.cli.exits import ExitCode
 from hansa.cli.output import Column, right
 from hansa.cli.plans import compose
@@ -164,9 +165,12 @@ def cancel(session: Session, training: Which) -> None:
 
 @app.command()
 @with_server
-def delete(session: Session, training: Which) -> None:
-    """Delete a training's record. Its model stays."""
-    _act(session, training, lambda api, found: api.delete_training(found))
+def delete(session: Session, training: Which, yes: Yes = False) -> None:
+    """Delete a training with the record of its rounds. Its model stays. The server refuses while it runs."""
+    record = session.api.training(lookup.training_id(session.api, training))
+    confirm(f"Delete the training {record.name or record.id!r} with the record of {record.round} rounds?", yes=yes)
+    answer = session.api.delete_training(record.id)
+    session.show(answer, answer.detail)
 
 
 @app.command("watch")

@@ -107,7 +107,7 @@ def test_a_torch_module_becomes_a_model_with_its_buffers(hansa, api, home, monke
 
 
 def test_a_model_is_deleted_by_what_it_is_called(hansa, api):
-    assert hansa("models", "delete", "digits").out == "delete_model is done\n"
+    assert hansa("models", "delete", "digits", "--yes").out == "delete_model is done\n"
     assert api.asked == [("delete_model", uid(1))]
 
 
@@ -160,3 +160,25 @@ def test_ids_are_shown_as_long_as_they_must_be(hansa, api):
     assert {each["id"] for each in listed} == {one, two}
     first_words = {line.split()[0] for line in hansa("models", "list").out.splitlines()[1:]}
     assert first_words == {one, two}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("yes\n", 0), ("n\n", 1), ("\n", 1)])
+def test_in_a_terminal_deleting_is_asked_about(hansa, api, monkeypatch, typed, code):
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    ran = hansa("models", "delete", "digits")
+    assert ran.code == code
+    assert "with 4 versions? [y/N]" in ran.err
+    assert bool(api.asked) == (code == 0)
+
+
+def test_elsewhere_deleting_needs_a_yes(hansa, api, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    ran = hansa("models", "delete", "digits")
+    assert ran.code == 2
+    assert "--yes" in ran.err
+    assert api.asked == []

@@ -131,7 +131,7 @@ def test_clients_come_and_go(hansa, api):
 
 
 def test_a_training_is_deleted(hansa, api):
-    hansa("trainings", "delete", "first")
+    hansa("trainings", "delete", "first", "--yes")
     assert api.asked == [("delete_training", uid(1))]
 
 
