@@ -32,6 +32,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from clients import STEP
 from harness import START_SECONDS, BenchmarkError, Child, Server, Usage, child, measured, serving
 
 from hansa.client.api import Api
@@ -48,6 +49,7 @@ SHARES = (0.6, 0.25, 0.1, 0.05)
 PATIENCE_SECONDS = 600.0
 """A training in which nothing has changed for so long is given up."""
 PACKAGES = ("hansa", "django", "granian", "httpx", "msgspec", "numpy")
+POLL_SECONDS = 1.0
 ENDED = (TrainingStatus.COMPLETED, TrainingStatus.CANCELLED, TrainingStatus.ERROR)
 
 
@@ -119,6 +121,7 @@ def benchmark(options: Options, folder: Path) -> Figures:
         with measured(server.child.process.pid) as usage:
             server.api.start(training)
             record = wait_for_end(server.api, training, watched)
+        check_result(server.api, record, folder)
         size = server.api.model(record.model).size
         return figures(options, record, server.api.rounds(training), size=size, usage=usage)
 
@@ -168,12 +171,13 @@ def wait_for_clients(api: Api, watched: Sequence[Child]) -> None:
 
 
 def wait_for_end(api: Api, training: str, watched: Sequence[Child]) -> Training:
-    """The training's record when it has completed."""
+    """The training's record when it has completed. Looked at seldom: to be told each change would be measured too."""
     record, changed = api.training(training), time.monotonic()
     while record.status not in ENDED:
+        time.sleep(POLL_SECONDS)
         for each in watched:
             each.check()
-        before, record = record, api.training(training, wait=10, revision=record.revision)
+        before, record = record, api.training(training)
         if record.revision != before.revision:
             changed = time.monotonic()
         elif time.monotonic() - changed > PATIENCE_SECONDS:
@@ -181,6 +185,18 @@ def wait_for_end(api: Api, training: str, watched: Sequence[Child]) -> Training:
     if record.status != TrainingStatus.COMPLETED:
         raise BenchmarkError(f"the training is {record.status}: {record.reason}")
     return record
+
+
+def check_result(api: Api, training: Training, folder: Path) -> None:
+    """Every round adds the clients' constant to every param, whatever the weights; else figures mean nothing."""
+    files = folder / "first.safetensors", folder / "last.safetensors"
+    for number, file in zip((0, training.version), files, strict=True):
+        api.download(training.model, number, file)
+    first, last = map(safetensors.mapped, files)
+    for name in first:
+        moved = np.subtract(last[name], first[name], dtype=np.float32)
+        if not np.allclose(moved, training.rounds * STEP, rtol=0, atol=training.rounds * 1e-6):
+            raise BenchmarkError(f"the last version is wrong in {name!r}, so the figures mean nothing")
 
 
 def figures(options: Options, training: Training, rounds: Sequence[Round], *, size: int, usage: Usage) -> Figures:
