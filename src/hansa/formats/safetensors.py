@@ -53,45 +53,33 @@ def read_layout(file: BinaryIO, size: int) -> Layout:
 def canonical(spec: ParamSpec) -> tuple[bytes, Layout]:
     """What stands before the data in the canonical file of a model, and where its arrays go.
 
-    Raises ValueError for an array named `__metadata__`, or a model whose header would be too long to be read.
+    Raises BadModelFileError for a model whose file could not be read again: an array named `__metadata__`, too many
+    arrays or buffers.
     """
     header: dict[str, object] = {}
-    metadata = {}
     if buffers := [array.name for array in spec if array.kind is Kind.BUFFER]:
-        metadata[BUFFERS_KEY] = _compact(buffers)
-        header[METADATA] = metadata
+        header[METADATA] = {BUFFERS_KEY: _compact(buffers)}
     begins, end = {}, 0
     for array in spec.in_data_order:
         begins[array.name], end = end, end + array.nbytes
     for array in spec:
         if array.name == METADATA:
-            raise ValueError(
-                f"an array cannot be named {METADATA!r}: safetensors keeps the name. Rename it in the model."
-            )
-        begin = begins[array.name]
+            raise BadModelFileError(f"an array is named {METADATA!r}, which safetensors keeps for itself. Rename it.")
         header[array.name] = {
             "dtype": _NAMES[array.dtype],
             "shape": list(array.shape),
-            "data_offsets": [begin, begin + array.nbytes],
+            "data_offsets": [begins[array.name], begins[array.name] + array.nbytes],
         }
     text = _compact(header).encode()
     text += b" " * (-(LENGTH_BYTES + len(text)) % ALIGNMENT)
     if len(text) > MAX_HEADER:
-        raise ValueError(
-            f"the model's header would have {len(text)} bytes; the limit is {MAX_HEADER}. Use fewer arrays."
+        raise BadModelFileError(
+            f"the header would have {len(text)} bytes; the limit is {MAX_HEADER}. Use fewer arrays."
         )
-    origin = LENGTH_BYTES + len(text)
-    placed = tuple(
-        Placed(
-            array.name,
-            array.dtype,
-            array.shape,
-            origin + begins[array.name],
-            origin + begins[array.name] + array.nbytes,
-        )
-        for array in spec
-    )
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text, Layout(placed, origin + end, metadata)
+    layout = parse_header(text, LENGTH_BYTES + len(text) + end)
+    if buffers:
+        layout.spec()
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text, layout
 
 
 def write(file: BinaryIO, params: Params, buffers: frozenset[str] = frozenset()) -> Layout:

@@ -90,7 +90,7 @@ def test_it_refuses_another_shape_and_says_both() -> None:
         weighted_mean([np.ones(2), np.ones(3)], [1, 1], np.empty(2))
 
 
-@pytest.mark.parametrize(("values", "weights"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(("values", "weights"), [(0, 1), (1, 2), (2, 1)])
 def test_it_refuses_values_and_weights_of_different_number(values: int, weights: int) -> None:
     with pytest.raises(ValueError, match="one weight per value"):
         weighted_mean([np.ones(2)] * values, [1] * weights, np.empty(2))

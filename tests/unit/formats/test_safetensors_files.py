@@ -146,15 +146,21 @@ def test_a_header_with_spaces_and_lines_is_read(tmp_path: Path) -> None:
     assert read(path)["w"].tobytes() == b"abc"
 
 
-def test_an_array_of_the_reserved_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot be named '__metadata__'"):
-        canonical(spec_of({"__metadata__": np.zeros(1)}))
-
-
-def test_a_model_whose_header_nobody_could_read_is_not_written() -> None:
-    spec = ParamSpec(tuple(ArraySpec(f"{i:0500d}", "int8", (1,)) for i in range(40_000)))
-    with pytest.raises(ValueError, match="the limit is 16777216"):
-        canonical(spec)
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ([ArraySpec("__metadata__", "int8", (1,))], "'__metadata__', which safetensors keeps for itself"),
+        ([ArraySpec(f"{i:0500d}", "int8", (1,)) for i in range(40_000)], "the limit is 16777216. Use fewer arrays"),
+        ([ArraySpec(f"{i:0500d}", "int8", (1,), Kind.BUFFER) for i in range(9_000)], "Name fewer buffers"),
+        ([ArraySpec("a\nb", "int8", (1,))], "characters that cannot be printed"),
+        ([ArraySpec("w", "int8", (1,) * 33)], "at most 32 integers"),
+        ([], "holds no arrays"),
+    ],
+)
+def test_a_model_whose_file_nobody_could_read_is_not_written(arrays: list[ArraySpec], reason: str) -> None:
+    with pytest.raises(BadModelFileError) as caught:
+        canonical(ParamSpec(tuple(arrays)))
+    assert reason in str(caught.value)
 
 
 def test_a_file_that_is_cut_off_is_refused_by_its_readers(model_file: Path) -> None:
