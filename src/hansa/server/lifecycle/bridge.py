@@ -2,7 +2,8 @@
 
     await call(service, ...)    a service: on the one writer thread, so that SQLite never sees two writers
     await read(selector, ...)   a selector: on a small pool of reader threads
-    await work(function, ...)   files, hashes, numbers: on a pool of its own, without the database
+    await work(function, ...)   files and hashes, a megabyte at a time: on a pool of its own, without the database
+    await compute(function, ...)  numbers, for seconds or minutes: apart, so that transfers never wait for them
 
 Each writer and reader thread keeps its database connection. Measured on SQLite with four writing threads and Django's
 defaults: 351 of 400 transactions failed with "database is locked"; with one writer thread 422/s at p99 5.5 ms.
@@ -22,10 +23,12 @@ T = TypeVar("T")
 
 READERS = 4
 WORKERS = 4
+COMPUTERS = 2
 
 _writer = ThreadPoolExecutor(1, thread_name_prefix="hansa-writer")
 _readers = ThreadPoolExecutor(READERS, thread_name_prefix="hansa-reader")
 _workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="hansa-worker")
+_computers = ThreadPoolExecutor(COMPUTERS, thread_name_prefix="hansa-computer")
 
 
 async def call(service: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -39,8 +42,13 @@ async def read(selector: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -
 
 
 async def work(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run something that blocks on files or the processor, and does not touch the database."""
+    """Run something that blocks on files for milliseconds, and does not touch the database."""
     return await _run(_workers, partial(function, *args, **kwargs))
+
+
+async def compute(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run something that keeps a processor busy, and does not touch the database."""
+    return await _run(_computers, partial(function, *args, **kwargs))
 
 
 async def _run(executor: Executor, job: Callable[[], T]) -> T:

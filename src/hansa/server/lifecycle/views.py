@@ -62,7 +62,12 @@ class APIView(views.APIView):
             raise exceptions.UnsupportedMediaType(
                 self.unread.content_type or "", f"The body is {self.unread.content_type}; send application/json."
             )
-        return msgspec.json.decode(body or b"{}", type=kind)
+        try:
+            return msgspec.json.decode(body or b"{}", type=kind)
+        except UnicodeDecodeError as error:
+            raise exceptions.ParseError(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from error
+        except RecursionError as error:
+            raise exceptions.ParseError("The body is nested too deeply. Send a flatter object.") from error
 
     @property
     def unread(self) -> UnreadRequest:

@@ -17,7 +17,7 @@ from hansa.protocol import models as wire
 from hansa.server.accounts.permissions import caller
 from hansa.server.blobs import serving, store
 from hansa.server.blobs.services import SAFETENSORS
-from hansa.server.lifecycle.bridge import call, read, work
+from hansa.server.lifecycle.bridge import call, compute, read, work
 from hansa.server.lifecycle.errors import InvalidError
 from hansa.server.lifecycle.openapi import listing, ref
 from hansa.server.lifecycle.views import APIView
@@ -65,7 +65,7 @@ class Models(APIView):
         form = await read_form(self.unread, limit=settings.CONFIG.max_model_bytes)
         try:
             with form.file as file:
-                ingested = await work(ingest, Path(file.temporary_file_path()), buffers=form.buffers)
+                ingested = await compute(ingest, Path(file.temporary_file_path()), buffers=form.buffers)
         except ModelFileError as error:
             raise InvalidError(str(error), error.code) from error
         async with store.lock(ingested.digests.sha256):

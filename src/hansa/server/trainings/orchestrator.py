@@ -19,7 +19,7 @@ from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.store import BlobFile, TornBlobError
-from hansa.server.lifecycle.bridge import call, read, work
+from hansa.server.lifecycle.bridge import call, compute, read, work
 from hansa.server.lifecycle.errors import is_disk_full
 from hansa.server.trainings import selectors
 from hansa.server.trainings.aggregation import StoppedError, aggregate
@@ -139,7 +139,7 @@ class Orchestrator:
         with BlobFile() as blob:
             heartbeat = asyncio.create_task(self._keep_claim(job))
             try:
-                digests: Digests = await work(aggregate, job, blob, self._stopping)
+                digests: Digests = await compute(aggregate, job, blob, self._stopping)
             finally:
                 heartbeat.cancel()
             async with store.lock(digests.sha256):

@@ -279,9 +279,9 @@ def live_trainings() -> list[UUID]:
 
 
 def clients_with_work() -> list[UUID]:
-    """Clients with an offer in a live round: whom to wake when a training is resumed or a hint was lost."""
+    """Clients that may take a task: whom to wake when a training is resumed or a hint was lost."""
     offered = Task.objects.filter(
-        state=TaskState.OFFERED.value,
+        state__in=(TaskState.OFFERED.value, TaskState.LOST.value),
         round__state__in=[state.value for state in LIVE_ROUND_STATES],
         round__training__status=TrainingStatus.ONGOING.value,
     )

@@ -23,7 +23,7 @@ from hansa.protocol.errors import ErrorCode
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digester, Digests
 from hansa.server.lifecycle.body import UnreadRequest
-from hansa.server.lifecycle.bridge import call, work
+from hansa.server.lifecycle.bridge import call, compute, work
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceError, is_disk_full
 from hansa.server.trainings.selectors import UploadTarget
 from hansa.server.trainings.services import tasks
@@ -180,7 +180,7 @@ async def _store(place: Placement, digester: Digester) -> Digests:
             ErrorCode.DIGEST_MISMATCH,
         )
     try:
-        norm = await work(check, place.path, digests.size, place.target)
+        norm = await compute(check, place.path, digests.size, place.target)
     except ModelFileError as error:
         await work(_discard, place.path)
         raise InvalidError(str(error), error.code) from error
