@@ -1,4 +1,4 @@
-"""Model files over HTTP: from disk and to disk, a mebibyte in memory at a time, and resumed where they broke off."""
+"""Model files over HTTP: from disk and to disk, at most a mebibyte in memory, and resumed where they broke off."""
 
 import hashlib
 import os
@@ -69,7 +69,7 @@ def _complete(transport: Transport, path: str, file: BinaryIO, *, digest: str, s
     with transport.stream(path, headers=headers) as answer:
         if have and not _continues(answer, have):
             have = file.truncate(0)
-        for block in answer.iter_raw(BLOCK):
+        for block in answer.iter_raw():
             have += len(block)
             if have > size:
                 file.truncate(0)
