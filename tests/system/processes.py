@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -46,11 +47,13 @@ class Server:
     home: Path
     port: int = field(default_factory=free_port)
     options: tuple[str, ...] = ()
+    ca: Path | None = None
+    """The authority of its certificate; None: it serves without TLS."""
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.ca else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -76,7 +79,9 @@ class Server:
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}: {self.log_tail()}")
         try:
-            return bool(httpx.get(f"{self.url}/api/health/", timeout=5).json()["pid"] == self.pid)
+            verify = ssl.create_default_context(cafile=str(self.ca)) if self.ca else True
+            answer = httpx.get(f"{self.url}/api/health/", timeout=5, verify=verify)
+            return bool(answer.json()["pid"] == self.pid)
         except httpx.TransportError:
             return False
 
@@ -99,15 +104,15 @@ class Server:
             "DJANGO_SUPERUSER_EMAIL": "root@example.org",
         }
         subprocess.run(command, env=environment, check=True, capture_output=True)
-        with Transport(self.url, basic=("root", PASSWORD)) as transport:
+        with Transport(self.url, basic=("root", PASSWORD), ca=self.ca) as transport:
             token = Api(transport).create_token("tests", None).token
-        return Api(Transport(self.url, token))
+        return Api(Transport(self.url, token, ca=self.ca))
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Server]:
+def serving(folder: Path, *options: str, ca: Path | None = None) -> Iterator[Server]:
     folder.mkdir(parents=True, exist_ok=True)
-    server = Server(folder / "home", options=options)
+    server = Server(folder / "home", options=options, ca=ca)
     server.start()
     try:
         yield server
@@ -135,7 +140,7 @@ class ClientProcess:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 hansa("client", "run", self.trainer, "--server", self.server.url, "--token-file", str(token_file))
-                + ["--state", state],
+                + ["--state", state, *(["--ca", str(self.server.ca)] if self.server.ca else [])],
                 env={**os.environ, **self.environment},
                 cwd=Path(__file__).parent / "crash",
                 stdout=log,
