@@ -137,10 +137,11 @@ class ClientProcess:
         token_file.write_text(self.token)
         token_file.chmod(0o600)
         state = str(self.folder / "state")
+        where = ["--server", self.server.url, "--token-file", str(token_file)]
+        where += ["--ca", str(self.server.ca)] if self.server.ca else []
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                hansa("client", "run", self.trainer, "--server", self.server.url, "--token-file", str(token_file))
-                + ["--state", state, *(["--ca", str(self.server.ca)] if self.server.ca else [])],
+                hansa("client", "run", self.trainer, "--state", state, *where),
                 env={**os.environ, **self.environment},
                 cwd=Path(__file__).parent / "crash",
                 stdout=log,

@@ -7,12 +7,12 @@ import httpx
 import numpy as np
 import pytest
 import trustme
-from system.processes import ClientProcess, Server, end, serving
 
 from hansa.client.errors import HansaError
 from hansa.client.transport import Transport
 from hansa.formats import safetensors
 from hansa.protocol.trainings import TrainingCreate
+from system.processes import ClientProcess, Server, end, serving
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from system.processes import ClientProcess, Server, end, eventually, serving
 
 from hansa.client.api import Api
 from hansa.core.mean import weighted_mean
 from hansa.formats import safetensors
 from hansa.protocol.trainings import Round, TrainingCreate
+from system.processes import ClientProcess, Server, end, eventually, serving
 
 CLIENTS = 5
 ROUNDS = 4
@@ -93,8 +93,8 @@ def test_two_clients_and_the_server_are_killed_and_every_version_has_the_same_bi
 ) -> None:
     with federation(tmp_path) as shaken:
         held = [shaken.clients[1], shaken.clients[3]]
-        eventually(lambda: (shaken.room / "held-1").exists(), "client 1 trains in round 2")
-        eventually(lambda: (shaken.room / "held-3").exists(), "client 3 trains in round 2")
+        eventually((shaken.room / "held-1").exists, "client 1 trains in round 2")
+        eventually((shaken.room / "held-3").exists, "client 3 trains in round 2")
         eventually(
             lambda: shaken.api.round(shaken.training, DISTURBED_ROUND).reported == CLIENTS - len(held),
             "the others have reported",
