@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ from django.utils import timezone
 from hansa.core.params import Array, Params
 from hansa.formats import safetensors
 from hansa.rounds import plan as plans
-from hansa.rounds.decide import Decision, Wait
+from hansa.rounds.decide import Aggregate, Decision, Wait
 from hansa.server.blobs import store
+from hansa.server.lifecycle.bridge import call
 from hansa.server.registry import services as registry
 from hansa.server.registry.ingest import ingest
 from hansa.server.registry.models import Model
+from hansa.server.trainings.aggregation import aggregate
 from hansa.server.trainings.models import Task, Training
-from hansa.server.trainings.services import rounds, tasks, trainings
+from hansa.server.trainings.services import aggregation, rounds, tasks, trainings
 from support.people import Person
 
 BUFFERS = frozenset({"norm.running_mean", "norm.num_batches_tracked"})
@@ -119,6 +122,17 @@ def started(training: Training) -> Training:
 
 
 @pytest.fixture
+async def evaluating(make_training: MakeTraining, bob: Person, carol: Person) -> Training:
+    """A training of one round whose version Bob and Carol are asked to evaluate."""
+    training = await call(lambda: start(make_training(bob, carol, evaluation={"every": 1})))
+    for client, add in ((bob, 1.0), (carol, 4.0)):
+        await upload_and_report(client, await call(lease, client), update(add))
+    await call(settle, training)
+    await call(add_up, training)
+    return training
+
+
+@pytest.fixture
 def bobs_task(started: Training, bob: Person) -> Task:
     """Bob's first task, leased."""
     return lease(bob)
@@ -143,8 +157,19 @@ def settle(training: Training) -> Decision:
     """Do what there is to do now, except for arithmetic, and return what it waits for."""
     while True:
         decision = rounds.advance(training_id=training.id, now=timezone.now())
-        if isinstance(decision, Wait) or type(decision).__name__ == "Aggregate":
+        if isinstance(decision, Wait | Aggregate):
             return decision
+
+
+def add_up(training: Training) -> Decision:
+    """The arithmetic of a closed round, and what follows from it."""
+    job = aggregation.claim(training_id=training.id, now=timezone.now())
+    assert job is not None, "there is nothing to aggregate"
+    with store.BlobFile() as blob:
+        digests = aggregate(job, blob, Event())
+    store.place(blob.path, digests.sha256)
+    assert aggregation.commit(job=job, digests=digests, now=timezone.now())
+    return settle(training)
 
 
 def report_of(file: File | None, examples: int = 10, metrics: Mapping[str, float] | None = None) -> dict[str, object]:

@@ -34,7 +34,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     return response
 
 
-_PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_PATH = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`$")
 
@@ -47,6 +47,8 @@ def field_errors(exc: msgspec.ValidationError) -> dict[str, list[str]]:
     """
     match = _PATH.match(str(exc))
     what, path = (match["what"], match["path"] or "") if match else (str(exc), "")
+    if match and match["key"]:
+        what = f"A key is not as wanted: {what}"
     if missing := _MISSING.match(what):
         path, what = ".".join(filter(None, (path, missing["name"]))), "This field is required"
     elif unknown := _UNKNOWN.match(what):
