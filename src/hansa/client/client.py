@@ -52,7 +52,7 @@ class Client:
 
         Stopping gives the task at hand back and returns at once, in the middle of a training too if a signal caused
         it in the main thread; a second signal ends the process hard. `stop` from another thread cannot break into
-        the trainer, which may look at `config.cancelled()`.
+        the trainer: it waits until that returns, which may look at `config.cancelled()`.
 
         Raises CredentialsRefused when the token is not (or no longer) known, UsageError when the state folder is in
         use or the trainer has no `train`, and ApiError or BadAnswer if the URL is not that of a Hansa server for

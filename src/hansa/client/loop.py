@@ -22,6 +22,7 @@ from hansa.client.patience import Patience, Unwanted
 from hansa.client.remedy import Remedy
 from hansa.client.state import StateFolder
 from hansa.client.stopping import Stopping
+from hansa.client.trainer import Config
 from hansa.client.transfer import fetch
 from hansa.client.transport import JSON, Transport
 from hansa.client.work import TrainerFailed, Workbench, one_line
@@ -158,8 +159,12 @@ class Loop:
         fetch(self._transport, source, path, digest=task.digest, size=task.size, sync=False, moving=moving)
 
     def _work(self, task: Task, model: Path, held: Held) -> Outcome:
+        def cancelled() -> bool:
+            return held.cancelled() or self._patience.is_over()
+
+        config = Config.of(task, cancelled=cancelled, progress=held.tell_progress)
         try:
-            outcome = self._workbench.do(task, model, self._journal.update, held)
+            outcome = self._workbench.do(task, config, model, self._journal.update)
         except (TrainerFailed, HansaError):
             self._patience.check(held)  # a trainer told that it is cancelled may raise or return what it likes
             raise

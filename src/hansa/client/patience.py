@@ -33,6 +33,10 @@ class Patience:
         """A new sequence of waits."""
         return Backoff(self._rng)
 
+    def is_over(self) -> bool:
+        """Whether the client was asked to stop."""
+        return self._stopping.is_set()
+
     def check(self, held: Held | None = None) -> None:
         """Raise Stopping or Unwanted if there is no reason to go on."""
         if self._stopping.is_set():

@@ -57,8 +57,8 @@ class Config:
     extra: Mapping[str, Scalar] = field(default_factory=dict)
     """The plan's `client.extra`, unread."""
     cancelled: Callable[[], bool] = _never
-    """True once the result is no longer wanted: a long training may look at it between batches and return early.
-    What it returns then is thrown away."""
+    """True once the result is no longer wanted, or the client stops: a long training may look at it between batches
+    and return early. What it returns then is thrown away."""
     progress: Callable[[float], None] = _ignore
     """Tell the share of the work that is done, 0 to 1, if you know it; the next heartbeat takes it along."""
 

@@ -117,7 +117,10 @@ def send(
 
 def _blocks(file: BinaryIO, start: int, size: int, moving: Moving) -> Iterator[bytes]:
     file.seek(start)
-    while block := file.read(BLOCK):
+    while start < size:
+        block = file.read(min(BLOCK, size - start))
+        if not block:
+            raise OSError(f"{file.name} became shorter while it was sent")
         yield block
         start += len(block)
         moving(start, size)

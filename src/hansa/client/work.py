@@ -5,7 +5,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
-from hansa.client.heartbeat import Held
 from hansa.client.journal import Outcome
 from hansa.client.results import checked_evaluation, checked_training
 from hansa.client.trainer import Config, Trainer, TrainResult
@@ -29,12 +28,11 @@ class Workbench:
         self._trainer = trainer
         self.inside = False
 
-    def do(self, task: Task, model: Path, update: Path, held: Held) -> Outcome:
+    def do(self, task: Task, config: Config, model: Path, update: Path) -> Outcome:
         """Train from the file `model` and write the file `update`, or evaluate `model`.
 
         Raises TrainerFailed for what user code raised, ResultError for what it returned.
         """
-        config = Config.of(task, cancelled=held.cancelled, progress=held.tell_progress)
         if task.kind is TaskKind.EVALUATE:
             return self._evaluate(model, config)
         return self._train(model, update, config)
