@@ -2,12 +2,17 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView
 
 import hansa.server.ops.openapi  # noqa: F401  # registers how messages are described
 from hansa.server.ops.api import Health, Unknown
 
+admin.site.site_header = admin.site.site_title = "Hansa"
+admin.site.index_title = "Everything the server keeps"
+
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/", include("hansa.server.accounts.urls")),
     path("api/", include("hansa.server.registry.urls")),

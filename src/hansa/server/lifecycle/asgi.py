@@ -6,7 +6,7 @@ that: it runs on the event loop and reaches the database by the bridge. Synchron
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from django.core.exceptions import DisallowedHost
@@ -16,6 +16,7 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver, set_script_prefix, set_urlconf
 
 from hansa.server.lifecycle.body import DisconnectedError, Message, Receive, UnreadRequest
+from hansa.server.lifecycle.bridge import work
 from hansa.server.lifecycle.headers import secure
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,17 @@ class Handler(ASGIHandler):
             await _send(JsonResponse({"detail": detail, "code": "too_large"}, status=413), send)
             return
         await super().__call__(scope, limited, send)
+
+    async def send_response(self, response: HttpResponseBase, send: Send) -> None:
+        """Send Django's own responses; files (of the admin) piece by piece, where Django would read them whole."""
+        if isinstance(response, StreamingHttpResponse) and isinstance(response.streaming_content, Iterator):
+            response.streaming_content = _pieces(response.streaming_content)
+        await super().send_response(response, send)
+
+
+async def _pieces(content: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (piece := await work(next, content, None)) is not None:
+        yield piece
 
 
 def _resolve(scope: Scope) -> ResolverMatch | None:
