@@ -1,8 +1,6 @@
 """From rows to the facts that `decide` looks at. Reads only; O(1) memory in the number of clients."""
 
-from uuid import UUID
-
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, QuerySet
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import Facts, RoundFacts, TaskCounts
@@ -53,12 +51,12 @@ def _round_facts(live: Round) -> RoundFacts:
         first_taken_at=first_taken_at,
         next_expiry=next_expiry,
         claimed_until=live.claimed_until,
-        gone=_gone(live.id) if counts["lost"] or counts["failed"] else "",
+        gone=_gone(tasks) if counts["lost"] or counts["failed"] else "",
     )
 
 
-def _gone(round_id: UUID) -> str:
-    lost = Task.objects.filter(round_id=round_id, state__in=(TaskState.LOST.value, TaskState.FAILED.value))
+def _gone(tasks: QuerySet[Task]) -> str:
+    lost = tasks.filter(state__in=(TaskState.LOST.value, TaskState.FAILED.value))
     rows = lost.order_by("participation__ordinal").values_list("participation__client__username", "reason")
     named = "; ".join(f"{username}: {reason}" for username, reason in rows[:NAMED_GONE])
     more = lost.count() - NAMED_GONE

@@ -85,7 +85,12 @@ class TaskUpdate(APIView):
         target = await read(selectors.upload_target, caller(request), task_id)
         tasks.require_open(target.task)
         offset = self._header(wire.OFFSET_HEADER, default=0)
-        length = self._header(wire.LENGTH_HEADER, default=offset + (self.unread.announced_length or 0))
+        rest = self.unread.announced_length
+        length = self._header(wire.LENGTH_HEADER, default=-1 if rest is None else offset + rest)
+        if length < 0:
+            raise ValidationError(
+                {wire.LENGTH_HEADER: ["The size of the update is missing, and no Content-Length came."]}
+            )
         if offset > length:
             raise ValidationError({wire.OFFSET_HEADER: [f"{offset} is behind the end of the update, {length}."]})
         place = uploads.Placement(target, _digest(digest), offset, length)

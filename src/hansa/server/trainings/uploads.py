@@ -22,7 +22,7 @@ from hansa.formats.layout import check_fits
 from hansa.protocol.errors import ErrorCode
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digester, Digests
-from hansa.server.lifecycle.body import UnreadRequest
+from hansa.server.lifecycle.body import DisconnectedError, UnreadRequest
 from hansa.server.lifecycle.bridge import call, compute, work
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceError, is_disk_full
 from hansa.server.trainings.selectors import UploadTarget
@@ -81,11 +81,12 @@ async def receive(request: UnreadRequest, place: Placement) -> Digests:
     """
     _check_length(request, place)
     me = asyncio.current_task()
-    if (earlier := _receiving.get(place.path)) is not None and earlier is not me:
-        earlier.cancel()
-        await asyncio.wait([earlier])
     if me is None:
         raise RuntimeError("receive() must run in a task")
+    # Again and again: a third may have come while the second waited, and two must never write to one file.
+    while (earlier := _receiving.get(place.path)) is not None:
+        earlier.cancel()
+        await asyncio.wait([earlier])
     _receiving[place.path] = me
     try:
         digester = await _append(request, place)
@@ -117,19 +118,26 @@ def _check_length(request: UnreadRequest, place: Placement) -> None:
 async def _append(request: UnreadRequest, place: Placement) -> Digester:
     """Write the body behind what is here. Raises ConflictError `upload_offset` if it does not belong there."""
     digester = Digester()
-    descriptor = await work(_open_at, place, digester)
+    place.path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(place.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        await work(_take_up, descriptor, place, digester)
         batch = bytearray()
         since_renewal = 0
-        async for piece in request.stream(limit=place.length - place.offset):
-            batch += piece
-            if len(batch) >= BATCH:
-                await work(_write, descriptor, digester, bytes(batch))
-                since_renewal += len(batch)
-                batch.clear()
-            if since_renewal >= RENEW_BYTES:
-                since_renewal = 0
-                await call(tasks.renew, task_id=place.target.task_id, user_id=place.target.user_id, now=timezone.now())
+        try:
+            async for piece in request.stream(limit=place.length - place.offset):
+                batch += piece
+                if len(batch) >= BATCH:
+                    await work(_write, descriptor, digester, bytes(batch))
+                    since_renewal += len(batch)
+                    batch.clear()
+                if since_renewal >= RENEW_BYTES:
+                    since_renewal = 0
+                    await _renew(place)
+        except DisconnectedError:
+            # What came before the line broke stays: over a slow one a batch is minutes of sending.
+            await work(_write, descriptor, digester, bytes(batch))
+            raise
         await work(_write, descriptor, digester, bytes(batch))
         if digester.size < place.length:
             raise ConflictError(
@@ -142,26 +150,23 @@ async def _append(request: UnreadRequest, place: Placement) -> Digester:
     return digester
 
 
-def _open_at(place: Placement, digester: Digester) -> int:
-    """Open the partial file at its end, hashing what it holds. Returns the descriptor."""
-    place.path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(place.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        end = os.lseek(descriptor, 0, os.SEEK_END)
-        if place.offset == 0 and end:
-            os.ftruncate(descriptor, 0)
-        elif place.offset != end:
-            raise ConflictError(
-                f"The body begins at {place.offset:,}, but {end:,} bytes are here. Ask by HEAD, and send from there.",
-                ErrorCode.UPLOAD_OFFSET,
-            )
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        while piece := os.read(descriptor, BATCH):
-            digester.update(piece)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+async def _renew(place: Placement) -> None:
+    await call(tasks.renew, task_id=place.target.task_id, user_id=place.target.user_id, now=timezone.now())
+
+
+def _take_up(descriptor: int, place: Placement, digester: Digester) -> None:
+    """Hash what the partial file holds, and stand at its end."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    if place.offset == 0 and end:
+        os.ftruncate(descriptor, 0)
+    elif place.offset != end:
+        raise ConflictError(
+            f"The body begins at {place.offset:,}, but {end:,} bytes are here. Ask by HEAD, and send from there.",
+            ErrorCode.UPLOAD_OFFSET,
+        )
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while piece := os.read(descriptor, BATCH):
+        digester.update(piece)
 
 
 def _write(descriptor: int, digester: Digester, data: bytes) -> None:
