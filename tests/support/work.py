@@ -99,7 +99,7 @@ MakeTraining = Callable[..., Training]
 def make_training(alice: Person, model: Model) -> MakeTraining:
     """Create a training: `make_training(bob, carol, rounds=2, closing={"quorum": 1})`; evaluation is off by default."""
 
-    def make(*clients: Person, **plan: Any) -> Training:  # Any: parts of a plan, which `parse` checks
+    def make(*clients: Person, model: Model = model, **plan: Any) -> Training:  # Any: parts of a plan for `parse`
         parsed = plans.parse({"rounds": 1, "seed": 7, "evaluation": {"every": 0}, **plan})
         users = [client.user for client in clients]
         return trainings.create(
