@@ -115,9 +115,10 @@ class Api:
 
     def download(self, model: str, number: int, path: Path) -> ModelVersion:
         """Download a version to `path` as safetensors; the file appears when it is whole and its digest right."""
-        version, target = self.version(model, number), Path(path)
+        target = Path(path)
         if not target.parent.is_dir():
             raise UsageError(f"{target.parent} is not a folder, so {target.name} cannot be written there")
+        version = self.version(model, number)
         fetch(self.transport, params_path(model, number), target, digest=version.digest, size=version.size)
         return version
 
