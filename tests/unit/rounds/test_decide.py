@@ -61,6 +61,11 @@ def evaluating(tasks: TaskCounts, *, the_plan: Plan | None = None, at: float = 1
     return decide(replace(BETWEEN, plan=the_plan or plan(), round=replace(current, **changes)), after(at))
 
 
+def test_counts_are_sums() -> None:
+    tasks = TaskCounts(offered=1, leased=10, reported=100, lost=1000, failed=10000)
+    assert (tasks.total, tasks.outstanding, tasks.taken) == (11111, 11, 11110)
+
+
 # A training that does not run
 
 
