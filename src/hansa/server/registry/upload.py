@@ -3,11 +3,16 @@
 import os
 import tempfile
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO
 
-from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
+from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.http import QueryDict
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from django.utils.datastructures import MultiValueDict
 from rest_framework.exceptions import UnsupportedMediaType, ValidationError
 
 from hansa.server.blobs import store
@@ -47,6 +52,28 @@ def _parse(request: UnreadRequest, spool: IO[bytes]) -> ModelForm:
         fields, files = MultiPartParser(meta, spool, [TemporaryFileUploadHandler(request)], "utf-8").parse()  # type: ignore[arg-type]  # the stub asks for more than read()
     except MultiPartParserError as error:
         raise ValidationError({"non_field_errors": [f"The multipart body cannot be read: {error}"]}) from error
+    except SuspiciousOperation as error:
+        raise ValidationError({"non_field_errors": [_too_much_text()]}) from error
+    form = None
+    try:
+        form = _form(fields, files)
+    finally:
+        # What is not handed on is deleted here, not when the garbage collector comes to it.
+        for part in chain.from_iterable(parts for _, parts in files.lists()):
+            if form is None or part is not form.file:
+                part.close()
+    return form
+
+
+def _too_much_text() -> str:
+    count, size = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return (
+        f"The text fields are too many or too long: at most {count:,} fields and {size:,} bytes are allowed. Shorten "
+        "the description; name many buffers in the file's metadata ('hansa.buffers'), not in the form."
+    )
+
+
+def _form(fields: QueryDict, files: "MultiValueDict[str, UploadedFile[bytes]]") -> ModelForm:
     file = files.get("model_file")
     if not isinstance(file, TemporaryUploadedFile):
         raise ValidationError({"model_file": ["No file with this name came. Send the model as safetensors."]})
