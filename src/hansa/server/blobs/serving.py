@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from hansa.server.blobs import store
@@ -28,7 +28,9 @@ def respond(request: HttpRequest, *, digest: str, size: int, media_type: str, fi
         return HttpResponse(status=304, headers=headers)
     start, stop, status = _range(request, etag, size)
     if status == 416:
-        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}", "ETag": etag})
+        detail = f"The range {request.headers['Range']!r} lies outside the {size:,} bytes of the blob."
+        problem = {"detail": detail, "code": "range_not_satisfiable"}
+        return JsonResponse(problem, status=416, headers={"Content-Range": f"bytes */{size}", "ETag": etag})
     if status == 206:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     headers["Content-Length"] = str(stop - start)
