@@ -16,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import uvloop
+
 from hansa.server import config, home
 
 log = logging.getLogger("hansa.server")
@@ -51,7 +53,8 @@ def serve(
             _setup_django()
             _migrate()
             _announce(settings, host, port, tls=tls_cert is not None)
-            asyncio.run(_serve(host, port, tls_cert, tls_key))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_serve(host, port, tls_cert, tls_key))
     except (config.ConfigError, home.HomeError, StartError) as error:
         print(f"hansa serve: {error}", file=sys.stderr)
         return 1

@@ -26,6 +26,9 @@ from hansa.server.trainings import selectors
 from hansa.server.trainings.services import trainings
 from hansa.server.trainings.waiting import wait_for
 
+SETTLE_SECONDS = 0.1
+"""How long a change waits for its neighbours before those who watch are told."""
+
 
 class Trainings(APIView):
     """The trainings one may see; new trainings."""
@@ -87,7 +90,7 @@ class TrainingDetail(APIView):
             return None if changed.revision == known else changed
 
         await self.unread.body_bytes(limit=0)
-        changed = await wait_for(look, key=training_id, seconds=seconds, request=self.unread)
+        changed = await wait_for(look, key=training_id, seconds=seconds, request=self.unread, settle=SETTLE_SECONDS)
         return Response(changed or record)
 
     @extend_schema(responses={200: ref(Detail)})

@@ -12,11 +12,12 @@ T = TypeVar("T")
 
 
 async def wait_for(
-    look: Callable[[], Awaitable[T | None]], *, key: UUID, seconds: float, request: UnreadRequest
+    look: Callable[[], Awaitable[T | None]], *, key: UUID, seconds: float, request: UnreadRequest, settle: float = 0
 ) -> T | None:
     """Look; if there is nothing, wait to be woken under `key` and look again, until there is or the time is over.
 
-    The waiter is registered before the first look, so that nothing can happen in between unseen. A client that has
+    `settle` seconds pass between being woken and looking, where several changes may be one answer. The waiter is
+    registered before the first look, so that nothing can happen in between unseen. A client that has
     gone away is not answered: it must not lease what it will never hear of.
     """
     end = asyncio.get_running_loop().time() + seconds
@@ -33,6 +34,8 @@ async def wait_for(
                 wake = asyncio.create_task(woken.wait())
                 await asyncio.wait({wake, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 wake.cancel()
+                if settle and not gone.done() and not HINTS.closing:
+                    await asyncio.sleep(min(settle, left))
                 if gone.done():
                     return None
     finally:
