@@ -25,7 +25,7 @@ from hansa.client.transport import Transport
 
 HANSA = Path(sysconfig.get_path("scripts"), "hansa")
 ACTOR = "benchmark"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 END_SECONDS = 15.0
 SAMPLES_PER_SECOND = 40
 LAST_LINES = 20

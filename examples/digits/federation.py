@@ -22,7 +22,7 @@ from hansa.client.transport import Transport
 HERE = Path(__file__).resolve().parent
 HANSA = Path(sysconfig.get_path("scripts"), "hansa")
 ACTOR = "demo"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 POLL_SECONDS = 0.1
 
 
