@@ -62,6 +62,9 @@ class Client:
             raise UsageError(
                 f"the trainer is of type {type(trainer).__name__}, without a method `train`; see hansa.client.Trainer"
             )
+        if self._workbench is not None:
+            raise UsageError("this client has run; a Client runs once. Make another one.")
+        self._workbench = Workbench(trainer)
         report = self._reporting(stop_when)
         rng = Random()  # noqa: S311 - spreads retries in time; nothing secret depends on it
         with ExitStack() as stack:
@@ -69,7 +72,6 @@ class Client:
             stack.enter_context(self._transport)
             heart = Heart(self._transport.again, rng)
             stack.callback(heart.close)
-            self._workbench = Workbench(trainer)
             patience = Patience(rng, self._stopping, report)
             loop = Loop(self._transport, folder, self._workbench, heart, patience, report, wait=self._wait)
             try:

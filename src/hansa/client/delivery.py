@@ -8,7 +8,7 @@ from time import monotonic
 from hansa.client.errors import ApiError, HansaError
 from hansa.client.events import Event, Moving, Uploaded
 from hansa.client.heartbeat import Held
-from hansa.client.journal import Entry, Journal, Outcome, Phase
+from hansa.client.journal import Entry, Journal
 from hansa.client.patience import Patience, Unwanted
 from hansa.client.remedy import Remedy, for_task
 from hansa.client.transfer import bytes_held, send
@@ -31,8 +31,9 @@ class Delivery:
         self._patience = patience
         self._report = report
 
-    def deliver(self, task: Task, entry: Entry, outcome: Outcome, held: Held) -> Receipt:
+    def deliver(self, task: Task, entry: Entry, held: Held) -> Receipt:
         """Upload and report until there is a receipt. Raises ApiError when the server wants none of it."""
+        outcome = entry.outcome
         body = TaskReport(
             num_examples=outcome.num_examples,
             digest=outcome.digest,
@@ -41,7 +42,7 @@ class Delivery:
         )
         backoff = self._patience.backoff()
         while True:
-            if outcome.digest is not None and entry.phase is Phase.TRAINED:
+            if outcome.digest is not None and not entry.uploaded:
                 self._upload(task, outcome.digest, outcome.size, held)
                 entry = self._journal.uploaded(entry)
             try:
@@ -50,14 +51,14 @@ class Delivery:
                 if error.code != ErrorCode.UPLOAD_INCOMPLETE:
                     raise
             # The server has lost bytes that it had: they are sent again, with a pause, as it may lose them again.
-            entry = self._journal.trained(entry, outcome)
+            entry = self._journal.uploaded(entry, whole=False)
             self._patience.pause(backoff.next())
 
     def _commit(self, task: Task, body: TaskReport) -> Receipt:
         return self._transport.call("POST", f"/api/tasks/{task.id}/report/", body=body, into=Receipt)
 
     def _upload(self, task: Task, digest: str, size: int, held: Held) -> None:
-        path = f"/api/tasks/{task.id}/update/{digest}/"
+        path, update = f"/api/tasks/{task.id}/update/{digest}/", self._journal.update(task.id)
         began = monotonic()
         ask = size > ASK_FIRST_BYTES
 
@@ -69,9 +70,9 @@ class Delivery:
             start = bytes_held(self._transport, path) if ask else 0
             ask = True  # after a try that broke off, nobody but the server knows where
             try:
-                send(self._transport, path, self._journal.update, start=start, size=size, moving=moving)
+                send(self._transport, path, update, start=start, size=size, moving=moving)
             except ApiError as error:
-                if error.code == ErrorCode.DIGEST_MISMATCH and _digest(self._journal.update) != digest:
+                if error.code == ErrorCode.DIGEST_MISMATCH and _digest(update) != digest:
                     raise Unwanted("the update was damaged on this disk, and is computed again") from error
                 raise
 

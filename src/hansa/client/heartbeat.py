@@ -13,6 +13,8 @@ from hansa.client.transport import Transport
 from hansa.protocol.tasks import Heartbeat, HeartbeatAnswer, Task
 
 BEATS_PER_LEASE = 3
+SHORTEST_INTERVAL = 0.01
+"""Whatever a server says, it is not flooded."""
 
 
 class Held:
@@ -20,7 +22,7 @@ class Held:
 
     def __init__(self, task: Task) -> None:
         self.task = task.id
-        self.interval = task.lease_seconds / BEATS_PER_LEASE
+        self.interval = _interval(task.lease_seconds)
         self.due = monotonic() + self.interval
         self.progress: float | None = None
         self.reason = ""
@@ -120,7 +122,11 @@ class Heart:
             # Anything else is for the main loop to deal with when it meets it.
             return min(held.interval, self._backoff.next())
         self._backoff.reset()
-        held.interval = answer.lease_seconds / BEATS_PER_LEASE
+        held.interval = _interval(answer.lease_seconds)
         if not answer.proceed:
             held.cancel(answer.reason or "the server wants no more of it")
         return held.interval
+
+
+def _interval(lease_seconds: float) -> float:
+    return max(lease_seconds / BEATS_PER_LEASE, SHORTEST_INTERVAL)

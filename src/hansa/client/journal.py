@@ -1,17 +1,15 @@
-"""What a client knows of the task at hand, on disk, so that a killed client goes on where it was.
+"""What a client has computed and not yet delivered, on disk, so that a killed client goes on where it was.
 
-    LEASED     the task is ours; nothing is known of its result
-    TRAINED    the result stands on disk, synced: it is never computed again
-    UPLOADED   the server has the update's bytes
-    REPORTED   the server has the report; the update is removed
+A task's entry appears once its result stands on disk, synced: from then on it is never computed again. It is marked
+when the server has the update's bytes, which saves sending them twice, and goes when the server has the report. Only
+the first must survive a power cut: as to the others, the server says what it already has.
 
-Only TRAINED must survive a power cut. The other marks save a request when they survive, and cost nothing when they
-do not: the server then says what it already has.
+There may be several entries: a client of two trainings that was killed may be given the other one's task first.
 """
 
+import hashlib
 import logging
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
@@ -22,14 +20,8 @@ from hansa.protocol.tasks import Metrics, Sha256, Task, TaskKind
 
 logger = logging.getLogger(__name__)
 
-
-class Phase(StrEnum):
-    """How far a task has come."""
-
-    LEASED = "leased"
-    TRAINED = "trained"
-    UPLOADED = "uploaded"
-    REPORTED = "reported"
+KEPT = 2
+"""Undelivered results, newest first; older ones are of rounds that went on without them."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,74 +35,84 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One task, its phase, and from TRAINED on its outcome."""
+    """One task's result."""
 
     task: str
     kind: TaskKind
     base: Sha256
     """Digest of the model version that was worked on."""
-    phase: Phase
-    outcome: Outcome | None = None
+    outcome: Outcome
+    uploaded: bool = False
     format: Literal[1] = 1
 
 
 class Journal:
-    """The entry of one state folder. For one thread of one process: the folder's lock is held."""
+    """The undelivered results of one state folder. For one thread of one process: the folder's lock is held."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "task.json"
-        self.update = folder / "update.safetensors"
-        """Where the update of the task at hand is written before `trained` is called."""
+        self._folder = folder / "tasks"
+        self._folder.mkdir(mode=0o700, exist_ok=True)
 
-    def begin(self, task: Task) -> Entry:
-        """Take up a leased task: where it was left, if its result is still here, or else from its beginning."""
-        entry = self.load()
-        same = entry is not None and (entry.task, entry.kind, entry.base) == (task.id, task.kind, task.digest)
-        if entry is not None and same and self._has_result(entry):
-            return entry
-        self.update.unlink(missing_ok=True)
-        return self._write(Entry(task=task.id, kind=task.kind, base=task.digest, phase=Phase.LEASED), durably=False)
+    def update(self, task_id: str) -> Path:
+        """Where the update of a task is, or is to be written before `trained` is called."""
+        return self._folder / f"{_name(task_id)}.safetensors"
 
-    def trained(self, entry: Entry, outcome: Outcome) -> Entry:
-        """Keep the outcome for good. The update file must be written; it is synced here, before the entry."""
+    def find(self, task: Task) -> Entry | None:
+        """The task's result, if it is here whole. Without one, what a kill in mid-work left behind is removed."""
+        entry = self._read(self._path(task.id))
+        if entry is not None and (entry.task, entry.kind, entry.base) == (task.id, task.kind, task.digest):
+            update, outcome = self.update(task.id), entry.outcome
+            if outcome.digest is None or (update.exists() and update.stat().st_size == outcome.size):
+                return entry
+        self.forget(task.id)
+        self._remove_all_but_newest(KEPT - 1)
+        return None
+
+    def trained(self, task: Task, outcome: Outcome) -> Entry:
+        """Keep a result for good. Its update file must be written; it is synced here, before the entry."""
         if outcome.digest is not None:
-            with self.update.open("rb+") as file:
+            with self.update(task.id).open("rb+") as file:
                 os.fsync(file.fileno())
-        return self._write(msgspec.structs.replace(entry, phase=Phase.TRAINED, outcome=outcome), durably=True)
+        entry = Entry(task=task.id, kind=task.kind, base=task.digest, outcome=outcome)
+        durable.replace(self._path(task.id), msgspec.json.encode(entry))
+        return entry
 
-    def uploaded(self, entry: Entry) -> Entry:
-        """The server holds the whole update."""
-        return self._write(msgspec.structs.replace(entry, phase=Phase.UPLOADED), durably=False)
+    def uploaded(self, entry: Entry, *, whole: bool = True) -> Entry:
+        """The server holds the whole update; or it turned out that it does not."""
+        marked = msgspec.structs.replace(entry, uploaded=whole)
+        durable.replace(self._path(entry.task), msgspec.json.encode(marked), sync=False)
+        return marked
 
-    def reported(self, entry: Entry) -> Entry:
-        """The server holds the report, so the update is not needed any more."""
-        reported = self._write(msgspec.structs.replace(entry, phase=Phase.REPORTED), durably=False)
-        self.update.unlink(missing_ok=True)
-        return reported
+    def forget(self, task_id: str) -> None:
+        """The task's result is delivered, or no longer wanted."""
+        self._path(task_id).unlink(missing_ok=True)
+        self.update(task_id).unlink(missing_ok=True)
 
-    def drop(self) -> None:
-        """Forget the task at hand and what came of it."""
-        self._path.unlink(missing_ok=True)
-        self.update.unlink(missing_ok=True)
+    def _path(self, task_id: str) -> Path:
+        return self._folder / f"{_name(task_id)}.json"
 
-    def load(self) -> Entry | None:
-        """The entry on disk, or None. One that cannot be read is set aside under another name, with a warning."""
+    def _read(self, path: Path) -> Entry | None:
+        """An entry, or None. One that cannot be read is set aside under another name, with a warning."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Entry)
+            return msgspec.json.decode(path.read_bytes(), type=Entry)
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
-            aside = self._path.with_name("task.json.damaged")
-            self._path.replace(aside)
-            logger.warning("the journal could not be read (%s) and was moved to %s; its task begins anew", error, aside)
+            aside = self._folder.with_name("damaged.json")
+            path.replace(aside)
+            logger.warning(
+                "a journal entry could not be read (%s) and was moved to %s; its task begins anew", error, aside
+            )
             return None
 
-    def _has_result(self, entry: Entry) -> bool:
-        outcome = entry.outcome
-        if entry.phase not in (Phase.TRAINED, Phase.UPLOADED) or outcome is None:
-            return False
-        return outcome.digest is None or (self.update.exists() and self.update.stat().st_size == outcome.size)
+    def _remove_all_but_newest(self, count: int) -> None:
+        entries = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        kept = {path.stem for path in entries[:count]}
+        for path in self._folder.iterdir():
+            if path.stem not in kept:
+                path.unlink()
 
-    def _write(self, entry: Entry, *, durably: bool) -> Entry:
-        durable.replace(self._path, msgspec.json.encode(entry), sync=durably)
-        return entry
+
+def _name(task_id: str) -> str:
+    """A file name for an id that came from elsewhere."""
+    return hashlib.sha256(task_id.encode()).hexdigest()[:32]

@@ -17,7 +17,7 @@ from hansa.client.cache import ParamsCache
 from hansa.client.delivery import Delivery
 from hansa.client.errors import ApiError, HansaError, UsageError
 from hansa.client.heartbeat import Heart, Held
-from hansa.client.journal import Journal, Outcome, Phase
+from hansa.client.journal import Journal, Outcome
 from hansa.client.patience import Patience, Unwanted
 from hansa.client.remedy import Remedy
 from hansa.client.state import StateFolder
@@ -132,15 +132,14 @@ class Loop:
             self._fail(task, one_line(error))
 
     def _do(self, task: Task, held: Held) -> None:
-        entry = self._journal.begin(task)
-        self._report(events.Leased(task, resumed=entry.phase is not Phase.LEASED))
-        outcome = entry.outcome
-        if outcome is None:
+        entry = self._journal.find(task)
+        self._report(events.Leased(task, resumed=entry is not None))
+        if entry is None:
             outcome = self._work(task, self._model(task, held), held)
-            entry = self._journal.trained(entry, outcome)
+            entry = self._journal.trained(task, outcome)
             self._report(events.Trained(task, outcome.num_examples, outcome.metrics, outcome.seconds))
-        receipt = self._delivery.deliver(task, entry, outcome, held)
-        self._journal.reported(entry)
+        receipt = self._delivery.deliver(task, entry, held)
+        self._journal.forget(task.id)
         self._report(events.Reported(task, receipt.verdict))
 
     def _model(self, task: Task, held: Held) -> Path:
@@ -164,7 +163,7 @@ class Loop:
 
         config = Config.of(task, cancelled=cancelled, progress=held.tell_progress)
         try:
-            outcome = self._workbench.do(task, config, model, self._journal.update)
+            outcome = self._workbench.do(task, config, model, self._journal.update(task.id))
         except (TrainerFailed, HansaError):
             self._patience.check(held)  # a trainer told that it is cancelled may raise or return what it likes
             raise
@@ -172,7 +171,7 @@ class Loop:
         return outcome
 
     def _drop(self, task: Task, reason: str) -> None:
-        self._journal.drop()
+        self._journal.forget(task.id)
         self._report(events.Dropped(task, reason, failed=False))
         if task.id == self._dropped:
             self._patience.pause(self._drops.next())  # the server offers again what cannot be done
@@ -181,7 +180,7 @@ class Loop:
         self._dropped = task.id
 
     def _fail(self, task: Task, reason: str) -> None:
-        self._journal.drop()
+        self._journal.forget(task.id)
         self._report(events.Dropped(task, reason, failed=True))
         try:
             self._patience.until_done(lambda: self._release(self._transport, task, reason[:500], failed=True))

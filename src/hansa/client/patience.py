@@ -16,6 +16,9 @@ T = TypeVar("T")
 FULL_DISK_SECONDS = 10.0
 """Added to each wait while the server's disk is full: room does not appear within a second."""
 
+LONGEST_ASKED = 60.0
+"""A Retry-After beyond this is not taken at its word: one question a minute harms no server."""
+
 
 class Unwanted(Exception):  # noqa: N818 - it says what is the case
     """The task at hand is not wanted any more, for the reason given."""
@@ -64,7 +67,8 @@ class Patience:
                 return call()
             except HansaError as error:
                 self.check(held)
-                at_least = (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
+                asked = error.retry_after if isinstance(error, ApiError) else None
+                at_least = min(asked or 0.0, LONGEST_ASKED)
                 match remedy(error):
                     case Remedy.AGAIN:
                         seconds = backoff.next(at_least=at_least)

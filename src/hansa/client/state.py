@@ -1,10 +1,9 @@
 """The folder in which a client keeps what a restart must not lose, for one process at a time.
 
-    lock                 held while a client runs; holds its process id
-    instance             names this folder to the server, made once
-    task.json            what is known of the task at hand (`journal`)
-    update.safetensors   what came of it, until it is reported
-    params/              the newest model versions (`cache`)
+    lock        held while a client runs; holds its process id
+    instance    names this folder to the server, made once
+    tasks/      what was computed and not yet delivered (`journal`)
+    params/     the newest model versions (`cache`)
 
 No credentials are ever written here.
 """
@@ -33,7 +32,10 @@ def default_folder(url: str, token: str, environ: Mapping[str, str] = os.environ
 
     The name tells the server to people; the hash tells tokens apart without telling them.
     """
-    base = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    try:
+        base = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError as error:  # neither HOME nor an entry in the password database, as in some containers
+        raise UsageError("there is no home folder to keep the client's state in. Name a folder (--state).") from error
     address = httpx.URL(url)
     server = re.sub(r"[^a-zA-Z0-9.-]", "_", address.host) + (f"_{address.port}" if address.port else "")
     caller = hashlib.sha256(f"{url.rstrip('/')}\n{token}".encode()).hexdigest()[:12]

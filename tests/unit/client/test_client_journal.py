@@ -1,13 +1,15 @@
-"""A client killed at any instant goes on without training again what was trained."""
+"""A client killed at any instant goes on without computing again what was computed."""
 
 import logging
+import os
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from hansa.client import durable
-from hansa.client.journal import Journal, Outcome, Phase
+from hansa.client.journal import KEPT, Journal, Outcome
 from hansa.protocol.tasks import Task, TaskKind
 
 DIGEST = "d" * 64
@@ -35,16 +37,23 @@ def a_task(*, task_id="one", kind=TaskKind.TRAIN, base="b" * 64):
 TRAINED = Outcome(num_examples=7, metrics={"loss": 0.25}, seconds=1.5, digest=DIGEST, size=6)
 EVALUATED = Outcome(num_examples=7, metrics={"loss": 0.25}, seconds=1.5)
 
+ticks = count(1)
+
 
 @pytest.fixture
 def journal(tmp_path):
     return Journal(tmp_path)
 
 
-def trained(journal):
-    entry = journal.begin(a_task())
-    journal.update.write_bytes(b"update")
-    return journal.trained(entry, TRAINED)
+def trained(journal, task=None):
+    """Work on a task until its result stands on disk."""
+    task = task or a_task()
+    assert journal.find(task) is None
+    journal.update(task.id).write_bytes(b"update")
+    entry = journal.trained(task, TRAINED)
+    for file in journal.update(task.id).parent.glob(f"{journal.update(task.id).stem}.*"):
+        os.utime(file, (tick := next(ticks), tick))  # files of one test are made faster than clocks tick
+    return entry
 
 
 def after_a_kill(folder, tmp_path_factory):
@@ -54,90 +63,105 @@ def after_a_kill(folder, tmp_path_factory):
     return Journal(copy)
 
 
-def test_a_task_that_was_only_leased_begins_anew(journal, tmp_path, tmp_path_factory):
-    journal.begin(a_task())
-    journal.update.write_bytes(b"half")
+def test_a_task_killed_in_mid_work_begins_anew_and_what_it_left_is_removed(journal, tmp_path, tmp_path_factory):
+    journal.update("one").write_bytes(b"half")
     restarted = after_a_kill(tmp_path, tmp_path_factory)
-    assert restarted.begin(a_task()).phase is Phase.LEASED
-    assert not restarted.update.exists()
+    assert restarted.find(a_task()) is None
+    assert not restarted.update("one").exists()
 
 
 def test_a_trained_task_is_not_trained_again(journal, tmp_path, tmp_path_factory):
     trained(journal)
     restarted = after_a_kill(tmp_path, tmp_path_factory)
-    entry = restarted.begin(a_task())
-    assert (entry.phase, entry.outcome) == (Phase.TRAINED, TRAINED)
-    assert restarted.update.read_bytes() == b"update"
+    entry = restarted.find(a_task())
+    assert (entry.outcome, entry.uploaded) == (TRAINED, False)
+    assert restarted.update("one").read_bytes() == b"update"
 
 
 def test_an_evaluation_is_not_done_again_either(journal, tmp_path, tmp_path_factory):
     task = a_task(kind=TaskKind.EVALUATE)
-    journal.trained(journal.begin(task), EVALUATED)
-    assert after_a_kill(tmp_path, tmp_path_factory).begin(task).outcome == EVALUATED
+    journal.trained(task, EVALUATED)
+    assert after_a_kill(tmp_path, tmp_path_factory).find(task).outcome == EVALUATED
 
 
-def test_an_uploaded_update_is_not_uploaded_again(journal, tmp_path, tmp_path_factory):
-    journal.uploaded(trained(journal))
-    entry = after_a_kill(tmp_path, tmp_path_factory).begin(a_task())
-    assert (entry.phase, entry.outcome) == (Phase.UPLOADED, TRAINED)
+def test_an_uploaded_update_is_not_uploaded_again_unless_the_server_lost_it(journal, tmp_path, tmp_path_factory):
+    entry = journal.uploaded(trained(journal))
+    assert after_a_kill(tmp_path, tmp_path_factory).find(a_task()).uploaded
+    journal.uploaded(entry, whole=False)
+    assert not after_a_kill(tmp_path, tmp_path_factory).find(a_task()).uploaded
 
 
-def test_a_reported_task_leaves_no_update_and_begins_anew_if_the_server_forgot_it(journal, tmp_path, tmp_path_factory):
-    journal.reported(journal.uploaded(trained(journal)))
-    assert not journal.update.exists()
-    assert after_a_kill(tmp_path, tmp_path_factory).begin(a_task()).phase is Phase.LEASED
-
-
-@pytest.mark.parametrize(
-    "other",
-    [a_task(task_id="two"), a_task(base="c" * 64), a_task(kind=TaskKind.EVALUATE)],
-    ids=["task", "base", "kind"],
-)
-def test_another_task_does_not_get_this_ones_result(journal, other):
+def test_a_delivered_result_leaves_nothing(journal, tmp_path):
     trained(journal)
-    entry = journal.begin(other)
-    assert (entry.phase, entry.outcome) == (Phase.LEASED, None)
-    assert not journal.update.exists()
+    journal.forget("one")
+    assert journal.find(a_task()) is None
+    assert list((tmp_path / "tasks").iterdir()) == []
+    journal.forget("one")
+
+
+@pytest.mark.parametrize("other", [a_task(base="c" * 64), a_task(kind=TaskKind.EVALUATE)], ids=["base", "kind"])
+def test_a_task_that_is_not_the_same_any_more_does_not_get_its_result(journal, other):
+    trained(journal)
+    assert journal.find(other) is None
+    assert not journal.update("one").exists()
+
+
+def test_a_result_waits_while_another_trainings_tasks_come_first(journal):
+    trained(journal, a_task(task_id="one"))
+    for number in range(5):
+        trained(journal, a_task(task_id=f"other-{number}"))
+        journal.forget(f"other-{number}")
+    assert journal.find(a_task(task_id="one")).outcome == TRAINED
+
+
+def test_results_that_nobody_asked_for_again_do_not_pile_up(journal, tmp_path):
+    for number in range(6):
+        trained(journal, a_task(task_id=f"{number}"))
+    assert len(list((tmp_path / "tasks").iterdir())) == 2 * KEPT
+    assert journal.find(a_task(task_id="5"))
+    assert journal.find(a_task(task_id="4"))
 
 
 @pytest.mark.parametrize("left", [None, b"", b"updat", b"update+"])
 def test_a_result_whose_update_is_not_whole_is_computed_again(journal, left):
     trained(journal)
-    journal.update.unlink()
+    journal.update("one").unlink()
     if left is not None:
-        journal.update.write_bytes(left)
-    assert journal.begin(a_task()).phase is Phase.LEASED
+        journal.update("one").write_bytes(left)
+    assert journal.find(a_task()) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 300, b'{"task": 1}', b'{"format": 2}', b"[]"])
-def test_a_journal_that_cannot_be_read_is_set_aside(journal, tmp_path, content, caplog):
-    (tmp_path / "task.json").write_bytes(content)
+def test_an_entry_that_cannot_be_read_is_set_aside(journal, tmp_path, content, caplog):
+    trained(journal)
+    journal.update("one").with_suffix(".json").write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        assert journal.begin(a_task()).phase is Phase.LEASED
-    assert (tmp_path / "task.json.damaged").read_bytes() == content
+        assert journal.find(a_task()) is None
+    assert (tmp_path / "damaged.json").read_bytes() == content
     assert "its task begins anew" in caplog.text
 
 
-def test_a_dropped_task_is_forgotten(journal):
-    trained(journal)
-    journal.drop()
-    assert journal.load() is None
-    assert not journal.update.exists()
-    journal.drop()
+@pytest.mark.parametrize("strange", ["../../outside", "a/b", "", "\x00", "x" * 5000])
+def test_an_id_from_the_server_is_no_path(journal, tmp_path, strange):
+    trained(journal, a_task(task_id=strange))
+    assert journal.find(a_task(task_id=strange)).outcome == TRAINED
+    assert {file.parent for file in tmp_path.rglob("*.safetensors")} == {tmp_path / "tasks"}
 
 
-def test_the_update_is_on_the_disk_before_the_journal_says_so(journal, tmp_path, monkeypatch):
+def test_the_update_is_on_the_disk_before_the_journal_says_so(journal, monkeypatch):
     synced = []
-    monkeypatch.setattr("os.fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
+    monkeypatch.setattr("os.fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name))
     trained(journal)
-    assert [name.removeprefix(str(tmp_path)) for name in synced] == ["/update.safetensors", "/.task.json.new", ""]
+    name = journal.update("one").stem
+    assert synced == [f"{name}.safetensors", f".{name}.json.new", "tasks"]
 
 
-def test_a_kill_while_the_journal_is_written_leaves_the_old_one(journal, tmp_path, monkeypatch):
+def test_a_kill_while_the_journal_is_written_leaves_the_old_one(journal):
     """Whatever stands in the temporary file, it is not the journal."""
     trained(journal)
-    (tmp_path / ".task.json.new").write_bytes(b'{"task": "hal')
-    assert journal.begin(a_task()).phase is Phase.TRAINED
+    entry = journal.update("one").with_suffix(".json")
+    entry.with_name(f".{entry.name}.new").write_bytes(b'{"task": "hal')
+    assert journal.find(a_task()).outcome == TRAINED
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):

@@ -129,7 +129,7 @@ def test_bytes_damaged_on_the_way_are_sent_again(server, start):
 
 def test_an_update_damaged_on_the_own_disk_is_computed_again(server, start, tmp_path):
     def damage(handler):
-        with Journal(tmp_path / "state").update.open("r+b") as update:
+        with Journal(tmp_path / "state").update("train-1").open("r+b") as update:
             update.write(b"x")
         handler.read_body()
         handler.reply(409, {"detail": "not these bytes", "code": "digest_mismatch"})
@@ -321,36 +321,43 @@ class Killed(BaseException):
     """Stands for kill -9: nothing is tidied up but the lock, which dies with the process."""
 
 
-@pytest.mark.parametrize(
-    ("step", "trained_again", "uploads"),
-    [("trained", True, 1), ("uploaded", False, 2), ("reported", False, 1)],
-)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_client_killed_at_a_phase_boundary_does_nothing_twice(
-    server, start, monkeypatch, step, trained_again, uploads, when
-):
+@pytest.mark.parametrize("step", ["trained", "uploaded", "forget"])
+def test_a_client_killed_at_a_phase_boundary_does_nothing_twice(server, start, monkeypatch, step, when):
     first, second = AddOne(), AddOne()
     write = getattr(Journal, step)
 
     def die(self, *arguments):
+        if step == "forget" and not server.reports:
+            return write(self, *arguments)  # called for a new task too
         if when == "after":
             write(self, *arguments)
         raise Killed
 
-    server.offer()
+    server.offer(number=1)
     with monkeypatch.context() as context:
         context.setattr(Journal, step, die)
         assert isinstance(start(first).join().error, Killed)
     server.offer(number=2)
-    start(second).until(Reported)
+    start(second).until(Reported, times=1 if step == "forget" else 2)
 
-    assert first.trained == 1
-    done_before = step == "reported"
-    assert second.trained == int(done_before or (trained_again and when == "before"))
-    assert {report["task"] for report in server.reports} >= {"train-1"}
-    assert len([one for one in server.reports if one["task"] == "train-1"]) == 1
-    first_updates = [one for one in updates(server) if "train-1" in one]
-    assert len(first_updates) == (uploads if when == "before" else 1)
+    assert [report["task"] for report in server.reports] == ["train-1", "train-2"]
+    # The result is lost only if it had not yet been written down.
+    assert (first.trained, second.trained) == (1, 2 if (step, when) == ("trained", "before") else 1)
+    sent = [request for request in updates(server) if "train-1" in request]
+    assert len(sent) == (2 if (step, when) == ("uploaded", "before") else 1)
+
+
+def test_a_result_is_kept_while_another_trainings_task_comes_first(server, start, tmp_path):
+    server.offer(number=1)
+    first, second = AddOne(), AddOne()
+    Client(server.url, TOKEN, state=tmp_path / "state", reporter=lambda event: None).run(
+        first, stop_when=lambda seen: isinstance(seen, Trained)
+    )
+    server.offer(number=2)
+    server.offer(number=1)
+    start(second).until(Reported, times=2)
+    assert (first.trained, second.trained) == (1, 1)
 
 
 def test_a_token_that_is_not_known_ends_the_run(server, start):
@@ -409,3 +416,16 @@ def test_the_token_is_not_written_to_the_state_folder(server, start, tmp_path):
     start().until(Reported)
     for file in (tmp_path / "state").rglob("*"):
         assert file.is_dir() or TOKEN.encode() not in file.read_bytes()
+
+
+def test_a_client_runs_once(server, tmp_path):
+    client = Client(server.url, TOKEN, state=tmp_path, reporter=lambda event: None)
+    client.stop()
+    client.run(AddOne())
+    with pytest.raises(UsageError, match="Make another one"):
+        client.run(AddOne())
+
+
+def test_a_server_that_asks_for_too_long_a_peace_is_asked_once_a_minute(server, start):
+    server.fail_once("POST", "/next/", status(429, "throttled", Retry_After="86400"))
+    assert 60 <= start().until(Reconnecting).seconds <= 60.1
