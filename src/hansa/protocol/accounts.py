@@ -16,7 +16,8 @@ from msgspec import Meta
 
 from hansa.protocol.base import Answer, Request
 
-Username = Annotated[str, Meta(pattern=r"^[\w.@+-]+$", min_length=1, max_length=150)]
+Username = Annotated[str, Meta(pattern=r"^[\w.@+-]+$(?!\n)", min_length=1, max_length=150)]
+"""Django's user names. Its `$` alone would let a line break pass at the end."""
 
 
 class User(Answer, frozen=True):
