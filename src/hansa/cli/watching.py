@@ -72,10 +72,10 @@ def snapped(api: Api, training: str, *, wait: float = 0, revision: int | None = 
 
 
 def _next(api: Api, before: Snapshot, view: View, sleep: Callable[[float], None]) -> Snapshot:
-    pause = FIRST_PAUSE_SECONDS
+    pause, wait = FIRST_PAUSE_SECONDS, WAIT_SECONDS
     while True:
         try:
-            return snapped(api, before.training.id, wait=WAIT_SECONDS, revision=before.training.revision)
+            return snapped(api, before.training.id, wait=wait, revision=before.training.revision)
         except Unreachable as error:
             view.trouble(f"{error} Trying again.")
         except ApiError as error:
@@ -83,7 +83,8 @@ def _next(api: Api, before: Snapshot, view: View, sleep: Callable[[float], None]
                 raise
             view.trouble(f"{error} Trying again.")
         sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        # Ask for an answer at once: that the server is back is news, though nothing may have changed.
+        pause, wait = min(2 * pause, LONGEST_PAUSE_SECONDS), 0.0
 
 
 @contextmanager

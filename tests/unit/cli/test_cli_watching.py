@@ -71,6 +71,12 @@ def test_a_server_that_restarts_is_waited_for_and_told_of_once():
     assert len(pauses) == 3
 
 
+def test_a_server_that_is_back_is_told_at_once_though_nothing_has_changed():
+    api = Story(1, away={2: Unreachable("no connection.")})
+    watched(api)
+    assert api.waits == [(0, None), (30.0, 0), (0.0, 0), (30.0, 0)]
+
+
 def test_pauses_grow_only_so_far():
     _, _, pauses = watched(Story(1, away={call: Unreachable("no") for call in range(2, 30)}))
     assert max(pauses) == LONGEST_PAUSE_SECONDS
