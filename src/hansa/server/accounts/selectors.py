@@ -1,5 +1,6 @@
 """Reads of accounts, each with its permission filter."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -10,6 +11,9 @@ from hansa.server.accounts import presence
 from hansa.server.accounts.models import Token, User
 from hansa.server.accounts.secrets import digest
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
+
+NAMES_AT_ONCE = 500
+"""A query has room for so many variables, and no more."""
 
 
 def user_of_token(text: str, now: datetime) -> User | None:
@@ -77,20 +81,23 @@ def clients(actor: User) -> list[wire.ClientSummary]:
     ]
 
 
-def participants_named(names: list[str]) -> list[User]:
-    """The clients with these ids or user names, in the order given, without repetition.
+def participants_named(names: Sequence[str]) -> list[User]:
+    """The clients with these ids or user names, in the order given, without repetition. An id goes before a name.
 
     Raises NotFoundError naming the first that is unknown or not a client.
     """
-    ids = {parsed for name in names if (parsed := _uuid(name)) is not None}
-    rows = User.objects.filter(Q(username__in=names) | Q(id__in=ids), client=True, is_active=True)
-    by_name = {key: user for user in rows for key in (user.username, str(user.id))}
     found: dict[UUID, User] = {}
-    for name in names:
-        user = by_name.get(name) or by_name.get(str(_uuid(name)))
-        if user is None:
-            raise NotFoundError(f"There is no client {name!r}. `hansa clients list` shows those that may be named.")
-        found.setdefault(user.id, user)
+    for start in range(0, len(names), NAMES_AT_ONCE):
+        some = names[start : start + NAMES_AT_ONCE]
+        ids = [parsed for name in some if (parsed := _uuid(name)) is not None]
+        rows = list(User.objects.filter(Q(username__in=some) | Q(id__in=ids), client=True, is_active=True))
+        by_id, by_name = {user.id: user for user in rows}, {user.username: user for user in rows}
+        for name in some:
+            parsed = _uuid(name)
+            user = (by_id.get(parsed) if parsed is not None else None) or by_name.get(name)
+            if user is None:
+                raise NotFoundError(f"There is no client {name!r}. `hansa clients list` shows those that may be named.")
+            found.setdefault(user.id, user)
     return list(found.values())
 
 

@@ -1,0 +1,263 @@
+"""GET and POST /api/trainings/, GET and DELETE /api/trainings/<id>/, and the plan's schema."""
+
+from uuid import UUID
+
+import pytest
+
+from hansa.protocol.models import Detail
+from hansa.protocol.trainings import Participant, TrainingCreated
+from hansa.protocol.trainings import Training as TrainingRecord
+from hansa.rounds import plan as plans
+from hansa.server.lifecycle.bridge import call, read
+from hansa.server.registry.models import Model
+from hansa.server.trainings.models import Round, Task, Training
+from hansa.server.trainings.services import trainings
+from support.answers import nothing_changes, refused, refused_field, shown
+from support.work import lease, start, update, upload_and_report
+
+URL = "/api/trainings/"
+
+
+def asked(model, **fields):
+    return {"model_id": str(model.id), "plan": {"rounds": 3}, **fields}
+
+
+async def record_of(person, training):
+    return shown(await person.get(f"{URL}{training.id}/"), TrainingRecord)
+
+
+async def test_a_new_training_waits_to_be_started(alice, bob, carol, model, clock):
+    body = asked(model, clients=["carol", bob.id], name="digits", plan={"rounds": 3, "seed": 11})
+
+    created = shown(await alice.post(URL, json=body), TrainingCreated, 201)
+
+    assert (created.detail, created.model_id) == ("Training created successfully!", str(model.id))
+    record = shown(await alice.get(f"{URL}{created.training_id}/"), TrainingRecord)
+    assert record == TrainingRecord(
+        id=created.training_id,
+        name="digits",
+        model=str(model.id),
+        actor=alice.id,
+        status="initial",
+        state="I",
+        reason="",
+        round=0,
+        rounds=3,
+        rounds_done=0,
+        version=0,
+        plan=plans.to_data(plans.parse({"rounds": 3, "seed": 11})),
+        seed=11,
+        participants=[
+            Participant(id=carol.id, username="carol", ordinal=0, active=True, last_seen=None),
+            Participant(id=bob.id, username="bob", ordinal=1, active=True, last_seen=None),
+        ],
+        revision=record.revision,
+        created_at=clock.now.isoformat(),
+        started_at=None,
+        finished_at=None,
+    )
+
+
+async def test_a_seed_is_drawn_and_shown_if_the_plan_has_none(alice, model):
+    created = [shown(await alice.post(URL, json=asked(model)), TrainingCreated, 201) for _ in range(2)]
+
+    seeds = [(await alice.get(f"{URL}{each.training_id}/")).json()["seed"] for each in created]
+    assert seeds[0] != seeds[1]
+    assert all(0 <= seed < 2**53 for seed in seeds)
+
+
+async def test_a_training_without_a_name_is_named_after_its_model(alice, model):
+    created = shown(await alice.post(URL, json=asked(model)), TrainingCreated, 201)
+
+    assert (await alice.get(f"{URL}{created.training_id}/")).json()["name"] == "small"
+
+
+async def test_a_model_that_is_trained_already_is_copied_with_its_newest_version(alice, model, training):
+    created = shown(await alice.post(URL, json=asked(model)), TrainingCreated, 201)
+
+    assert created.model_id != str(model.id)
+    copied = await read(Model.objects.get, id=created.model_id)
+    assert (copied.name, copied.spec, copied.owner_id) == (model.name, model.spec, model.owner_id)
+
+
+async def test_a_client_named_twice_takes_part_once(alice, bob, model):
+    body = asked(model, clients=["bob", bob.id, "bob"])
+    created = shown(await alice.post(URL, json=body), TrainingCreated, 201)
+
+    record = shown(await alice.get(f"{URL}{created.training_id}/"), TrainingRecord)
+    assert [participant.username for participant in record.participants] == ["bob"]
+
+
+async def test_an_id_always_means_its_owner_whatever_others_are_called(alice, bob, person_named_like_bob, model):
+    created = shown(await alice.post(URL, json=asked(model, clients=[bob.id])), TrainingCreated, 201)
+
+    record = shown(await alice.get(f"{URL}{created.training_id}/"), TrainingRecord)
+    assert [participant.username for participant in record.participants] == ["bob"]
+
+
+@pytest.fixture
+def person_named_like_bob(person, bob):
+    return person(bob.id, client=True)
+
+
+async def test_the_list_holds_what_one_steers_or_takes_part_in(alice, bob, mallory, root, training):
+    for person in (alice, bob, root):
+        (listed,) = shown(await person.get(URL), list[TrainingRecord])
+        assert listed == await record_of(person, training)
+    assert shown(await mallory.get(URL), list[TrainingRecord]) == []
+
+
+async def test_to_a_stranger_the_training_does_not_exist(mallory, training):
+    refused(await mallory.get(f"{URL}{training.id}/"), 404, "not_found", str(training.id), "not yours to see")
+
+
+async def test_a_participant_that_was_removed_no_longer_sees_it(bob, training):
+    await call(trainings.remove_clients, training_id=training.id, clients=[bob.user])
+
+    refused(await bob.get(f"{URL}{training.id}/"), 404, "not_found")
+
+
+async def test_the_record_says_why_a_running_training_is_where_it_is(alice, bob, carol, started):
+    record = await record_of(alice, started)
+    assert (record.status, record.state, record.round) == ("ongoing", "O", 1)
+    assert record.reason == "waiting for clients: none of the 2 selected has asked for work yet"
+
+    await upload_and_report(bob, await call(lease, bob), update())
+    await call(lease, carol)
+    assert (await record_of(alice, started)).reason == "1 of 2 clients have reported; 1 at work, 0 not yet come"
+
+
+async def test_the_revision_changes_with_what_the_record_shows_and_not_otherwise(alice, bob, started):
+    first = await record_of(alice, started)
+    assert (await record_of(alice, started)).revision == first.revision
+
+    await call(lease, bob)
+
+    assert (await record_of(alice, started)).revision != first.revision
+
+
+async def test_asking_for_work_is_no_new_revision(alice, bob, training):
+    before = await record_of(alice, training)
+
+    await bob.post("/api/tasks/next/", json={"instance": "laptop"})
+
+    after = await record_of(alice, training)
+    assert after.participants[0].last_seen is not None
+    assert after.revision == before.revision
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({}, ["rounds"]),
+        ({"rounds": 0}, ["rounds", ">= 1"]),
+        ({"rounds": "many"}, ["rounds"]),
+        ({"rounds": 1, "momentum": 0.9}, ["momentum"]),
+        ({"rounds": 1, "client": {"client_lr": -1}}, ["client_lr"]),
+        ({"rounds": 1, "cohort": {"fraction": 0.5, "size": 2}}, ["fraction", "size", "at most one"]),
+        ({"rounds": 1, "cohort": {"size": 2}, "closing": {"quorum": 3}}, ["closing.quorum is 3", "2 clients"]),
+        ({"rounds": 1, "closing": {"quorum": 1, "min_reports": 2}}, ["quorum is 1", "min_reports 2"]),
+        ({"rounds": 1, "aggregator": {"kind": "median"}}, ["median"]),
+        ({"rounds": 1, "format": 2}, ["format"]),
+    ],
+)
+async def test_a_plan_that_cannot_be_run_is_refused_with_its_place(alice, model, plan, words):
+    async with nothing_changes():
+        refused(await alice.post(URL, json=asked(model, plan=plan)), 422, "unsound_plan", *words)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"plan": {"rounds": 1}}, "model_id"),
+        ({"model_id": "x"}, "plan"),
+        ({"model_id": "x", "plan": []}, "plan"),
+        ({"model_id": 5, "plan": {}}, "model_id"),
+        ({"model_id": "x", "plan": {}, "clients": "bob"}, "clients"),
+        ({"model_id": "x", "plan": {}, "name": "x" * 201}, "name"),
+        ({"model_id": "x", "plan": {}, "rounds": 3}, "rounds"),
+    ],
+)
+async def test_refuses_a_training_that_is_not_as_the_protocol_says(alice, body, field):
+    async with nothing_changes():
+        refused_field(await alice.post(URL, json=body), field)
+
+
+@pytest.mark.parametrize("named", ["nobody", "alice", str(UUID(int=0)), ""])
+async def test_who_is_no_client_cannot_be_named(alice, model, named):
+    async with nothing_changes():
+        response = await alice.post(URL, json=asked(model, clients=[named]))
+        refused(response, 404, "not_found", repr(named), "hansa clients list")
+
+
+async def test_any_number_of_names_is_looked_up(alice, bob, model):
+    names = [f"ghost{number}" for number in range(300_000)]
+    async with nothing_changes():
+        refused(await alice.post(URL, json=asked(model, clients=["bob", *names])), 404, "not_found", "ghost0")
+
+
+@pytest.mark.parametrize("model_id", ["no-uuid", str(UUID(int=0))])
+async def test_an_unknown_model_cannot_be_trained(alice, model_id):
+    async with nothing_changes():
+        refused(await alice.post(URL, json={"model_id": model_id, "plan": {"rounds": 1}}), 404, "not_found", model_id)
+
+
+async def test_a_stranger_cannot_train_ones_model_nor_learn_of_it(mallory, model):
+    async with nothing_changes():
+        refused(await mallory.post(URL, json=asked(model)), 404, "not_found")
+
+
+async def test_only_actors_make_trainings(bob, model):
+    async with nothing_changes():
+        refused(await bob.post(URL, json=asked(model)), 403, "permission_denied", "actor role")
+
+
+async def test_who_may_only_see_a_model_may_not_train_it(person_who_takes_part, model):
+    async with nothing_changes():
+        refused(await person_who_takes_part.post(URL, json=asked(model)), 403, "permission_denied", "not the owner")
+
+
+@pytest.fixture
+def person_who_takes_part(person, make_training):
+    """An actor who is a participant of Alice's training."""
+    dave = person("dave", actor=True, client=True)
+    make_training(dave)
+    return dave
+
+
+async def test_a_training_is_deleted_with_its_rounds_and_its_model_stays(alice, bob, started, model, clock):
+    await call(lease, bob)
+    await call(trainings.cancel, training_id=started.id, now=clock.now)
+
+    assert shown(await alice.delete(f"{URL}{started.id}/"), Detail) == Detail(detail="Training removed!")
+
+    assert [await read(kind.objects.count) for kind in (Training, Round, Task, Model)] == [0, 0, 0, 1]
+
+
+async def test_a_running_training_is_not_deleted(alice, started):
+    async with nothing_changes():
+        refused(await alice.delete(f"{URL}{started.id}/"), 409, "wrong_state", "ongoing", "Cancel it first")
+    await call(trainings.pause, training_id=started.id)
+    async with nothing_changes():
+        refused(await alice.delete(f"{URL}{started.id}/"), 409, "wrong_state", "paused")
+
+
+async def test_only_its_actor_and_root_may_delete_it(bob, mallory, root, training):
+    async with nothing_changes():
+        refused(await bob.delete(f"{URL}{training.id}/"), 403, "permission_denied", "Only the actor")
+        refused(await mallory.delete(f"{URL}{training.id}/"), 404, "not_found")
+    assert (await root.delete(f"{URL}{training.id}/")).status_code == 200
+
+
+async def test_the_plans_schema_names_every_part_of_a_plan(alice):
+    schema = (await alice.get("/api/plan-schema/")).json()
+
+    assert schema == plans.schema()
+    assert schema["$schema"].endswith("2020-12/schema")
+
+
+async def test_a_training_that_was_just_started_twice_runs_once(alice, training):
+    await call(start, training)
+
+    async with nothing_changes():
+        refused(await alice.post(f"{URL}{training.id}/start/"), 409, "wrong_state", "ongoing")
