@@ -64,9 +64,10 @@ async def test_the_record_says_what_the_model_is_made_of(alice, clock):
     )
 
 
-async def test_the_list_holds_the_same_records(alice):
+async def test_the_list_holds_the_same_records_oldest_first(alice, clock):
     for name in ("first", "second"):
         await alice.post(URL, **form(file_of(small_params()), name=name))
+        clock.advance(1)
 
     models = shown(await alice.get(URL), list[ModelRecord])
 

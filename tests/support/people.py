@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from hansa.server.accounts import services
 from hansa.server.accounts.models import User
+from support.home import Clock
 
 
 class Person(httpx.AsyncClient):
@@ -34,8 +35,8 @@ MakePerson = Callable[..., Person]
 
 
 @pytest.fixture
-def person(home: Path, handler: ASGIHandler, transactional_db: None) -> MakePerson:
-    """Make somebody: `person("dave", client=True)`."""
+def person(home: Path, handler: ASGIHandler, transactional_db: None, clock: Clock) -> MakePerson:
+    """Make somebody: `person("dave", client=True)`. From here on time stands still, unless the test moves it on."""
 
     def make(username: str, **fields: object) -> Person:
         user = User(username=username, **fields)
