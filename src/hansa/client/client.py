@@ -16,7 +16,7 @@ from hansa.client.state import StateFolder, default_folder
 from hansa.client.stopping import StopFlag, Stopping
 from hansa.client.trainer import Trainer
 from hansa.client.transport import Transport
-from hansa.client.work import Workbench
+from hansa.client.work import Workbench, one_line
 
 
 class Client:
@@ -66,6 +66,15 @@ class Client:
             raise UsageError("this client has run; a Client runs once. Make another one.")
         self._workbench = Workbench(trainer)
         report = self._reporting(stop_when)
+        try:
+            self._run(self._workbench, report)
+        except Stopping:
+            report(Stopped("the client was stopped"))
+        except BaseException as error:  # whatever ends the run, a reporter is told, and may tidy up its terminal
+            report(Stopped(str(error) if isinstance(error, HansaError) else one_line(error)))
+            raise
+
+    def _run(self, workbench: Workbench, report: Callable[[Event], None]) -> None:
         rng = Random()  # noqa: S311 - spreads retries in time; nothing secret depends on it
         with ExitStack() as stack:
             folder = stack.enter_context(StateFolder(self._state))
@@ -73,15 +82,9 @@ class Client:
             heart = Heart(self._transport.again, rng)
             stack.callback(heart.close)
             patience = Patience(rng, self._stopping, report)
-            loop = Loop(self._transport, folder, self._workbench, heart, patience, report, wait=self._wait)
-            try:
-                with signals.caught(self._on_signal):
-                    loop.run()
-            except Stopping:
-                report(Stopped("the client was stopped"))
-            except HansaError as error:
-                report(Stopped(str(error)))
-                raise
+            loop = Loop(self._transport, folder, workbench, heart, patience, report, wait=self._wait)
+            with signals.caught(self._on_signal):
+                loop.run()
 
     def stop(self) -> None:
         """End `run` as soon as possible; for good. From any thread."""

@@ -107,12 +107,16 @@ class Loop:
         return task
 
     def _take(self, task: Task, held: Held) -> None:
-        """Do a task, or say what became of it."""
+        """Do a task, or say what became of it; stopped in the middle, give it back."""
         try:
-            self._do(task, held)
+            self._try(task, held)
         except Stopping:
             self._give_back_quickly(task)
             raise
+
+    def _try(self, task: Task, held: Held) -> None:
+        try:
+            self._do(task, held)
         except Unwanted as error:
             self._drop(task, str(error))
         except TrainerFailed as error:

@@ -65,7 +65,6 @@ class RichReporter:
 
         self._console = console or Console(highlight=False)
         self._status = Status("", console=self._console)
-        self._status.start()
 
     def __call__(self, event: Event) -> None:
         """Print what stays, show what passes."""
@@ -78,6 +77,7 @@ class RichReporter:
             self._status.stop()
         elif doing := _doing(event):
             self._status.update(Text(doing))
+            self._status.start()
 
 
 def described(event: Event) -> str:

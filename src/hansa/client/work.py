@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
 
 from hansa.client.journal import Outcome
 from hansa.client.results import checked_evaluation, checked_training
@@ -11,8 +10,6 @@ from hansa.client.trainer import Config, Trainer, TrainResult
 from hansa.core.params import Kind, ParamSpec
 from hansa.formats.safetensors import read, read_layout, write
 from hansa.protocol.tasks import Task, TaskKind
-
-T = TypeVar("T")
 
 REASON_LENGTH = 500
 
@@ -59,8 +56,8 @@ class Workbench:
 
     def _call(self, method: str, model: Path, config: Config) -> object:
         params = read(model)
-        self.inside = True
         try:
+            self.inside = True
             return getattr(self._trainer, method)(params, config)
         except Exception as error:
             raise TrainerFailed(one_line(error)) from error
