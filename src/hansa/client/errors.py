@@ -70,6 +70,9 @@ class ApiError(HansaError):
 class CredentialsRefused(ApiError):  # noqa: N818 - as above
     """401: no credentials, or ones the server does not know (any more)."""
 
+    def __str__(self) -> str:
+        return f"{super().__str__()} Get new credentials: `hansa enroll CODE` for a client, `hansa login` for a person."
+
 
 class ResultError(HansaError, ValueError):
     """What the trainer returned does not fit its task: the message names the array or field, seen and wanted."""
