@@ -133,6 +133,7 @@ def test_a_message_without_a_required_field_is_refused_and_the_field_is_named(me
         (TrainingCreate, {"clients": "bob"}, "`str`"),
         (InvitationCreate, {"username": "a b"}, "matching regex"),
         (InvitationCreate, {"username": "<script>"}, "matching regex"),
+        (InvitationCreate, {"username": "alice\n"}, "matching regex"),
         (InvitationCreate, {"username": ""}, "length >= 1|matching regex"),
         (InvitationCreate, {"expires_in_seconds": 0}, "> 0"),
         (TokenCreate, {"expires_in_seconds": 1e12}, "<= "),

@@ -273,7 +273,7 @@ def test_an_evaluation_waits_for_clients_at_work() -> None:
 
 
 def test_an_evaluation_takes_back_leases_that_ended() -> None:
-    assert isinstance(evaluating(TaskCounts(reported=4, leased=1), next_expiry=after(0)), ExpireLeases)
+    assert isinstance(evaluating(TaskCounts(reported=4, leased=1), at=9, next_expiry=after(9)), ExpireLeases)
 
 
 def test_at_the_deadline_an_evaluation_is_done_with_however_few_answers() -> None:

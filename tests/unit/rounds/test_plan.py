@@ -44,6 +44,7 @@ SOUND = [
     {"rounds": 3, "cohort": {"size": 4}, "closing": {"quorum": 4}},
     {"rounds": 3, "cohort": {"fraction": 1}, "seed": 0},
     {"rounds": 3, "client": {"client_lr": 1, "momentum": 0, "proximal_mu": 0}, "seed": None},
+    {"rounds": 3, "closing": {"quorum": 2, "min_reports": 2, "deadline_seconds": 366 * 86400}},
     {"rounds": 3, "evaluation": {"every": 0}},
 ]
 
@@ -148,6 +149,7 @@ def test_the_defaults_are_fedavg_over_all_participants() -> None:
     assert cohort_size(plan, participants=7) == 7
     assert plan.aggregator.weighting == "examples"
     assert plan.client.proximal_mu == 0
+    assert plan.keep_updates == 0
 
 
 def test_fedprox_is_fedavg_whose_clients_add_the_proximal_term() -> None:
@@ -220,3 +222,8 @@ def test_a_plan_that_so_many_participants_cannot_fulfil_is_refused_at_the_start(
         check_against(plan, participants=participants)
     assert reason in str(caught.value)
     check_against(plan, participants=participants + 2)
+
+
+def test_a_plan_may_ask_for_all_participants() -> None:
+    plan = parse({"rounds": 1, "cohort": {"size": 3}, "closing": {"quorum": 3, "min_reports": 3}})
+    check_against(plan, participants=3)
