@@ -230,7 +230,7 @@ class Transport:
             raise BadAnswer(f"{self.url}{path}: the answer's compression is broken: {error}") from error
 
     def _watch(self, event: str, info: Mapping[str, Any]) -> None:  # Any: httpcore's trace events, by name
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             connection = info["return_value"].get_extra_info("socket")
             self._sockets.add(connection)
             if self._interrupted:
