@@ -58,8 +58,10 @@ class Story:
 
 def main() -> int:
     options = parse(sys.argv[1:])
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup asks for
+        signal.signal(signal.SIGHUP, interrupt)
     story = Story()
     folder = Path(tempfile.mkdtemp(prefix="hansa-demo-"))
     try:
@@ -177,7 +179,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Being asked to end is the same as Ctrl-C."""
+    """However it is asked to end: as Ctrl-C in a foreground program."""
     raise KeyboardInterrupt
 
 

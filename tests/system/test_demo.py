@@ -35,6 +35,7 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - one system call
         )
 
     def processes(self) -> list[psutil.Process]:
@@ -53,6 +54,11 @@ class Program:
             return process.environ().get(MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False
+
+
+def hear_ctrl_c() -> None:
+    """Where the tests run in the background, SIGINT is ignored, which children would inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
