@@ -1,0 +1,155 @@
+"""The admin: every table is there, and history cannot be rewritten."""
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.contenttypes.models import ContentType
+from django.urls import reverse
+
+from hansa.server.accounts.models import Invitation, Token, User
+from hansa.server.lifecycle.bridge import call
+from hansa.server.lifecycle.history import HistoryAdmin
+from hansa.server.registry.models import Model
+from support.work import add_up, lease, settle, update, upload_and_report
+
+OURS = [
+    model
+    for label in ("accounts", "blobs", "registry", "trainings")
+    for model in apps.get_app_config(label).get_models()
+]
+HISTORY = [model for model in OURS if isinstance(admin.site._registry.get(model), HistoryAdmin)]
+
+REVOCABLE = {Token, Invitation}
+
+
+def test_every_table_is_in_the_admin():
+    assert [table for table in OURS if table not in admin.site._registry] == []
+
+
+def test_all_but_users_and_models_is_history():
+    assert {model for model in OURS if model not in HISTORY} == {User, Model}
+
+
+@pytest.fixture
+async def full(alice, bob, carol, started, root):
+    """A database in which every table has a row."""
+    await alice.post("/api/clients/invitations/", json={"username": "dave"})
+    for client in (bob, carol):
+        await upload_and_report(client, await call(lease, client), update())
+    await call(settle, started)
+    await call(add_up, started)
+
+
+@pytest.fixture
+def browser(client, root):
+    """Django's own test client, signed in as root."""
+    ContentType.objects.clear_cache()  # the database was emptied since they were looked up
+    client.force_login(root.user)
+    return client
+
+
+def page(model, kind, *arguments):
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{kind}", args=arguments)
+
+
+def test_the_first_page_shows_all_tables(full, browser):
+    text = browser.get(reverse("admin:index")).content.decode()
+
+    for table in OURS:
+        assert page(table, "changelist") in text
+
+
+def test_lists_and_rows_can_be_looked_at(full, browser):
+    for table in OURS:
+        row = table.objects.first()
+        assert row is not None, f"the fixture must fill {table._meta.label}"
+        assert browser.get(page(table, "changelist")).status_code == 200
+        assert browser.get(page(table, "changelist"), {"q": "a"}).status_code == 200
+        assert browser.get(page(table, "change", row.pk)).status_code == 200
+
+
+def test_history_can_be_read_and_not_written(full, browser):
+    for table in HISTORY:
+        row = table.objects.first()
+        before = list(table.objects.values())
+        assert 'name="_save"' not in browser.get(page(table, "change", row.pk)).content.decode()
+
+        assert browser.post(page(table, "change", row.pk), {}).status_code == 403
+        assert browser.get(page(table, "add")).status_code == 403
+        assert browser.post(page(table, "add"), {}).status_code == 403
+        assert list(table.objects.values()) == before
+
+
+def test_history_cannot_be_deleted(full, browser):
+    for table in set(HISTORY) - REVOCABLE:
+        row = table.objects.first()
+        selected = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
+
+        assert browser.post(page(table, "delete", row.pk), {"post": "yes"}).status_code == 403
+        browser.post(page(table, "changelist"), selected)
+        assert table.objects.filter(pk=row.pk).exists()
+
+
+def test_tokens_and_invitations_are_revoked_by_deleting_them(full, browser):
+    for table in REVOCABLE:
+        row = table.objects.first()
+
+        assert browser.post(page(table, "delete", row.pk), {"post": "yes"}).status_code == 302
+        assert not table.objects.filter(pk=row.pk).exists()
+
+
+def test_no_page_shows_what_secrets_are_kept_as(full, browser):
+    for table in REVOCABLE:
+        row = table.objects.first()
+        for path in (page(table, "changelist"), page(table, "change", row.pk)):
+            assert row.digest not in browser.get(path).content.decode()
+
+
+def test_roles_are_given_in_the_admin(browser, bob):
+    text = browser.get(page(User, "change", bob.user.pk)).content.decode()
+
+    assert 'name="actor"' in text
+    assert 'name="client"' in text
+
+
+def test_of_a_model_only_name_and_description_can_be_mended(full, browser):
+    row = Model.objects.get()
+    form = {"name": "renamed", "description": "better", "kind": "swag", "owner": "", "_save": "Save"}
+
+    assert browser.post(page(Model, "change", row.pk), form).status_code == 302
+
+    mended = Model.objects.get()
+    assert (mended.name, mended.description, mended.kind, mended.owner_id) == (
+        "renamed",
+        "better",
+        "global",
+        row.owner_id,
+    )
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_who_is_not_staff_does_not_get_in(client, who, request):
+    client.force_login(request.getfixturevalue(who).user)
+
+    assert client.get(reverse("admin:index")).status_code == 302
+
+
+async def test_the_admin_is_served_by_the_same_handler_with_the_same_headers(nobody):
+    response = await nobody.get("/admin/login/")
+
+    assert response.status_code == 200
+    assert "csrfmiddlewaretoken" in response.text
+    assert response.headers["X-Frame-Options"] == "DENY"
+    assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+
+
+async def test_the_first_page_of_the_server_leads_to_the_admin(nobody):
+    response = await nobody.get("/")
+
+    assert (response.status_code, response.headers["Location"]) == (302, "/admin/")
+
+
+async def test_a_form_of_the_admin_has_a_limit(nobody):
+    response = await nobody.post("/admin/login/", content=b"x" * (10 * 2**20 + 1))
+
+    assert (response.status_code, response.json()["code"]) == (413, "too_large")
