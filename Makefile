@@ -32,6 +32,7 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+	MYPYPATH=examples/digits:benchmarks $(BIN)/mypy examples benchmarks
 
 layers: install
 	$(BIN)/lint-imports
