@@ -71,6 +71,18 @@ async def test_the_same_update_may_be_sent_again(bob, bobs_task):
     assert (await put(bob, bobs_task, update())).content == first.content
 
 
+async def test_a_client_that_has_sent_it_all_need_not_send_it_again(bob, bobs_task):
+    """It was killed between the upload and its own note of it."""
+    file = update()
+    await put(bob, bobs_task, file)
+
+    assert await offset_of(bob, bobs_task, file) == len(file)
+    again = await put(bob, bobs_task, file, b"", Upload_Offset=len(file), Upload_Length=len(file))
+
+    assert shown(again, Upload) == Upload(digest=file.digest, size=len(file))
+    assert not store.partial_path(bobs_task.id, file.digest).exists()
+
+
 async def test_an_update_that_another_client_has_sent_is_still_received_and_compared(bob, carol, bobs_task):
     carols = await call(lease, carol)
     await upload(bob, bobs_task, update())

@@ -65,7 +65,8 @@ async def test_every_byte_that_came_before_the_connection_broke_is_kept(bob, bob
     assert await offset_of(bob, bobs_task, file) == after
     shown(await go_on(bob, bobs_task, file, after), Upload)
     assert store.path_of(file.digest).read_bytes() == file.content
-    assert await offset_of(bob, bobs_task, file) == 0, "the partial file has become the blob"
+    assert not store.partial_path(bobs_task.id, file.digest).exists(), "the partial file has become the blob"
+    assert await offset_of(bob, bobs_task, file) == len(file)
 
 
 async def test_a_large_upload_may_break_off_again_and_again(bob, handler, big):

@@ -22,6 +22,8 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of t
 Metrics = dict[Annotated[str, Meta(min_length=1, max_length=64)], float]
 """Metric name → value. Values must be finite."""
 
+MAX_METRICS = 64
+"""In one report."""
 MAX_WAIT_SECONDS = 120.0
 OFFSET_HEADER = "Upload-Offset"
 """In a PUT: where the body begins; in the answer to HEAD: how many bytes the server holds."""

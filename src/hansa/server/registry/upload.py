@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import IO
@@ -48,12 +49,18 @@ def _parse(request: UnreadRequest, spool: IO[bytes]) -> ModelForm:
     length = spool.seek(0, os.SEEK_END)
     spool.seek(0)
     meta = {**request.META, "CONTENT_LENGTH": str(length)}
+    handler = TemporaryFileUploadHandler(request)
     try:
-        fields, files = MultiPartParser(meta, spool, [TemporaryFileUploadHandler(request)], "utf-8").parse()  # type: ignore[arg-type]  # the stub asks for more than read()
+        fields, files = MultiPartParser(meta, spool, [handler], "utf-8").parse()  # type: ignore[arg-type]  # the stub asks for more than read()
     except MultiPartParserError as error:
         raise ValidationError({"non_field_errors": [f"The multipart body cannot be read: {error}"]}) from error
     except SuspiciousOperation as error:
         raise ValidationError({"non_field_errors": [_too_much_text()]}) from error
+    except OSError:
+        # Of a full disk Django knows nothing; closing what is unfinished deletes it, and may say once more what is wrong.
+        with suppress(OSError):
+            handler.upload_interrupted()
+        raise
     form = None
     try:
         form = _form(fields, files)

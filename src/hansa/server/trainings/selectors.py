@@ -261,7 +261,7 @@ class UploadTarget:
 def upload_target(user: User, task_id: UUID) -> UploadTarget:
     """The task an update is for. Raises NotFoundError unless it is the caller's and a TRAIN task."""
     tasks = Task.objects.filter(id=task_id, participation__client=user, kind=TaskKind.TRAIN.value)
-    task = tasks.select_related("round__training__model", "round__base", "participation").first()
+    task = tasks.select_related("round__training__model", "round__base", "participation", "uploaded").first()
     if task is None:
         raise NotFoundError(f"There is no training task {task_id}, or it is not yours.")
     return UploadTarget(

@@ -68,7 +68,7 @@ class TaskUpdate(APIView):
     async def head(self, request: Request, task_id: UUID, digest: str) -> Response:
         """How many bytes of this update the server holds."""
         target = await read(selectors.upload_target, caller(request), task_id)
-        return Response(headers={wire.OFFSET_HEADER: str(await work(uploads.held, target.task_id, _digest(digest)))})
+        return Response(headers={wire.OFFSET_HEADER: str(await work(uploads.held, target, _digest(digest)))})
 
     @extend_schema(
         parameters=[
@@ -94,6 +94,8 @@ class TaskUpdate(APIView):
         if offset > length:
             raise ValidationError({wire.OFFSET_HEADER: [f"{offset} is behind the end of the update, {length}."]})
         place = uploads.Placement(target, _digest(digest), offset, length)
+        if offset == length == uploads.stored(target, place.digest):
+            return Response(wire.Upload(digest=place.digest, size=length))
         digests = await uploads.receive(self.unread, place)
         return Response(wire.Upload(digest=digests.sha256, size=digests.size))
 

@@ -10,7 +10,6 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 from django.utils import timezone
 
@@ -62,10 +61,18 @@ def size_limit(spec: ParamSpec) -> int:
     return spec.nbytes + 65_536 + 1024 * len(spec)
 
 
-def held(task_id: UUID, digest: str) -> int:
+def stored(target: UploadTarget, digest: str) -> int | None:
+    """The size of the update if its client has sent it in full already; None if not."""
+    blob = target.task.uploaded
+    return blob.size if blob is not None and blob.sha256 == digest else None
+
+
+def held(target: UploadTarget, digest: str) -> int:
     """How many bytes of the update are here already."""
+    if (size := stored(target, digest)) is not None:
+        return size
     try:
-        return store.partial_path(task_id, digest).stat().st_size
+        return store.partial_path(target.task_id, digest).stat().st_size
     except FileNotFoundError:
         return 0
 

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from hansa.protocol.errors import ErrorCode
-from hansa.protocol.tasks import Receipt, TaskKind, TaskReport, Verdict
+from hansa.protocol.tasks import MAX_METRICS, Receipt, TaskKind, TaskReport, Verdict
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import TASK_MOVES, RoundState, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
@@ -22,8 +22,6 @@ from hansa.server.trainings.models import Task, Update
 
 OPEN_ROUND = {TaskKind.TRAIN: RoundState.COLLECTING, TaskKind.EVALUATE: RoundState.EVALUATING}
 """In which state of its round a task of a kind may be worked on."""
-
-MAX_METRICS = 64
 
 
 def leasable(*, user_id: UUID, instance: str) -> QuerySet[Task]:
