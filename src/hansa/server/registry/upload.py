@@ -57,7 +57,7 @@ def _parse(request: UnreadRequest, spool: IO[bytes]) -> ModelForm:
     except SuspiciousOperation as error:
         raise ValidationError({"non_field_errors": [_too_much_text()]}) from error
     except OSError:
-        # Of a full disk Django knows nothing; closing what is unfinished deletes it, and may say once more what is wrong.
+        # Of a full disk Django knows nothing. Closing what is unfinished deletes it, and may meet the same error.
         with suppress(OSError):
             handler.upload_interrupted()
         raise
