@@ -135,6 +135,8 @@ def _read_secret(path: Path, variable: str) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise ConfigError(f"{variable}: cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{variable}: {path} is not text. It must hold a key of at least 32 characters.") from error
 
 
 def secret_key_file(home: Path) -> Path:

@@ -1,0 +1,122 @@
+"""Settings come from HANSA_* variables, and one that cannot be used is named."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hansa.server import config
+from hansa.server.config import ConfigError, read
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "settings.md"
+
+
+def test_an_empty_environment_is_enough(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    settings = read({})
+
+    assert settings.home == tmp_path / "hansa-data"
+    assert settings.database == tmp_path / "hansa-data" / "hansa.sqlite3"
+    assert settings.allowed_hosts == ("localhost", "127.0.0.1", "[::1]")
+    assert (settings.debug, settings.trusted_proxy, settings.log_level) == (False, False, "INFO")
+    assert settings.max_model_bytes == 16 * 2**30
+    assert list(tmp_path.iterdir()) == [], "reading settings makes no files"
+
+
+def test_every_variable_is_read(tmp_path):
+    settings = read(
+        {
+            "HANSA_HOME": str(tmp_path),
+            "HANSA_DEBUG": "yes",
+            "HANSA_SECRET_KEY": "k" * 32,
+            "HANSA_ALLOWED_HOSTS": "fl.example.org, localhost",
+            "HANSA_TRUSTED_PROXY": "true",
+            "HANSA_MAX_MODEL_BYTES": "1000",
+            "HANSA_LOG_LEVEL": "warning",
+        }
+    )
+
+    assert settings == config.Config(
+        home=tmp_path,
+        debug=True,
+        secret_key="k" * 32,
+        allowed_hosts=("fl.example.org", "localhost"),
+        trusted_proxy=True,
+        max_model_bytes=1000,
+        log_level="WARNING",
+    )
+
+
+@pytest.mark.parametrize("name", sorted(config.KNOWN))
+def test_an_empty_variable_is_as_good_as_none(name):
+    assert read({name: ""}).home == read({}).home
+
+
+def test_a_server_in_debug_answers_to_any_name():
+    assert read({"HANSA_DEBUG": "1"}).allowed_hosts == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("HANSA_DEBUG", "maybe", ["'maybe'", "1 or 0"]),
+        ("HANSA_TRUSTED_PROXY", "2", ["'2'", "1 or 0"]),
+        ("HANSA_MAX_MODEL_BYTES", "0", ["'0'", "at least 1"]),
+        ("HANSA_MAX_MODEL_BYTES", "-5", ["'-5'"]),
+        ("HANSA_MAX_MODEL_BYTES", "10 GB", ["'10 GB'", "whole number"]),
+        ("HANSA_MAX_MODEL_BYTES", "1e9", ["'1e9'"]),
+        ("HANSA_LOG_LEVEL", "LOUD", ["'LOUD'", "INFO, DEBUG, WARNING, ERROR"]),
+        ("HANSA_ALLOWED_HOSTS", "http://fl.example.org", ["'http://fl.example.org'", "no http://"]),
+        ("HANSA_ALLOWED_HOSTS", "a,,b", ["''"]),
+        ("HANSA_ALLOWED_HOSTS", "a b", ["'a b'"]),
+        ("HANSA_SECRET_KEY", "short", ["5 characters", "at least 32"]),
+        ("HANSA_SECRET_KEY_FILE", "/nowhere/key", ["/nowhere/key", "No such file"]),
+        ("HANSA_SECRET_KEY_FILE", "/", ["cannot read /", "Is a directory"]),
+        ("HANSA_HOMES", "x", ["not a setting", "HANSA_HOME, "]),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told_with_the_variables_name(name, value, words):
+    with pytest.raises(ConfigError) as caught:
+        read({name: value})
+
+    for word in (name, *words):
+        assert word in str(caught.value)
+
+
+def test_the_secret_key_may_come_from_a_file(tmp_path):
+    file = tmp_path / "key"
+    file.write_text("s" * 40 + "\n")
+
+    assert read({"HANSA_SECRET_KEY_FILE": str(file)}).secret_key == "s" * 40
+    assert read({"HANSA_SECRET_KEY_FILE": str(file), "HANSA_SECRET_KEY": "k" * 32}).secret_key == "k" * 32
+
+
+def test_else_it_is_the_one_kept_at_home(tmp_path):
+    assert read({"HANSA_HOME": str(tmp_path)}).secret_key != read({"HANSA_HOME": str(tmp_path)}).secret_key
+
+    config.secret_key_file(tmp_path).write_text("h" * 40)
+    assert read({"HANSA_HOME": str(tmp_path)}).secret_key == "h" * 40
+
+
+@pytest.mark.parametrize("content", [b"short", b"\xff" * 40])
+def test_a_key_at_home_that_cannot_be_used_is_told(tmp_path, content):
+    config.secret_key_file(tmp_path).write_bytes(content)
+
+    with pytest.raises(ConfigError, match="secret_key"):
+        read({"HANSA_HOME": str(tmp_path)})
+
+
+def test_the_page_of_settings_names_every_variable_and_no_other():
+    named = re.findall(r"^\| `(HANSA_\w+)` \|", PAGE.read_text(), flags=re.MULTILINE)
+
+    assert sorted(named) == sorted(config.KNOWN)
+
+
+def test_the_page_tells_the_defaults_as_they_are():
+    settings, text = read({}), PAGE.read_text()
+
+    assert f"{settings.max_model_bytes:,}" in text
+    assert all(f"`{host}`" in text for host in settings.allowed_hosts)
+    assert f"| `{settings.log_level}` |" in text
+    assert f"`./{settings.home.name}`" in text
