@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="The clients that may take part in 
 @with_server
 def invite(
     session: Session,
-    name: Annotated[str, typer.Argument(help="The client's user name, such as hospital-a.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The client's user name, such as hospital-a.")],
     expires: Annotated[str, typer.Option(metavar="TIME", help="The code can be used for this long.")] = "24h",
 ) -> None:
     """Invite a client: print the line to paste on its machine, with a one-time code.

@@ -13,8 +13,13 @@ from hansa.cli.words import clean
 FILES = ("model.py", "data.py", "trainer.py", "README.md")
 
 
-def init(folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")]) -> None:
-    """Write a trainer, a model and data to start from, and how to go on."""
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that does not exist yet, or is empty.")],
+) -> None:
+    """Write a folder to start from.
+
+    A trainer, a model, data, and how to go on.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if there := sorted(each.name for each in folder.iterdir()):

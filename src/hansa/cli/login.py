@@ -20,7 +20,7 @@ from hansa.client.errors import CredentialsRefused
 def login(
     server: Server = None,
     username: Annotated[
-        str | None, typer.Option("--username", "-u", help="Who logs in; asked for if left out.")
+        str | None, typer.Option("--username", "-u", metavar="NAME", help="Who logs in; asked for if left out.")
     ] = None,
     ca: Ca = None,
     expires: Annotated[
@@ -77,7 +77,7 @@ def logout(
 
 
 def enroll(
-    code: Annotated[str, typer.Argument(help="The one-time code that `hansa clients invite` printed.")],
+    code: Annotated[str, typer.Argument(metavar="CODE", help="The one-time code that `hansa clients invite` printed.")],
     server: Server = None,
     ca: Ca = None,
     token_file: Annotated[
@@ -86,7 +86,10 @@ def enroll(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make this machine a client: exchange a one-time code for its token."""
+    """Make this machine a client.
+
+    Exchanges a one-time code for a token, and prints the line that starts the client.
+    """
     url = find_server(server)
     # The client's name, and with it the usual place, is known only when the code is spent: open one there first.
     first = token_file or credentials.client_folder(url) / "enrolling.token"

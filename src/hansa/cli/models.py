@@ -21,7 +21,7 @@ from hansa.protocol.models import ArrayInfo
 
 app = typer.Typer(no_args_is_help=True, help="Models and their versions.")
 
-Model = Annotated[str, typer.Argument(help="Its id, the beginning of it, or its name.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its id, the beginning of it, or its name.")]
 
 
 @app.command()
@@ -33,8 +33,10 @@ def create(
         typer.Option(metavar="MODULE:ATTRIBUTE", help="A torch module, or what makes one, from the current folder."),
     ] = None,
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="A safetensors file.")] = None,
-    name: Annotated[str | None, typer.Option(help="What to call it; else after what it is made from.")] = None,
-    description: Annotated[str, typer.Option(help="A sentence for whoever finds it.")] = "",
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What to call it; else after what it is made from.")
+    ] = None,
+    description: Annotated[str, typer.Option(metavar="TEXT", help="A sentence for whoever finds it.")] = "",
     buffers: Annotated[
         str, typer.Option(metavar="NAMES", help="With --file: the arrays that are not learned, with commas between.")
     ] = "",
@@ -125,7 +127,9 @@ def versions(session: Session, model: Model) -> None:
 def download(
     session: Session,
     model: Model,
-    version: Annotated[int | None, typer.Argument(min=0, help="Its number; else the newest.")] = None,
+    version: Annotated[
+        int | None, typer.Argument(metavar="VERSION", min=0, help="Its number; else the newest.")
+    ] = None,
     to: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to put it; else here, by its name.")
     ] = None,

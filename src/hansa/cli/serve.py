@@ -14,9 +14,9 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 for all of this machine's.")
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on; 0.0.0.0 for all of this machine's.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port.")] = 8000,
+    port: Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="The port.")] = 8000,
     tls_cert: Annotated[
         Path | None,
         typer.Option("--tls-cert", metavar="FILE", help="Certificate chain (PEM). Together with --tls-key."),
@@ -35,17 +35,18 @@ def serve(
 
 
 def migrate(context: typer.Context) -> None:
-    """Bring the database up to date (Django's command; its own options follow).
+    """Bring the database up to date.
 
-    `hansa serve` does so by itself on SQLite.
+    Django's command: its own options follow. `hansa serve` does so by itself on SQLite.
     """
     raise typer.Exit(_process("hansa migrate").manage(["migrate", *context.args]))
 
 
 def createsuperuser(context: typer.Context) -> None:
-    """Make an account that may do everything (Django's command; its own options follow).
+    """Make an account that may do everything.
 
-    With --noinput the account comes from DJANGO_SUPERUSER_USERNAME, _PASSWORD and _EMAIL.
+    Django's command: its own options follow. With --noinput the account comes from DJANGO_SUPERUSER_USERNAME,
+    _PASSWORD and _EMAIL.
     """
     raise typer.Exit(_process("hansa createsuperuser").manage(["createsuperuser", *context.args]))
 

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Your own API tokens.")
 @with_server
 def create(
     session: Session,
-    name: Annotated[str, typer.Argument(help="What it is for, to know it again.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, to know it again.")],
     expires: Annotated[
         str | None, typer.Option(metavar="TIME", help="It ends after this time (12h, 30d); else never.")
     ] = None,
@@ -57,7 +57,8 @@ def list_(session: Session) -> None:
 @app.command()
 @with_server
 def revoke(
-    session: Session, token: Annotated[str, typer.Argument(help="Its id, or the beginning of it, or name.")]
+    session: Session,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id, or the beginning of it, or name.")],
 ) -> None:
     """End a token. Whoever uses it is refused from now on."""
     found = lookup.token_id(session.api, token)

@@ -26,31 +26,41 @@ from hansa.rounds.states import TrainingStatus
 app = typer.Typer(no_args_is_help=True, help="Trainings: make, start, follow, end.")
 
 Which = Annotated[str, typer.Argument(metavar="TRAINING", help="Its id, the beginning of it, or its name.")]
-Clients = Annotated[str, typer.Argument(help="Names or ids, with commas between them.")]
+Clients = Annotated[str, typer.Argument(metavar="CLIENTS", help="Names or ids, with commas between them.")]
 
 
 @app.command()
 @with_server
 def create(  # noqa: PLR0913, PLR0917 - each is an option on the command line
     session: Session,
-    model: Annotated[str, typer.Option(help="The model to train: id, beginning of it, or name.")],
-    clients: Annotated[str, typer.Option(help="Names or ids, with commas between them, in join order.")],
-    rounds: Annotated[int | None, typer.Option(min=1, help="How many rounds; else as the plan says.")] = None,
+    model: Annotated[str, typer.Option(metavar="MODEL", help="The model to train: id, beginning of it, or name.")],
+    clients: Annotated[
+        str, typer.Option(metavar="NAMES", help="Names or ids, with commas between them, in join order.")
+    ],
+    rounds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How many rounds; else as the plan says.")
+    ] = None,
     plan: Annotated[Path | None, typer.Option(metavar="FILE", help="A plan (JSON). Options go before it.")] = None,
-    name: Annotated[str, typer.Option(help="What to call it.")] = "",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Local epochs per round.")] = None,
-    lr: Annotated[float | None, typer.Option(help="The clients' learning rate; else their own.")] = None,
-    momentum: Annotated[float | None, typer.Option(help="The clients' momentum; else their own.")] = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What to call it.")] = "",
+    epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Local epochs per round.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(metavar="RATE", help="The clients' learning rate; else their own.")
+    ] = None,
+    momentum: Annotated[float | None, typer.Option(metavar="M", help="The clients' momentum; else their own.")] = None,
     prox: Annotated[float | None, typer.Option(metavar="MU", help="FedProx: the proximal term's weight.")] = None,
-    quorum: Annotated[int | None, typer.Option(min=1, help="Close a round at so many reports.")] = None,
+    quorum: Annotated[int | None, typer.Option(metavar="N", min=1, help="Close a round at so many reports.")] = None,
     deadline: Annotated[
         str | None, typer.Option(metavar="TIME", help="Close a round after this time (90s, 2h).")
     ] = None,
     min_reports: Annotated[
-        int | None, typer.Option(min=1, help="Fewer reports do not make a round; else half.")
+        int | None, typer.Option(metavar="N", min=1, help="Fewer reports do not make a round; else half.")
     ] = None,
-    keep_updates: Annotated[int | None, typer.Option(min=0, help="Keep updates for so many rounds more.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Decides selections and clients' seeds; else drawn.")] = None,
+    keep_updates: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Keep updates for so many rounds more.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Decides selections and clients' seeds; else drawn.")
+    ] = None,
 ) -> None:
     """Make a training. It begins with `hansa trainings start`."""
     options = {
@@ -112,7 +122,7 @@ def show(
     session: Session,
     training: Which,
     round_number: Annotated[
-        int | None, typer.Option("--round", min=1, help="Instead, how each client stands in this round.")
+        int | None, typer.Option("--round", metavar="N", min=1, help="Instead, how each client stands in this round.")
     ] = None,
 ) -> None:
     """Show a training: where it is and why, its participants and its rounds."""
