@@ -106,7 +106,8 @@ def _check_tls(cert: Path | None, key: Path | None) -> None:
         if not os.access(path, os.R_OK):
             raise StartError(f"{path} cannot be read. Give a PEM file that this user may read.")
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+        # An empty passphrase, so that OpenSSL does not ask the terminal for one.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password="")
     except ssl.SSLError as error:
         raise StartError(
             f"{cert} and {key} are no certificate with its key ({error.reason or error}). Give two PEM files that "
