@@ -12,6 +12,7 @@ import hansa.protocol.tasks
 import hansa.protocol.trainings
 from docs.blocks import ROOT, blocks
 from docs.cli_reference import reference
+from hansa.cli import main
 from hansa.cli.exits import ExitCode
 from hansa.protocol.errors import ErrorCode
 from hansa.rounds.plan import parse, schema, to_data
@@ -88,3 +89,21 @@ def test_the_limits_in_the_page_of_the_plan_are_those_of_the_schema():
         assert f"{int(limit):,}" in page
     assert str(2**63 - 1) in found
     assert "2⁶³ - 1" in page
+
+
+def test_the_readme_of_init_has_the_commands_of_the_tutorial():
+    def commands(document):
+        return [line for line in document.read_text().splitlines() if line.startswith("$ ")]
+
+    ours = commands(ROOT / "src" / "hansa" / "cli" / "scaffold" / "README.md.txt")
+    assert len(ours) > 10
+    assert set(ours) <= {line.split("  #")[0] for line in commands(ROOT / "docs" / "tutorial" / "first-federation.md")}
+
+
+UNITS = [block for block in blocks(ROOT / "docs" / "how-to" / "systemd.md") if block.language == "ini"]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.directives["file"])
+def test_the_units_call_commands_with_options_that_there_are(unit):
+    [line] = re.findall(r"^ExecStart=/opt/hansa/bin/hansa (.+)$", unit.text, flags=re.MULTILINE)
+    assert main([*line.split(), "--help"]) == 0

@@ -5,6 +5,7 @@ import os
 import shlex
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from hansa.cli import credentials, output
 from hansa.cli.exits import CommandError, ExitCode
 from hansa.cli.session import AsJson, Ca, Server, Target, anonymous, connected, find_server
 from hansa.cli.words import duration
-from hansa.client.errors import CredentialsRefused
+from hansa.client.errors import CredentialsRefused, HansaError
 
 
 def login(
@@ -50,7 +51,11 @@ def login(
         saved = credentials.Saved(
             username=name, token=made.token, token_id=made.id, ca=str(trusted) if trusted else None
         )
-        write(credentials.encoded(credentials.load().having(url, saved)))
+        known = credentials.load()
+        write(credentials.encoded(known.having(url, saved)))
+    if before := known.saved(url):
+        with suppress(HansaError):  # it is tidier, and no reason to fail: the new login stands
+            _revoke(url, before)
     output.note(f"Logged in to {url} as {name}. The token is in {credentials.path()}.")
 
 
@@ -67,11 +72,10 @@ def logout(
     if saved is None:
         raise CommandError(f"nobody is logged in to {url} on this machine.")
     if not local:
-        with connected(Target(url, saved.token, Path(saved.ca) if saved.ca else None)) as api:
-            try:
-                api.revoke_token(saved.token_id)
-            except CredentialsRefused:
-                output.note("The server had revoked the token already, or it had expired.")
+        try:
+            _revoke(url, saved)
+        except CredentialsRefused:
+            output.note("The server had revoked the token already, or it had expired.")
     credentials.save(known.without(url))
     output.note(f"Logged out of {url}.")
 
@@ -104,6 +108,11 @@ def enroll(
         return
     output.note(f"This machine is now {enrolled.username}. Its token is in {place}. Take part with a trainer of yours:")
     output.say(line)
+
+
+def _revoke(url: str, saved: credentials.Saved) -> None:
+    with connected(Target(url, saved.token, Path(saved.ca) if saved.ca else None)) as api:
+        api.revoke_token(saved.token_id)
 
 
 def _run_line(url: str, token_file: Path, ca: Path | None) -> str:

@@ -82,6 +82,8 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option on the command line
         name=name,
     )
     made = session.api.create_training(wanted)
+    if made.model_id != wanted.model_id:
+        output.note(f"The model was trained before: this training goes on with a copy of it, model {made.model_id}.")
     called = name or made.training_id[:8]
     session.show(made, f"Training {made.training_id} is made. Next: hansa trainings start {called}")
 
@@ -192,7 +194,11 @@ def watch_(session: Session, training: Which) -> None:
     """
     found = lookup.training_id(session.api, training)
     console = output.console(sys.stderr if session.json else None)
-    last = watch(session.api, found, console=console)
+    try:
+        last = watch(session.api, found, console=console)
+    except KeyboardInterrupt:
+        output.note(f"The training goes on. Follow it again: hansa trainings watch {training}")
+        raise
     if session.json:
         output.print_json(last)
     if last.status != TrainingStatus.COMPLETED:

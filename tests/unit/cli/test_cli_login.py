@@ -72,6 +72,18 @@ def test_login_to_a_second_server_keeps_the_first(hansa, monkeypatch):
     assert known.server == "https://other.example"
 
 
+def test_logging_in_again_revokes_the_token_of_before_if_it_can(hansa, api, alice, monkeypatch):
+    monkeypatch.setenv("HANSA_PASSWORD", "right")
+    hansa("login", "--server", URL, "--username", "alice")
+    assert api.asked[-1] == ("revoke_token", "7")
+
+    def away(token):
+        raise Unreachable("no connection")
+
+    monkeypatch.setattr(api, "revoke_token", away)
+    assert hansa("login", "--server", URL, "--username", "alice").code == 0
+
+
 def test_a_login_folder_that_cannot_be_written_is_told_before_a_token_is_made(hansa, api, home, monkeypatch):
     (home / "config").write_text("a file where a folder should be")
     monkeypatch.setenv("HANSA_PASSWORD", "right")

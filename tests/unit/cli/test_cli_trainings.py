@@ -3,6 +3,8 @@ import json
 import pytest
 from cli_fakes import a_round, a_training, uid
 
+from hansa.protocol.trainings import TrainingCreated
+
 pytestmark = pytest.mark.usefixtures("alice")
 
 CREATE = ("trainings", "create", "--model", "digits", "--clients", "bert,anna")
@@ -155,3 +157,22 @@ def test_an_abandoned_attempt_is_shown_beside_the_next(hansa, api):
     out = hansa("trainings", "show", "first").out
     assert "abandoned" in out
     assert "1 try 2" in out
+
+
+def test_a_training_that_goes_on_with_a_copy_of_the_model_says_so(hansa, api, monkeypatch):
+    monkeypatch.setattr(
+        api, "create_training", lambda wanted: TrainingCreated(detail="made", training_id=uid(6), model_id=uid(8))
+    )
+    ran = hansa(*CREATE, "--rounds", "1")
+    assert ran.code == 0
+    assert f"a copy of it, model {uid(8)}" in ran.err
+
+
+def test_ending_the_watching_says_that_the_training_goes_on(hansa, api, monkeypatch):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "training", interrupted)
+    ran = hansa("trainings", "watch", "first")
+    assert ran.code == 130
+    assert ran.err == "The training goes on. Follow it again: hansa trainings watch first\n"
