@@ -86,6 +86,15 @@ def short_ids(ids: Collection[str]) -> dict[str, str]:
     return {each: each[:length] for each in ids}
 
 
+def file_name(text: str) -> str:
+    """A visible file of one folder, whatever a server calls the thing.
+
+    >>> file_name("hospital-a"), file_name("../../etc/passwd"), file_name("..")
+    ('hospital-a', '_.._etc_passwd', '_')
+    """
+    return re.sub(r"[^\w.@+-]", "_", text).lstrip(".") or "_"
+
+
 def listed(names: Iterable[str], *, limit: int = 10) -> str:
     """Names in a row, the first few of many."""
     every = [clean(name) for name in names]
