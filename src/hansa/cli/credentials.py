@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from hansa.cli.exits import CommandError, ExitCode
+from hansa.cli.words import file_name
 from hansa.client.address import checked_url
 
 
@@ -102,9 +103,8 @@ def save(credentials: Credentials) -> None:
 
 
 def client_token_path(server: str, username: str) -> Path:
-    """Where `hansa enroll` puts a client's token unless told otherwise. User names hold no slash, but may be ".."."""
-    name = username.lstrip(".") or "_"
-    return client_folder(server) / f"{name}.token"
+    """Where `hansa enroll` puts a client's token unless told otherwise."""
+    return client_folder(server) / f"{file_name(username)}.token"
 
 
 def client_folder(server: str) -> Path:

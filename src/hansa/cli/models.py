@@ -15,7 +15,7 @@ from hansa.cli.exits import CommandError, ExitCode
 from hansa.cli.extras import needs_extra
 from hansa.cli.output import Column, right
 from hansa.cli.session import Session, with_server
-from hansa.cli.words import ago, short_ids, size
+from hansa.cli.words import ago, file_name, short_ids, size
 from hansa.formats import safetensors
 from hansa.protocol.models import ArrayInfo
 
@@ -137,7 +137,7 @@ def download(
     """Download a version as a safetensors file, checked against its SHA-256."""
     found = lookup.model_id(session.api, model)
     number = session.api.model(found).round if version is None else version
-    target = to or Path(f"{found[:8]}-{number}.safetensors")
+    target = to or Path(file_name(f"{found[:8]}-{number}.safetensors"))
     got = session.api.download(found, number, target)
     session.show(got, f"Version {number} ({size(got.size)}) is in {target}.")
 

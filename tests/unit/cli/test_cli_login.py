@@ -210,7 +210,7 @@ def test_saved_credentials_are_json_for_people_who_look(alice):
 
 
 def test_a_client_name_cannot_lead_out_of_its_folder():
-    for name in ("..", ".", "...", ".hidden"):
+    for name in ("..", ".", "...", ".hidden", "/etc/passwd", "../../x", "a/../../b", "a\0b", ""):
         assert credentials.client_token_path(URL, name).parent == credentials.client_folder(URL)
 
 
