@@ -7,6 +7,24 @@ import msgspec
 from drf_spectacular import openapi
 from rest_framework.request import Request
 
+REFUSAL = {
+    "description": "Why not: a sentence for people with a code for programs, or for 400 what is wrong, by field.",
+    "anyOf": [
+        {
+            "type": "object",
+            "required": ["detail", "code"],
+            "properties": {"detail": {"type": "string"}, "code": {"type": "string"}},
+            "additionalProperties": False,
+        },
+        {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+    ],
+}
+DEFAULT_RESPONSE = {
+    "description": "Any status of 400 or more.",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
+}
+"""Every operation may refuse, and all refuse alike (`answers.py`)."""
+
 _TEMPLATE = "#/components/schemas/{name}"
 _named: dict[str, type[msgspec.Struct]] = {}
 
@@ -42,8 +60,11 @@ def describe_messages(
     request: Request | None,
     public: bool,  # drf-spectacular's own signature of a hook
 ) -> dict[str, Any]:  # Any: as above
-    """drf-spectacular's hook: add the schema of every message that a view names, and of those within."""
+    """drf-spectacular's hook: add the schema of every message that a view names, and how operations refuse."""
     _, components = msgspec.json.schema_components(list(_named.values()), ref_template=_TEMPLATE)
     schemas = result.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(dict(sorted(components.items())))
+    schemas["Refusal"] = REFUSAL
+    for operation in (each for path in result["paths"].values() for each in path.values()):
+        operation["responses"].setdefault("default", DEFAULT_RESPONSE)
     return result
