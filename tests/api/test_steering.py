@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from hansa.protocol.models import Detail
-from hansa.rounds.decide import Aggregate
+from hansa.rounds.decisions import Aggregate
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings.models import Participation, Round, Task, Training
 from hansa.server.trainings.services import trainings

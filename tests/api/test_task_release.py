@@ -2,7 +2,7 @@
 
 import pytest
 
-from hansa.rounds.decide import Aggregate
+from hansa.rounds.decisions import Aggregate
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings.models import Task
 from support.answers import nothing_changes, refused, refused_field

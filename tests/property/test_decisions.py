@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from hansa.rounds.decide import (
-    CLAIM_SECONDS,
-    LEASE_SECONDS,
+from hansa.rounds.decide import CLAIM_SECONDS, LEASE_SECONDS, decide
+from hansa.rounds.decisions import (
     AbandonRound,
     Aggregate,
     CloseRound,
@@ -16,16 +15,13 @@ from hansa.rounds.decide import (
     Decision,
     DropOffers,
     ExpireLeases,
-    Facts,
     Fail,
     FinishRound,
     OpenEvaluation,
     OpenRound,
-    RoundFacts,
-    TaskCounts,
     Wait,
-    decide,
 )
+from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
 from hansa.rounds.plan import Plan, check, cohort_size, min_reports, parse
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 

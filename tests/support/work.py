@@ -15,7 +15,7 @@ from django.utils import timezone
 from hansa.core.params import Array, Params
 from hansa.formats import safetensors
 from hansa.rounds import plan as plans
-from hansa.rounds.decide import Aggregate, Decision, Wait
+from hansa.rounds.decisions import Aggregate, Decision, Wait
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call
 from hansa.server.registry import services as registry

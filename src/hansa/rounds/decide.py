@@ -16,9 +16,23 @@ so. Its clock (the deadline, and OFFER_SECONDS for those who have not come) begi
 clients may be started long after their training.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from hansa.rounds.decisions import (
+    AbandonRound,
+    Aggregate,
+    CloseRound,
+    Complete,
+    Decision,
+    DropOffers,
+    ExpireLeases,
+    Fail,
+    FinishRound,
+    OpenEvaluation,
+    OpenRound,
+    Wait,
+)
+from hansa.rounds.facts import Facts, RoundFacts
 from hansa.rounds.plan import Plan, evaluates, min_reports
 from hansa.rounds.states import RoundState, TrainingStatus
 
@@ -27,166 +41,6 @@ OFFER_SECONDS = 60.0
 CLAIM_SECONDS = 60.0
 MAX_FAILURES = 3
 """After so many abandoned attempts in a row the training stops with the reason, instead of trying for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskCounts:
-    """How many tasks of one kind stand in which state."""
-
-    offered: int = 0
-    leased: int = 0
-    reported: int = 0
-    lost: int = 0
-    failed: int = 0
-
-    @property
-    def total(self) -> int:
-        """The size of the cohort."""
-        return self.offered + self.leased + self.reported + self.lost + self.failed
-
-    @property
-    def outstanding(self) -> int:
-        """Clients still required that have not reported."""
-        return self.offered + self.leased
-
-    @property
-    def taken(self) -> int:
-        """Tasks a client has come for, whatever became of them. Offers nobody took are LOST too, but only after
-        another was taken, so that this is never 0 by mistake.
-        """
-        return self.leased + self.reported + self.lost + self.failed
-
-
-@dataclass(frozen=True, slots=True)
-class RoundFacts:
-    """The newest attempt of a training, if it is alive."""
-
-    number: int
-    attempt: int
-    state: RoundState
-    opened_at: datetime
-    """When the present phase (collecting, evaluating) began."""
-    tasks: TaskCounts
-    """Of the present phase's kind."""
-    first_taken_at: datetime | None = None
-    """When the first client came for its task; None: not known, and the clock runs from `opened_at`."""
-    next_expiry: datetime | None = None
-    """The earliest end of a lease."""
-    claimed_until: datetime | None = None
-    """AGGREGATING: until when somebody is known to work on it."""
-    gone: str = ""
-    """The clients that are lost or failed and why, for the reason of an abandoned round."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that `decide` looks at."""
-
-    status: TrainingStatus
-    plan: Plan
-    rounds_done: int
-    participants: int
-    failures: int = 0
-    """Attempts abandoned since a round was last done or a person last resumed the training."""
-    last_failure: str = ""
-    next_attempt: int = 1
-    """Of the round after the last one that is done."""
-    round: RoundFacts | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do before `until`; None: until something happens."""
-
-    reason: str
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRound:
-    """Select a cohort and offer its clients a TRAIN task each."""
-
-    number: int
-    attempt: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExpireLeases:
-    """LEASED → LOST where the lease has ended."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DropOffers:
-    """OFFERED → LOST: the clients did not come for their tasks in time."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CloseRound:
-    """COLLECTING → AGGREGATING, with the accepted list written in the same transaction."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregate:
-    """Claim the round and compute its version."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class OpenEvaluation:
-    """AGGREGATED → EVALUATING, with an EVALUATE task for each client that reported."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class FinishRound:
-    """AGGREGATED | EVALUATING → DONE."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class AbandonRound:
-    """COLLECTING → ABANDONED; the next decision opens a new attempt or stops the training."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Complete:
-    """The training is COMPLETED."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """The training goes to ERROR; the reason says what a person can do."""
-
-    reason: str
-
-
-Decision = (
-    Wait
-    | OpenRound
-    | ExpireLeases
-    | DropOffers
-    | CloseRound
-    | Aggregate
-    | OpenEvaluation
-    | FinishRound
-    | AbandonRound
-    | Complete
-    | Fail
-)
 
 
 def decide(facts: Facts, now: datetime) -> Decision:

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hansa.rounds.decide import (
-    MAX_FAILURES,
-    OFFER_SECONDS,
+from hansa.rounds.decide import MAX_FAILURES, OFFER_SECONDS, decide
+from hansa.rounds.decisions import (
     AbandonRound,
     Aggregate,
     CloseRound,
@@ -15,16 +14,13 @@ from hansa.rounds.decide import (
     Decision,
     DropOffers,
     ExpireLeases,
-    Facts,
     Fail,
     FinishRound,
     OpenEvaluation,
     OpenRound,
-    RoundFacts,
-    TaskCounts,
     Wait,
-    decide,
 )
+from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
 from hansa.rounds.plan import Plan, parse
 from hansa.rounds.states import RoundState, TrainingStatus
 

@@ -3,7 +3,7 @@
 from django.db.models import Count, Min, Q, QuerySet
 
 from hansa.protocol.tasks import TaskKind
-from hansa.rounds.decide import Facts, RoundFacts, TaskCounts
+from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server.trainings.models import Round, Task, Training
 

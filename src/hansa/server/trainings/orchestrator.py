@@ -14,7 +14,8 @@ from uuid import UUID
 from django.utils import timezone
 
 from hansa.formats.errors import ModelFileError
-from hansa.rounds.decide import CLAIM_SECONDS, Aggregate, Wait
+from hansa.rounds.decide import CLAIM_SECONDS
+from hansa.rounds.decisions import Aggregate, Wait
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digests

@@ -14,7 +14,8 @@ from hansa.core.sampling import select
 from hansa.core.seeds import selection_rng
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
-from hansa.rounds.decide import (
+from hansa.rounds.decide import decide
+from hansa.rounds.decisions import (
     AbandonRound,
     Aggregate,
     CloseRound,
@@ -27,7 +28,6 @@ from hansa.rounds.decide import (
     OpenEvaluation,
     OpenRound,
     Wait,
-    decide,
 )
 from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, TaskState, TrainingStatus, sources
 from hansa.server.registry.models import ModelVersion

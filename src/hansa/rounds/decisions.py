@@ -1,0 +1,99 @@
+"""What `decide` may answer, each with its reason for the training's record."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before `until`; None: until something happens."""
+
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRound:
+    """Select a cohort and offer its clients a TRAIN task each."""
+
+    number: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireLeases:
+    """LEASED → LOST where the lease has ended."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropOffers:
+    """OFFERED → LOST: the clients did not come for their tasks in time."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRound:
+    """COLLECTING → AGGREGATING, with the accepted list written in the same transaction."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Claim the round and compute its version."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEvaluation:
+    """AGGREGATED → EVALUATING, with an EVALUATE task for each client that reported."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishRound:
+    """AGGREGATED | EVALUATING → DONE."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonRound:
+    """COLLECTING → ABANDONED; the next decision opens a new attempt or stops the training."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The training is COMPLETED."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The training goes to ERROR; the reason says what a person can do."""
+
+    reason: str
+
+
+Decision = (
+    Wait
+    | OpenRound
+    | ExpireLeases
+    | DropOffers
+    | CloseRound
+    | Aggregate
+    | OpenEvaluation
+    | FinishRound
+    | AbandonRound
+    | Complete
+    | Fail
+)

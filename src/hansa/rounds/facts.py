@@ -1,0 +1,72 @@
+"""All that `decide` looks at: counts, moments and the plan, as the rows have them now."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from hansa.rounds.plan import Plan
+from hansa.rounds.states import RoundState, TrainingStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCounts:
+    """How many tasks of one kind stand in which state."""
+
+    offered: int = 0
+    leased: int = 0
+    reported: int = 0
+    lost: int = 0
+    failed: int = 0
+
+    @property
+    def total(self) -> int:
+        """The size of the cohort."""
+        return self.offered + self.leased + self.reported + self.lost + self.failed
+
+    @property
+    def outstanding(self) -> int:
+        """Clients still required that have not reported."""
+        return self.offered + self.leased
+
+    @property
+    def taken(self) -> int:
+        """Tasks a client has come for, whatever became of them. Offers nobody took are LOST too, but only after
+        another was taken, so that this is never 0 by mistake.
+        """
+        return self.leased + self.reported + self.lost + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFacts:
+    """The newest attempt of a training, if it is alive."""
+
+    number: int
+    attempt: int
+    state: RoundState
+    opened_at: datetime
+    """When the present phase (collecting, evaluating) began."""
+    tasks: TaskCounts
+    """Of the present phase's kind."""
+    first_taken_at: datetime | None = None
+    """When the first client came for its task; None: not known, and the clock runs from `opened_at`."""
+    next_expiry: datetime | None = None
+    """The earliest end of a lease."""
+    claimed_until: datetime | None = None
+    """AGGREGATING: until when somebody is known to work on it."""
+    gone: str = ""
+    """The clients that are lost or failed and why, for the reason of an abandoned round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that `decide` looks at."""
+
+    status: TrainingStatus
+    plan: Plan
+    rounds_done: int
+    participants: int
+    failures: int = 0
+    """Attempts abandoned since a round was last done or a person last resumed the training."""
+    last_failure: str = ""
+    next_attempt: int = 1
+    """Of the round after the last one that is done."""
+    round: RoundFacts | None = None
