@@ -32,6 +32,13 @@ async def test_there_is_nothing_at_other_paths_for_anybody(nobody, alice, method
         refused(response, 404, "not_found", "/api/nothing/here/", "/api/schema/")
 
 
+@pytest.mark.parametrize("path", ["/api/models/%0A%0A/versions/", "/api/%00", "/api/%FF/", "/api/"])
+async def test_paths_that_nobody_would_type_lead_nowhere_either(alice, path):
+    response = await alice.get(path)
+
+    assert (response.status_code, response.headers["Content-Type"]) == (404, "application/json")
+
+
 @pytest.mark.parametrize("path", ["/api/models/not-a-uuid/", "/api/models/../../etc/passwd", "/api/trainings/1/"])
 async def test_ids_that_are_no_ids_lead_nowhere(alice, path):
     assert (await alice.get(path)).status_code == 404

@@ -73,7 +73,7 @@ ACTORS_ONLY = {"clients/", "clients/invitations/"}
 """Where a client is turned away before the method is looked at."""
 
 
-OTHERS = {"", "^api/.*$"}
+OTHERS = {"", "^api/"}
 """The way to the admin, which asks for a password; and whatever else is asked of the API, which is 404 to all."""
 
 

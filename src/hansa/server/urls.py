@@ -23,5 +23,5 @@ urlpatterns = [
         SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[]),
         name="schema",
     ),
-    re_path(r"^api/.*$", Unknown.as_view()),
+    re_path(r"^api/", Unknown.as_view()),
 ]
