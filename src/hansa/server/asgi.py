@@ -1,7 +1,9 @@
 """The ASGI application: requests go to the lifecycle's handler, the lifespan carries the orchestrator."""
 
 import asyncio
+import logging
 import os
+import signal
 from contextlib import suppress
 
 import django
@@ -12,7 +14,10 @@ django.setup()
 from hansa.server.lifecycle.asgi import Handler, Scope, Send  # noqa: E402  # Django must be set up before
 from hansa.server.lifecycle.body import Receive  # noqa: E402  # as above
 from hansa.server.trainings.hints import HINTS  # noqa: E402  # as above
+from hansa.server.trainings.housekeeping import keep_house  # noqa: E402  # as above
 from hansa.server.trainings.orchestrator import Orchestrator  # noqa: E402  # as above
+
+log = logging.getLogger(__name__)
 
 
 class Application:
@@ -31,14 +36,22 @@ class Application:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         HINTS.bind(asyncio.get_running_loop())
-        orchestrator = asyncio.create_task(Orchestrator().run())
+        running = asyncio.gather(Orchestrator().run(), keep_house())
+        running.add_done_callback(_end_if_it_ended)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        orchestrator.cancel()
+        running.cancel()
         with suppress(asyncio.CancelledError):
-            await orchestrator
+            await running
         HINTS.bind(None)
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _end_if_it_ended(running: "asyncio.Future[tuple[None, None]]") -> None:
+    """A server whose trainings no longer move must not look alive: whoever restarts services restarts it."""
+    if not running.cancelled():
+        log.critical("The orchestrator ended; the server ends with it.", exc_info=running.exception())
+        signal.raise_signal(signal.SIGTERM)
 
 
 application = Application()

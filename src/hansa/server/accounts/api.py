@@ -108,5 +108,5 @@ class Enroll(APIView):
     @extend_schema(request=body(wire.Enroll), responses={201: ref(wire.Enrolled)}, auth=[])
     async def post(self, request: Request) -> Response:
         """Exchange a one-time code for a token."""
-        asked = await self.message(wire.Enroll)
+        asked = await self.message(wire.Enroll, limit=4096)
         return Response(await call(services.enroll, code=asked.code, now=timezone.now()), status=201)

@@ -1,7 +1,9 @@
 """Rows of blobs: written after their files, deleted before them."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
@@ -9,7 +11,9 @@ from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.models import Blob
-from hansa.server.lifecycle.bridge import call, work
+from hansa.server.lifecycle.bridge import call, read, work
+
+T = TypeVar("T")
 
 SAFETENSORS = "application/vnd.safetensors"
 
@@ -27,6 +31,21 @@ def record(*, digests: Digests, media_type: str, now: datetime) -> Blob:
         },
     )
     return blob
+
+
+async def keep(file: Path, digest: str, refer: Callable[[], Awaitable[T]]) -> T:
+    """Place a complete file in the store, and write the rows that refer to it by `refer`.
+
+    If that is refused, or fails, a file that no row knows is removed again: what is not acknowledged costs no room.
+    """
+    async with store.lock(digest):
+        await work(store.place, file, digest)
+        try:
+            return await refer()
+        except BaseException:
+            if not await read(Blob.objects.filter(sha256=digest).exists):
+                await work(store.remove, digest)
+            raise
 
 
 def unreferenced(*, before: datetime) -> QuerySet[Blob]:
@@ -61,10 +80,10 @@ async def collect(*, before: datetime) -> int:
 
 
 async def collect_strays(*, before: datetime) -> int:
-    """Delete files without a row, left by a crash between file and row, and files of uploads long given up."""
+    """Delete files without a row, left by a crash between file and row, and temporary files long given up."""
     collected = 0
     for path in await work(_old_files, before.timestamp()):
-        if path.parent.name in ("partial", "tmp"):
+        if path.parent.name == "tmp":
             await work(path.unlink, missing_ok=True)
             collected += 1
             continue
@@ -76,9 +95,8 @@ async def collect_strays(*, before: datetime) -> int:
 
 
 def _old_files(before: float) -> list[Path]:
-    folders = [store.home() / "partial", store.home() / "tmp"]
-    paths = [*store.files(), *(path for folder in folders if folder.exists() for path in folder.iterdir())]
-    return [path for path in paths if _changed_at(path) < before]
+    paths = [*store.files(), *(store.home() / "tmp").glob("*")]
+    return [path for path in paths if path.is_file() and _changed_at(path) < before]
 
 
 def _changed_at(path: Path) -> float:

@@ -12,7 +12,7 @@ from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import work
 
 CHUNK = 2**20
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,400})-(\d{0,400})", re.ASCII)
 
 
 def respond(request: HttpRequest, *, digest: str, size: int, media_type: str, filename: str) -> HttpResponseBase:

@@ -7,6 +7,7 @@ either the whole blob or none. The row that points to it is written afterwards, 
 
 import asyncio
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +19,8 @@ from django.conf import settings
 from hansa.server.blobs.digests import BLOCK, CHECKSUM_BYTES, Digester, Digests, block_checksum
 
 _locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+_folders_lock = threading.Lock()
+_durable_folders: set[Path] = set()
 
 
 class TornBlobError(Exception):
@@ -53,17 +56,24 @@ def new_file() -> Path:
 
 
 def place(file: Path, digest: str) -> None:
-    """Move a complete, fsynced file to its place under its digest. A blob that is there already stays."""
+    """Move a complete, fsynced file to its place under its digest, durably.
+
+    A blob that is there already is replaced: the bytes are the same, unless it was damaged, and then this heals it.
+    """
     target = path_of(digest)
-    if target.exists() and target.stat().st_size == file.stat().st_size:
-        file.unlink()
-        return
-    for folder in (target.parent.parent, target.parent):
-        if not folder.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            fsync_folder(folder.parent)
+    _ensure_durable(target.parent.parent)
+    _ensure_durable(target.parent)
     file.replace(target)
     fsync_folder(target.parent)
+
+
+def _ensure_durable(folder: Path) -> None:
+    """Make a folder, and its entry in its parent durable, before anything in it is promised to anybody."""
+    with _folders_lock:
+        if folder not in _durable_folders or not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            fsync_folder(folder.parent)
+            _durable_folders.add(folder)
 
 
 def remove(digest: str) -> None:

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
 from hansa.server.lifecycle.body import BodyTooLargeError
+from hansa.server.lifecycle.bridge import BusyError
 from hansa.server.lifecycle.errors import ServiceError, StorageFullError, is_disk_full
 
 
@@ -19,6 +20,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         exc = StorageFullError()
     if isinstance(exc, ServiceError):
         return Response({"detail": exc.detail, "code": exc.code}, status=exc.status)
+    if isinstance(exc, BusyError):
+        exc = exceptions.Throttled(wait=5, detail="Too many passwords are being checked. Use a token, or wait.")
     if isinstance(exc, BodyTooLargeError):
         return Response({"detail": str(exc), "code": "too_large"}, status=status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
     if isinstance(exc, msgspec.ValidationError):

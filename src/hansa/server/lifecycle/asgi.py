@@ -5,8 +5,9 @@ threads and a database connection per request, and parks one thread per waiting 
 that: it runs on the event loop and reaches the database by the bridge. Synchronous views (the admin) stay with Django.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from django.core.exceptions import DisallowedHost
@@ -55,7 +56,7 @@ class Handler(ASGIHandler):
         except DisconnectedError:
             return
         secure(response, over_tls=request.is_secure())
-        await _send(response, send, head=request.method == "HEAD")
+        await _send(response, send, request)
 
     async def _respond(self, match: ResolverMatch, request: UnreadRequest) -> HttpResponseBase:
         try:
@@ -110,18 +111,31 @@ def _resolve(scope: Scope) -> ResolverMatch | None:
         return None
 
 
-async def _send(response: HttpResponseBase, send: Send, *, head: bool = False) -> None:
+async def _send(response: HttpResponseBase, send: Send, request: UnreadRequest | None = None) -> None:
     headers = [(name.encode("ascii"), value.encode("latin1")) for name, value in response.items()]
     content: Any = response  # Any: the two kinds of response share no typed interface for their bodies
     if isinstance(response, HttpResponse) and not response.has_header("Content-Length") and response.status_code != 304:
         headers.append((b"Content-Length", str(len(response.content)).encode()))
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     try:
-        if isinstance(response, StreamingHttpResponse) and not head:
-            async for chunk in content:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if request is not None and request.method == "HEAD":
             await send({"type": "http.response.body", "body": b""})
+        elif request is not None and isinstance(response, StreamingHttpResponse):
+            await _stream(content, send, request)
         else:
-            await send({"type": "http.response.body", "body": b"" if head else getattr(response, "content", b"")})
+            await send({"type": "http.response.body", "body": getattr(response, "content", b"")})
     finally:
         response.close()
+
+
+async def _stream(content: AsyncIterable[bytes], send: Send, request: UnreadRequest) -> None:
+    """Send piece by piece, and read no further for a client that has gone: granian's `send` does not say so."""
+    gone = asyncio.create_task(request.disconnected())
+    try:
+        async for piece in content:
+            if gone.done():
+                return
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()

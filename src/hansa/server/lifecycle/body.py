@@ -1,5 +1,6 @@
 """A request whose body has not been read yet."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -8,6 +9,9 @@ from django.core.handlers.asgi import ASGIRequest
 
 Message = Mapping[str, Any]  # Any: ASGI messages are open dictionaries
 Receive = Callable[[], Awaitable[Message]]
+
+IDLE_SECONDS = 60.0
+"""A client that sends nothing of its body for so long is taken for gone."""
 
 
 class BodyTooLargeError(Exception):
@@ -45,7 +49,11 @@ class UnreadRequest(ASGIRequest):
             raise BodyTooLargeError(limit, announced)
         total = 0
         while not self._complete:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    message = await self._receive()
+            except TimeoutError:
+                raise DisconnectedError from None
             if message["type"] == "http.disconnect":
                 raise DisconnectedError
             self._complete = not message.get("more_body", False)

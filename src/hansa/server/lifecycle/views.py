@@ -15,12 +15,16 @@ from rest_framework import exceptions, views
 from rest_framework.request import Request
 
 from hansa.server.lifecycle.body import UnreadRequest
-from hansa.server.lifecycle.bridge import read
+from hansa.server.lifecycle.bridge import read, slowly
 
 T = TypeVar("T")
 
-JSON_LIMIT = 4 * 2**20
-"""Bytes of a JSON message; a plan or a client list is far below."""
+JSON_LIMIT = 64 * 2**10
+"""Bytes of a JSON message, unless a view says otherwise."""
+
+
+def _never(request: Request) -> bool:
+    return False
 
 
 class APIView(views.APIView):
@@ -37,7 +41,8 @@ class APIView(views.APIView):
         self.headers = self.default_response_headers
         try:
             # Authentication, permissions and throttles are DRF's synchronous policies: one hop for all of them.
-            await read(self.initial, drf_request, *args, **kwargs)
+            bridge = slowly if self._is_slow(drf_request) else read
+            await bridge(self.initial, drf_request, *args, **kwargs)
             response = self._handler(drf_request)(drf_request, *args, **kwargs)
             if inspect.isawaitable(response):
                 response = await response
@@ -45,6 +50,10 @@ class APIView(views.APIView):
             response = self.handle_exception(exc)
         self.response = self.finalize_response(drf_request, response, *args, **kwargs)
         return self.response
+
+    def _is_slow(self, request: Request) -> bool:
+        """Whether an authenticator says that these credentials take long to check (`is_slow(request)`)."""
+        return any(getattr(policy, "is_slow", _never)(request) for policy in request.authenticators or ())
 
     def _handler(self, request: Request) -> Any:  # Any: handlers have the URL's arguments
         name = (request.method or "").lower()

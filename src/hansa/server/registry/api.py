@@ -1,5 +1,6 @@
 """Models and their versions. The messages are in `hansa.protocol.models`."""
 
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -15,9 +16,9 @@ from rest_framework.response import Response
 from hansa.formats.errors import ModelFileError
 from hansa.protocol import models as wire
 from hansa.server.accounts.permissions import caller
-from hansa.server.blobs import serving, store
-from hansa.server.blobs.services import SAFETENSORS
-from hansa.server.lifecycle.bridge import call, compute, read, work
+from hansa.server.blobs import serving
+from hansa.server.blobs.services import SAFETENSORS, keep
+from hansa.server.lifecycle.bridge import call, compute, read
 from hansa.server.lifecycle.errors import InvalidError
 from hansa.server.lifecycle.openapi import listing, ref
 from hansa.server.lifecycle.views import APIView
@@ -68,17 +69,16 @@ class Models(APIView):
                 ingested = await compute(ingest, Path(file.temporary_file_path()), buffers=form.buffers)
         except ModelFileError as error:
             raise InvalidError(str(error), error.code) from error
-        async with store.lock(ingested.digests.sha256):
-            await work(store.place, ingested.file, ingested.digests.sha256)
-            model = await call(
-                services.create_model,
-                owner=user,
-                name=form.name,
-                description=form.description,
-                spec=ingested.spec,
-                digests=ingested.digests,
-                now=timezone.now(),
-            )
+        create = partial(
+            services.create_model,
+            owner=user,
+            name=form.name,
+            description=form.description,
+            spec=ingested.spec,
+            digests=ingested.digests,
+            now=timezone.now(),
+        )
+        model = await keep(ingested.file, ingested.digests.sha256, partial(call, create))
         warning = "" if ingested.kinds_known else ALL_PARAMS
         answer = wire.ModelCreated(detail="Model Upload Accepted", model_id=str(model.id), warning=warning)
         return Response(answer, status=201)

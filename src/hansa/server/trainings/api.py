@@ -26,6 +26,8 @@ from hansa.server.trainings import selectors
 from hansa.server.trainings.services import trainings
 from hansa.server.trainings.waiting import wait_for
 
+LONG_MESSAGE = 4 * 2**20
+"""Bytes of a plan, or of a list of clients."""
 SETTLE_SECONDS = 0.1
 """How long a change waits for its neighbours before those who watch are told."""
 
@@ -45,7 +47,7 @@ class Trainings(APIView):
     @extend_schema(request=body(wire.TrainingCreate), responses={201: ref(wire.TrainingCreated)})
     async def post(self, request: Request) -> Response:
         """Create a training. If the model has one already, a copy of it is trained: read `model_id`."""
-        asked = await self.message(wire.TrainingCreate)
+        asked = await self.message(wire.TrainingCreate, limit=LONG_MESSAGE)
         try:
             plan = plans.parse(asked.plan)
         except plans.UnsoundPlanError as error:
@@ -175,7 +177,7 @@ class TrainingClients(APIView):
 
     async def _named(self, request: Request, training_id: UUID) -> list[User]:
         await read(selectors.steered_training, caller(request), training_id)
-        asked = await self.message(wire.ClientList)
+        asked = await self.message(wire.ClientList, limit=LONG_MESSAGE)
         return await read(participants_named, asked.clients)
 
 

@@ -6,6 +6,7 @@ hint costs at most one sweep; looking twice does no harm. Aggregations run on th
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event
@@ -17,10 +18,9 @@ from hansa.formats.errors import ModelFileError
 from hansa.rounds.decide import CLAIM_SECONDS
 from hansa.rounds.decisions import Aggregate, Wait
 from hansa.server.blobs import services as blobs
-from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.store import BlobFile, TornBlobError
-from hansa.server.lifecycle.bridge import call, compute, read, work
+from hansa.server.lifecycle.bridge import call, labour, read
 from hansa.server.lifecycle.errors import is_disk_full
 from hansa.server.trainings import selectors
 from hansa.server.trainings.aggregation import StoppedError, aggregate
@@ -32,13 +32,11 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
 """How late a deadline or a lost client may be noticed."""
-COLLECT_SECONDS = 10.0
-BLOB_GRACE = timedelta(seconds=10)
-"""A row is written in the transaction that refers to it, under its digest's lock: an unreferenced one is waste. The
-grace is for those who have just looked it up and are about to read it."""
-STRAY_SECONDS = 3600.0
-STRAY_GRACE = timedelta(days=2)
-"""How long a broken upload can be resumed."""
+LOST_HINT_SECONDS = 10.0
+"""How late work may be noticed of which no hint told."""
+TROUBLE_SECONDS = 5.0
+MAX_TROUBLES = 5
+"""Aggregations that fail for reasons of the machine are tried so often before the round is begun anew."""
 
 
 class Orchestrator:
@@ -48,25 +46,20 @@ class Orchestrator:
         self._hints = hints
         self._due: dict[UUID, datetime] = {}
         self._aggregating: dict[UUID, asyncio.Task[None]] = {}
+        self._troubles: dict[UUID, int] = {}
         self._stopping = Event()
 
     async def run(self) -> None:
-        """Start from what the rows say, then follow hints, deadlines and sweeps."""
-        now = next_strays = timezone.now()
-        forgiven, dropped = await call(tasks.forgive_downtime, now=now), await call(aggregation.drop_claims)
-        if forgiven or dropped:
-            log.info("After the restart: %d leases begin anew, %d aggregations are taken up again.", forgiven, dropped)
-        self._due = dict.fromkeys(await read(selectors.live_trainings), now)
-        next_collection = now
+        """Start from what the rows say, then follow hints, deadlines and sweeps. Only cancellation ends it."""
+        while not await self._guarded(self._begin):  # noqa: ASYNC110  # there is no event to wait for, only time
+            await asyncio.sleep(SWEEP_SECONDS)
+        next_sweep = timezone.now()
         try:
             while True:
                 await self._advance_due()
-                if timezone.now() >= next_collection:
-                    await self._sweep()
-                    next_collection = timezone.now() + timedelta(seconds=COLLECT_SECONDS)
-                if timezone.now() >= next_strays:
-                    await blobs.collect_strays(before=timezone.now() - STRAY_GRACE)
-                    next_strays = timezone.now() + timedelta(seconds=STRAY_SECONDS)
+                if timezone.now() >= next_sweep:
+                    await self._guarded(self._sweep)
+                    next_sweep = timezone.now() + timedelta(seconds=LOST_HINT_SECONDS)
                 for training_id in await self._hints.next_moved(SWEEP_SECONDS):
                     self._due[training_id] = timezone.now()
         finally:
@@ -74,6 +67,23 @@ class Orchestrator:
             for task in self._aggregating.values():
                 task.cancel()
             await asyncio.gather(*self._aggregating.values(), return_exceptions=True)
+
+    async def _begin(self) -> None:
+        """The server was away, not the clients; and whoever held a claim is gone."""
+        forgiven = await call(tasks.forgive_downtime, now=timezone.now())
+        dropped = await call(aggregation.drop_claims)
+        if forgiven or dropped:
+            log.info("After the restart: %d leases begin anew, %d aggregations are taken up again.", forgiven, dropped)
+
+    async def _guarded(self, activity: Callable[[], Awaitable[None]]) -> bool:
+        """Run one of the server's own activities; False, and a line in the log, if it failed."""
+        try:
+            await activity()
+        except Exception:
+            # The outermost loop of the server's own work: a locked database or a full disk must not end it.
+            log.exception("The orchestrator stumbled; going on.")
+            return False
+        return True
 
     async def _advance_due(self) -> None:
         now = timezone.now()
@@ -116,36 +126,48 @@ class Orchestrator:
         self._hints.moved(training_id)
 
     async def _aggregate(self, training_id: UUID) -> None:
-        """Claim, compute, commit; what goes wrong becomes a new attempt or a pause, with the reason."""
+        """Claim, compute, commit. Data at fault is a new attempt, a full disk a pause, anything else is tried again."""
+        job = None
         try:
             job = await call(aggregation.claim, training_id=training_id, now=timezone.now())
             if job is not None:
                 await self._compute(job)
+            self._troubles.pop(training_id, None)
         except StoppedError:
             log.info("Training %s: the aggregation stops with the server; the next start takes it up.", training_id)
         except (TornBlobError, MissingUpdateError, ModelFileError, FileNotFoundError) as error:
-            reason = f"The aggregation failed: {error}"
-            log.error("Training %s: %s", training_id, reason)  # the sentence says it all
-            await call(rounds.abandon, training_id=training_id, reason=reason, now=timezone.now())
+            await self._give_up(training_id, f"The aggregation failed: {error}")
         except Exception as error:
-            if not is_disk_full(error):
-                reason = f"The aggregation failed: {type(error).__name__}: {error}. The server's log has the details."
-                await call(rounds.abandon, training_id=training_id, reason=reason, now=timezone.now())
-                raise
-            reason = "The server's disk is full. Free some space there, then resume the training."
-            log.error("Training %s: %s", training_id, reason)  # as above
-            await call(trainings.pause, training_id=training_id, reason=reason)
+            if is_disk_full(error):
+                reason = "The server's disk is full. Free some space there, then resume the training."
+                await call(trainings.pause, training_id=training_id, reason=reason)
+                return
+            # Not the data's fault: the accepted list stands, and the same bits can be computed in a moment.
+            log.exception("Training %s: the aggregation failed.", training_id)
+            self._troubles[training_id] = self._troubles.get(training_id, 0) + 1
+            if self._troubles[training_id] >= MAX_TROUBLES:
+                del self._troubles[training_id]
+                reason = f"The aggregation failed {MAX_TROUBLES} times, last with {type(error).__name__}: {error}."
+                await self._give_up(training_id, reason)
+            else:
+                await asyncio.sleep(TROUBLE_SECONDS)
+        finally:
+            if job is not None:
+                await asyncio.shield(call(aggregation.drop_claims, claim=job.claim))
+
+    async def _give_up(self, training_id: UUID, reason: str) -> None:
+        log.error("Training %s: %s", training_id, reason)
+        await call(rounds.abandon, training_id=training_id, reason=reason, now=timezone.now())
 
     async def _compute(self, job: Job) -> None:
         with BlobFile() as blob:
             heartbeat = asyncio.create_task(self._keep_claim(job))
             try:
-                digests: Digests = await compute(aggregate, job, blob, self._stopping)
+                digests: Digests = await labour(aggregate, job, blob, self._stopping)
             finally:
                 heartbeat.cancel()
-            async with store.lock(digests.sha256):
-                await work(store.place, blob.path, digests.sha256)
-                await call(aggregation.commit, job=job, digests=digests, now=timezone.now())
+            note = partial(aggregation.commit, job=job, digests=digests, now=timezone.now())
+            await blobs.keep(blob.path, digests.sha256, partial(call, note))
         log.info("Training %s: round %d is aggregated: %s", job.training_id, job.number, digests.sha256)
 
     async def _keep_claim(self, job: Job) -> None:
@@ -154,9 +176,7 @@ class Orchestrator:
             await call(aggregation.renew_claim, round_id=job.round_id, claim=job.claim, now=timezone.now())
 
     async def _sweep(self) -> None:
-        """Find what no hint told of, and delete what nothing refers to."""
+        """Find what no hint told of."""
         for training_id in await read(selectors.live_trainings):
             self._due.setdefault(training_id, timezone.now())
         self._hints.tasks_offered(await read(selectors.clients_with_work))
-        if count := await blobs.collect(before=timezone.now() - BLOB_GRACE):
-            log.info("%d blobs that nothing refers to were deleted.", count)

@@ -18,7 +18,7 @@ from hansa.protocol import tasks as task_wire
 from hansa.protocol import trainings as wire
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import LEASE_SECONDS, decide
-from hansa.rounds.states import LIVE_ROUND_STATES, TaskState, TrainingStatus
+from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server.accounts import presence
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
@@ -276,6 +276,12 @@ def upload_target(user: User, task_id: UUID) -> UploadTarget:
 def live_trainings() -> list[UUID]:
     """Trainings that a sweep has to look at."""
     return list(Training.objects.filter(status=TrainingStatus.ONGOING.value).values_list("id", flat=True))
+
+
+def open_uploads() -> set[UUID]:
+    """Tasks whose update may still be sent."""
+    tasks = Task.objects.filter(kind=TaskKind.TRAIN.value, round__state=RoundState.COLLECTING.value)
+    return set(tasks.exclude(state=TaskState.REPORTED.value).values_list("id", flat=True))
 
 
 def clients_with_work() -> list[UUID]:

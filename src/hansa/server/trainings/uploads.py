@@ -9,7 +9,9 @@ import asyncio
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -21,6 +23,7 @@ from hansa.formats.layout import check_fits
 from hansa.protocol.errors import ErrorCode
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digester, Digests
+from hansa.server.blobs.services import keep
 from hansa.server.lifecycle.body import DisconnectedError, UnreadRequest
 from hansa.server.lifecycle.bridge import call, compute, work
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceError, is_disk_full
@@ -77,13 +80,15 @@ def held(target: UploadTarget, digest: str) -> int:
         return 0
 
 
-_receiving: dict[Path, "asyncio.Task[object]"] = {}
+_receiving: dict[UUID, "asyncio.Task[object]"] = {}
+"""Who receives the update of a task. One at a time: a task has one update, and one file of it on its way."""
 
 
 async def receive(request: UnreadRequest, place: Placement) -> Digests:
     """Take in the body, and store the update if it is complete.
 
-    A second PUT of the same update ends the first: the client has reconnected, whatever the network still believes.
+    A second PUT for the task ends the first: the client has reconnected, whatever the network still believes. What is
+    here of another update of the task is dropped: its client has changed its mind.
     Raises ConflictError `upload_offset` or `digest_mismatch`, InvalidError for a file that does not fit, 413, 507.
     """
     _check_length(request, place)
@@ -91,11 +96,12 @@ async def receive(request: UnreadRequest, place: Placement) -> Digests:
     if me is None:
         raise RuntimeError("receive() must run in a task")
     # Again and again: a third may have come while the second waited, and two must never write to one file.
-    while (earlier := _receiving.get(place.path)) is not None:
+    while (earlier := _receiving.get(place.target.task_id)) is not None:
         earlier.cancel()
         await asyncio.wait([earlier])
-    _receiving[place.path] = me
+    _receiving[place.target.task_id] = me
     try:
+        await work(_drop_others, place)
         digester = await _append(request, place)
         return await _store(place, digester)
     except OSError as error:
@@ -103,8 +109,14 @@ async def receive(request: UnreadRequest, place: Placement) -> Digests:
             await work(_discard, place.path)
         raise
     finally:
-        if _receiving.get(place.path) is me:
-            del _receiving[place.path]
+        if _receiving.get(place.target.task_id) is me:
+            del _receiving[place.target.task_id]
+
+
+def _drop_others(place: Placement) -> None:
+    for path in place.path.parent.glob(f"{place.target.task_id}-*"):
+        if path != place.path:
+            path.unlink(missing_ok=True)
 
 
 def _check_length(request: UnreadRequest, place: Placement) -> None:
@@ -196,16 +208,15 @@ async def _store(place: Placement, digester: Digester) -> Digests:
     except ModelFileError as error:
         await work(_discard, place.path)
         raise InvalidError(str(error), error.code) from error
-    async with store.lock(place.digest):
-        await work(store.place, place.path, place.digest)
-        await call(
-            tasks.record_upload,
-            task_id=place.target.task_id,
-            user_id=place.target.user_id,
-            digests=digests,
-            norm=norm,
-            now=timezone.now(),
-        )
+    note = partial(
+        tasks.record_upload,
+        task_id=place.target.task_id,
+        user_id=place.target.user_id,
+        digests=digests,
+        norm=norm,
+        now=timezone.now(),
+    )
+    await keep(place.path, place.digest, partial(call, note))
     return digests
 
 
@@ -234,3 +245,17 @@ def check(path: Path, size: int, target: UploadTarget) -> float:
 def _discard(path: Path) -> None:
     with suppress(OSError):
         path.unlink(missing_ok=True)
+
+
+def drop_abandoned(*, open_tasks: set[UUID], before: float) -> int:
+    """Delete what broken uploads, untouched since `before`, have left of tasks that can no longer be reported.
+
+    `before` in seconds since the epoch. Returns the number of files deleted.
+    """
+    wanted = {str(task_id) for task_id in open_tasks | _receiving.keys()}
+    count = 0
+    for path in (store.home() / "partial").iterdir():
+        if path.name[:36] not in wanted and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)
+            count += 1
+    return count

@@ -109,8 +109,13 @@ def commit(*, job: Job, digests: Digests, now: datetime) -> bool:
     return True
 
 
-def drop_claims() -> int:
-    """After a restart: whoever held a claim is gone, since one process is the whole server. The number of claims."""
+def drop_claims(*, claim: UUID | None = None) -> int:
+    """Let go of one's claim, or after a restart of all: one process is the whole server.
+
+    Returns how many claims there were.
+    """
     with transaction.atomic():
         held = Round.objects.filter(state=RoundState.AGGREGATING.value, claim__isnull=False)
+        if claim is not None:
+            held = held.filter(claim=claim)
         return held.update(claim=None, claimed_until=None)
