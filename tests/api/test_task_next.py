@@ -86,11 +86,11 @@ async def test_a_removed_participant_gets_nothing(bob, started):
     assert (await bob.post(URL, json={"instance": INSTANCE})).status_code == 204
 
 
-async def test_a_paused_training_hands_out_nothing_until_it_is_resumed(bob, started):
+async def test_a_paused_training_hands_out_nothing_until_it_is_resumed(bob, started, clock):
     await call(trainings.pause, training_id=started.id)
     assert (await bob.post(URL, json={"instance": INSTANCE})).status_code == 204
 
-    await call(trainings.resume, training_id=started.id)
+    await call(trainings.resume, training_id=started.id, now=clock.now)
     assert (await bob.post(URL, json={"instance": INSTANCE})).status_code == 200
 
 
@@ -189,10 +189,10 @@ async def test_refuses_a_wait_that_is_not_from_0_to_120_seconds(bob, started, wa
         refused_field(response, "wait", repr(wait), "0 to 120")
 
 
-async def test_refuses_a_message_of_more_than_four_mebibytes(bob, started):
+async def test_refuses_a_message_of_more_than_64_kibibytes(bob, started):
     async with nothing_changes():
-        response = await bob.post(URL, json={"instance": "x" * 2**22})
-        refused(response, 413, "too_large", "4,194,304")
+        response = await bob.post(URL, json={"instance": "x" * 2**16})
+        refused(response, 413, "too_large", "65,536")
 
 
 async def test_nobody_gets_a_task_without_credentials(nobody, started):

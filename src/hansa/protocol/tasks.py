@@ -18,7 +18,9 @@ from msgspec import Meta
 
 from hansa.protocol.base import PROTOCOL_VERSION, Answer, Request
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="SHA-256 of the bytes, lower-case hex.")]
+Sha256 = Annotated[
+    str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="SHA-256 of the bytes, lower-case hex.")
+]
 Metrics = dict[Annotated[str, Meta(min_length=1, max_length=64)], float]
 """Metric name → value. Values must be finite."""
 

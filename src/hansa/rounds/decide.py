@@ -12,8 +12,10 @@ decision that comes twice, late, or from facts that are no longer true moves no 
 
 A client is *required* from the opening of the round until its lease ends without a sign of life, its own code fails,
 or it leaves. While no client has come at all, a round waits for them: nothing is lost by waiting, and the record says
-so. Its clock (the deadline, and OFFER_SECONDS for those who have not come) begins with the first that comes, so that
-clients may be started long after their training.
+so; only where others of the training wait for work, another cohort is drawn. Its clock (the deadline, and OFFER_SECONDS
+for those who have not come) begins with the first that comes, so that clients may be started long after their training,
+and anew when the training goes on after a pause or a restart of the server: nobody could come meanwhile. A client at
+work on another training's task is not late.
 """
 
 from datetime import datetime, timedelta
@@ -33,7 +35,7 @@ from hansa.rounds.decisions import (
     Wait,
 )
 from hansa.rounds.facts import Facts, RoundFacts
-from hansa.rounds.plan import Plan, evaluates, min_reports
+from hansa.rounds.plan import Plan, UnsoundPlanError, check_against, evaluates, min_reports
 from hansa.rounds.states import RoundState, TrainingStatus
 
 LEASE_SECONDS = 60.0
@@ -68,6 +70,10 @@ def _between_rounds(facts: Facts) -> Decision:
         return Complete(f"all {facts.plan.rounds} rounds are done")
     if facts.participants == 0:
         return Fail("no client is left in the training. Add clients, then resume it.")
+    try:
+        check_against(facts.plan, participants=facts.participants)
+    except UnsoundPlanError as error:
+        return Fail(f"round {number} cannot be held: {error}")
     if facts.failures >= MAX_FAILURES:
         return Fail(
             f"round {number} was tried {facts.failures} times without success. Last reason: {facts.last_failure} "
@@ -102,6 +108,8 @@ def _collecting(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
             f"the deadline of {facts.plan.closing.deadline_seconds:g} s passed with {tasks.reported} of {tasks.total} "
             f"reports, {needed} are needed."
         )
+    if not tasks.taken and current.others_waiting and _offer_end(current) <= now:
+        return AbandonRound("none of the selected clients came, while others wait for work", failure=False)
     return _wait_for_clients(current, now, deadline)
 
 
@@ -114,7 +122,7 @@ def _evaluating(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
     deadline = _deadline(facts.plan, current)
     if deadline is not None and deadline <= now:
         return FinishRound(f"the deadline has passed with {tasks.reported} of {tasks.total} evaluations")
-    if tasks.offered and not tasks.taken and _offer_end(current) <= now:
+    if tasks.offered > current.busy and not tasks.taken and _offer_end(current) <= now:
         return DropOffers("the client did not come for its evaluation in time")
     return _wait_for_clients(current, now, deadline)
 
@@ -127,21 +135,22 @@ def _aggregating(current: RoundFacts, now: datetime) -> Decision:
 
 def _wait_for_clients(current: RoundFacts, now: datetime, deadline: datetime | None) -> Decision:
     tasks = current.tasks
-    if tasks.offered and tasks.taken and _offer_end(current) <= now:
+    if tasks.offered > current.busy and tasks.taken and _offer_end(current) <= now:
         return DropOffers("the client did not come for its task in time")
     if not tasks.taken:
         none_came = f"waiting for clients: none of the {tasks.total} selected has asked for work yet"
         evaluating = current.state is RoundState.EVALUATING
-        return Wait(none_came, _earliest(_offer_end(current), deadline) if evaluating else None)
+        return Wait(none_came, _next(now, _offer_end(current), deadline) if evaluating else None)
     doing = "evaluated" if current.state is RoundState.EVALUATING else "reported"
     return Wait(
         f"{tasks.reported} of {tasks.total} clients have {doing}; {tasks.leased} at work, {tasks.offered} not yet come",
-        _earliest(current.next_expiry, deadline, _offer_end(current) if tasks.offered else None),
+        _next(now, current.next_expiry, deadline, _offer_end(current) if tasks.offered else None),
     )
 
 
-def _earliest(*moments: datetime | None) -> datetime | None:
-    return min((moment for moment in moments if moment is not None), default=None)
+def _next(now: datetime, *moments: datetime | None) -> datetime | None:
+    """The first of the moments that is still to come."""
+    return min((moment for moment in moments if moment is not None and moment > now), default=None)
 
 
 def _deadline(plan: Plan, current: RoundFacts) -> datetime | None:

@@ -68,6 +68,8 @@ class AbandonRound:
     """COLLECTING → ABANDONED; the next decision opens a new attempt or stops the training."""
 
     reason: str
+    failure: bool = True
+    """Whether it counts towards MAX_FAILURES; drawing another cohort because nobody came does not."""
 
 
 @dataclass(frozen=True, slots=True)

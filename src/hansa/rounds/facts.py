@@ -47,7 +47,12 @@ class RoundFacts:
     tasks: TaskCounts
     """Of the present phase's kind."""
     first_taken_at: datetime | None = None
-    """When the first client came for its task; None: not known, and the clock runs from `opened_at`."""
+    """When the first client came for its task, or the training last went on after a pause or a restart, whichever is
+    later; None: not known, and the clock runs from `opened_at`."""
+    busy: int = 0
+    """Offers whose clients are at work on another task just now: they cannot come."""
+    others_waiting: bool = False
+    """Whether participants that were not selected have asked for work since the round opened."""
     next_expiry: datetime | None = None
     """The earliest end of a lease."""
     claimed_until: datetime | None = None

@@ -14,6 +14,12 @@ def saw(user_id: UUID, now: datetime) -> None:
     _seen[user_id] = now
 
 
+def seen_since(user_id: UUID, moment: datetime) -> bool:
+    """Whether the client has asked for work after `moment`."""
+    seen = _seen.get(user_id)
+    return seen is not None and seen > moment
+
+
 def last_seen(user_id: UUID, stored: datetime | None) -> str | None:
     """The later of what is known here and what was stored when it last leased a task; ISO 8601."""
     times = [time for time in (_seen.get(user_id), stored) if time is not None]

@@ -12,10 +12,12 @@ from threading import Event, local
 
 import numpy as np
 
+from hansa.core.finite import first_not_finite
 from hansa.core.mean import Scratch, weighted_mean
 from hansa.core.params import Array
 from hansa.formats import safetensors
 from hansa.formats.chunks import MAX_BYTES, Chunk, chunks, flat, read_chunk
+from hansa.formats.errors import NotFiniteError
 from hansa.formats.layout import Layout, Placed
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.store import BlobFile, CheckedBlob, path_of
@@ -82,6 +84,12 @@ def _mean(job: Job, layouts: list[Layout], chunk: Chunk, buffers: _Buffers) -> A
         out,
         scratch=buffers.scratch,
     )
+    index = first_not_finite(out)
+    if index is not None:
+        raise NotFiniteError(
+            f"the mean of the round is not finite in {chunk[0].name!r} or one of the {len(chunk) - 1} arrays after it, "
+            "though every update is: their values are too large to be added. Lower the learning rate."
+        )
     return out
 
 

@@ -141,8 +141,9 @@ class TrainingResume(_Steer):
     @extend_schema(request=None, responses={202: ref(Detail)})
     async def post(self, request: Request, training_id: UUID) -> Response:
         """Go on after a pause, or after an error was mended."""
+        now = timezone.now()
         return await self.steer(
-            request, training_id, lambda: trainings.resume(training_id=training_id), "Training resumed!"
+            request, training_id, lambda: trainings.resume(training_id=training_id, now=now), "Training resumed!"
         )
 
 

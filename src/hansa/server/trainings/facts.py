@@ -1,11 +1,14 @@
 """From rows to the facts that `decide` looks at. Reads only; O(1) memory in the number of clients."""
 
-from django.db.models import Count, Min, Q, QuerySet
+from datetime import datetime
+
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
-from hansa.server.trainings.models import Round, Task, Training
+from hansa.server.accounts import presence
+from hansa.server.trainings.models import Participation, Round, Task, Training
 
 NAMED_GONE = 5
 """How many lost clients a reason names before it counts the rest."""
@@ -42,22 +45,47 @@ def _round_facts(live: Round) -> RoundFacts:
     counts = tasks.aggregate(next_expiry=leases, first_taken_at=Min("leased_at"), **states)
     next_expiry, first_taken_at = counts.pop("next_expiry"), counts.pop("first_taken_at")
     opened_at = live.aggregated_at if state is RoundState.EVALUATING and live.aggregated_at else live.opened_at
+    counted = TaskCounts(**counts)
     return RoundFacts(
         number=live.number,
         attempt=live.attempt,
         state=state,
-        opened_at=opened_at,
-        tasks=TaskCounts(**counts),
-        first_taken_at=first_taken_at,
+        opened_at=_later(opened_at, live.clock_from),
+        tasks=counted,
+        first_taken_at=first_taken_at and _later(first_taken_at, live.clock_from),
+        busy=busy_offers(tasks).count() if counted.offered else 0,
+        others_waiting=state is RoundState.COLLECTING and not counted.taken and _others_waiting(live),
         next_expiry=next_expiry,
         claimed_until=live.claimed_until,
-        gone=_gone(tasks) if counts["lost"] or counts["failed"] else "",
+        gone=_gone(tasks) if counted.lost or counted.failed else "",
     )
 
 
+def busy_offers(tasks: QuerySet[Task]) -> QuerySet[Task]:
+    """Offers whose clients are at work on a task elsewhere."""
+    elsewhere = Task.objects.filter(
+        state=TaskState.LEASED.value, participation__client=OuterRef("participation__client")
+    )
+    return tasks.filter(Exists(elsewhere), state=TaskState.OFFERED.value)
+
+
+def _later(moment: datetime, other: datetime | None) -> datetime:
+    return moment if other is None else max(moment, other)
+
+
+def _others_waiting(live: Round) -> bool:
+    """Whether a participant that was not selected has asked for work since the round opened: a hint is enough."""
+    others = Participation.objects.filter(training_id=live.training_id, active=True).exclude(tasks__round=live)
+    return any(presence.seen_since(client, live.opened_at) for client in others.values_list("client_id", flat=True))
+
+
+_HOW = {TaskState.LOST.value: "was lost", TaskState.FAILED.value: "failed"}
+
+
 def _gone(tasks: QuerySet[Task]) -> str:
+    """Who is gone, without the clients' own words: all participants read it, and those words may tell of their data."""
     lost = tasks.filter(state__in=(TaskState.LOST.value, TaskState.FAILED.value))
-    rows = lost.order_by("participation__ordinal").values_list("participation__client__username", "reason")
-    named = "; ".join(f"{username}: {reason}" for username, reason in rows[:NAMED_GONE])
+    rows = lost.order_by("participation__ordinal").values_list("participation__client__username", "state")
+    named = ", ".join(f"{username} {_HOW[state]}" for username, state in rows[:NAMED_GONE])
     more = lost.count() - NAMED_GONE
-    return f"{named}; and {more} more" if more > 0 else named
+    return f"{named}, and {more} more" if more > 0 else named

@@ -93,6 +93,8 @@ class Round(models.Model):
     claim = models.UUIDField(null=True, blank=True)
     claimed_until = models.DateTimeField(null=True, blank=True)
     opened_at = models.DateTimeField()
+    clock_from = models.DateTimeField(null=True, blank=True)
+    """When the training last went on after a pause or a restart: clients could not come before."""
     closed_at = models.DateTimeField(null=True, blank=True)
     aggregated_at = models.DateTimeField(null=True, blank=True)
     done_at = models.DateTimeField(null=True, blank=True)

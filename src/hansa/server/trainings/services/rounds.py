@@ -63,7 +63,9 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:
             expired = _tasks(training, TaskState.LEASED).filter(lease_until__lte=now)
             expired.update(state=TaskState.LOST.value, reason=decision.reason, lease_until=None)
         case DropOffers():
-            _tasks(training, TaskState.OFFERED).update(state=TaskState.LOST.value, reason=decision.reason)
+            offers = _tasks(training, TaskState.OFFERED)
+            absent = offers.exclude(id__in=facts.busy_offers(offers).values("id"))
+            absent.update(state=TaskState.LOST.value, reason=decision.reason)
         case CloseRound():
             _close_round(decision, training, now)
         case OpenEvaluation():
@@ -71,7 +73,7 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:
         case FinishRound():
             _finish_round(decision, training, now)
         case AbandonRound():
-            abandon(training_id=training.id, reason=decision.reason, now=now)
+            abandon(training_id=training.id, reason=decision.reason, now=now, failure=decision.failure)
         case Complete():
             _end(training, TrainingStatus.COMPLETED, decision.reason, now)
         case Fail():
@@ -150,7 +152,7 @@ def release_updates(*, training: Training, rounds_done: int) -> None:
     old.update(uploaded=None)
 
 
-def abandon(*, training_id: UUID, reason: str, now: datetime) -> bool:
+def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = True) -> bool:
     """COLLECTING | AGGREGATING → ABANDONED; the next decision opens a new attempt, or stops with the reason."""
     with transaction.atomic():
         training = Training.objects.get(id=training_id)
@@ -161,23 +163,33 @@ def abandon(*, training_id: UUID, reason: str, now: datetime) -> bool:
             state=RoundState.ABANDONED.value, done_at=now, reason=reason, claim=None, claimed_until=None
         )
         _close_tasks(given_up, f"this attempt at round {given_up.number} was abandoned")
-        Training.objects.filter(id=training_id).update(failures=F("failures") + 1)
+        if failure:
+            Training.objects.filter(id=training_id).update(failures=F("failures") + 1)
         release_updates(training=training, rounds_done=training.rounds_done)
         transaction.on_commit(lambda: HINTS.moved(training_id))
     return True
 
 
 def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
-    """The training ends before its round does: what has a version is DONE, what has none ABANDONED."""
+    """The training ends before its round does: a round that has its version is DONE, one that has none ABANDONED."""
     training = Training.objects.get(id=training_id)
-    for target in (RoundState.DONE, RoundState.ABANDONED):
-        ended = _live(training, target).first()
-        if ended is not None:
-            _live(training, target).update(
-                state=target.value, done_at=now, reason=reason, claim=None, claimed_until=None
-            )
-            _close_tasks(ended, reason)
+    live = Round.objects.filter(training=training, state__in=[state.value for state in LIVE_ROUND_STATES]).first()
+    if live is not None:
+        has_version = live.state in (RoundState.AGGREGATED.value, RoundState.EVALUATING.value)
+        state = RoundState.DONE if has_version else RoundState.ABANDONED
+        Round.objects.filter(id=live.id).update(
+            state=state.value, done_at=now, reason=reason, claim=None, claimed_until=None
+        )
+        _close_tasks(live, reason)
+        if has_version:
+            training.rounds_done = live.number
+            training.save(update_fields=["rounds_done"])
     release_updates(training=training, rounds_done=training.rounds_done)
+
+
+def restart_clocks(rounds: QuerySet[Round], now: datetime) -> None:
+    """Clients could not come while the server was away or the training paused: their time begins anew."""
+    rounds.filter(state__in=[state.value for state in LIVE_ROUND_STATES]).update(clock_from=now)
 
 
 def _end(training: Training, status: TrainingStatus, reason: str, now: datetime) -> None:

@@ -18,7 +18,8 @@ from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundE
 from hansa.server.registry.models import MetricKind
 from hansa.server.registry.services import record_metrics
 from hansa.server.trainings.hints import HINTS
-from hansa.server.trainings.models import Task, Update
+from hansa.server.trainings.models import Round, Task, Update
+from hansa.server.trainings.services.rounds import restart_clocks
 
 OPEN_ROUND = {TaskKind.TRAIN: RoundState.COLLECTING, TaskKind.EVALUATE: RoundState.EVALUATING}
 """In which state of its round a task of a kind may be worked on."""
@@ -39,6 +40,7 @@ def leasable(*, user_id: UUID, instance: str) -> QuerySet[Task]:
         .filter(
             participation__client_id=user_id,
             participation__active=True,
+            participation__client__is_active=True,
             round__training__status=TrainingStatus.ONGOING.value,
         )
         .order_by("round__opened_at", "id")
@@ -236,6 +238,7 @@ def _record_metrics(task: Task, report: TaskReport) -> None:
 def forgive_downtime(*, now: datetime) -> int:
     """After a restart: the server was away, not the clients. Every lease begins anew; the number of leases."""
     with transaction.atomic():
+        restart_clocks(Round.objects.all(), now)
         return Task.objects.filter(state=TaskState.LEASED.value).update(
             lease_until=now + timedelta(seconds=LEASE_SECONDS)
         )

@@ -16,7 +16,7 @@ from hansa.server.registry.models import Model
 from hansa.server.registry.services import copy_model
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
-from hansa.server.trainings.services.rounds import end_live_round
+from hansa.server.trainings.services.rounds import end_live_round, restart_clocks
 
 
 def create(
@@ -70,7 +70,7 @@ def pause(*, training_id: UUID, reason: str = "paused by its actor") -> None:
     _move(training_id, TrainingStatus.PAUSED, reason=reason)
 
 
-def resume(*, training_id: UUID) -> None:
+def resume(*, training_id: UUID, now: datetime) -> None:
     """PAUSED or ERROR → ONGOING, with as many attempts as a new round has."""
     with transaction.atomic():
         training = _training(training_id)
@@ -79,6 +79,9 @@ def resume(*, training_id: UUID) -> None:
         )
         if not halted.update(status=TrainingStatus.ONGOING.value, reason="", failures=0, finished_at=None):
             raise ConflictError(f"The training is {training.status}; only a paused or failed one can be resumed.")
+        restart_clocks(training.rounds.all(), now)
+        clients = list(training.participations.filter(active=True).values_list("client_id", flat=True))
+        transaction.on_commit(lambda: HINTS.tasks_offered(clients))
         _moved(training_id)
 
 
