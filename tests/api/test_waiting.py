@@ -84,6 +84,20 @@ async def test_nothing_is_leased_for_a_client_that_has_gone(bob, training, handl
     assert await read(Task.objects.filter(state="leased").count) == 0
 
 
+async def test_a_request_that_is_cancelled_leaves_no_task_behind(bob, training, handler):
+    before = asyncio.all_tasks()
+    exchange = Exchange(handler, bob, "POST", "/api/tasks/next/?wait=60", JSON)
+    exchange.send(BODY, last=True)
+    await parked(1, bob.user.id)
+
+    exchange.task.cancel()
+    await exchange.finished()
+    await asyncio.sleep(0)
+
+    assert asyncio.all_tasks() == before
+    assert bob.user.id not in HINTS._waiting
+
+
 async def test_gone_and_offered_at_the_same_moment_is_gone(bob, training, handler):
     exchange = Exchange(handler, bob, "POST", "/api/tasks/next/?wait=60", JSON)
     exchange.send(BODY, last=True)

@@ -32,8 +32,10 @@ async def wait_for(
                 if left <= 0 or gone.done() or HINTS.closing:
                     return None
                 wake = asyncio.create_task(woken.wait())
-                await asyncio.wait({wake, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                wake.cancel()
+                try:
+                    await asyncio.wait({wake, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    wake.cancel()
                 if settle and not gone.done() and not HINTS.closing:
                     await asyncio.sleep(min(settle, left))
                 if gone.done():
