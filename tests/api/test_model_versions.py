@@ -158,5 +158,11 @@ async def test_metrics_are_listed_oldest_first(alice, bob, carol, model, trained
     assert {metric.model for metric in metrics} == {str(model.id)}
 
 
+async def test_a_participant_sees_its_own_metrics(bob, model, trained):
+    metrics = shown(await bob.get(f"/api/models/{model.id}/metrics/"), list[Metric])
+
+    assert {metric.reporter for metric in metrics} == {bob.id}
+
+
 async def test_a_stranger_sees_no_metrics(mallory, model, trained):
     refused(await mallory.get(f"/api/models/{model.id}/metrics/"), 404, "not_found")

@@ -108,6 +108,26 @@ async def test_a_round_that_does_not_exist_is_told_with_those_that_do(alice, sta
         refused(await alice.get(url(started, f"{number}/")), 404, "not_found", f"no round {number}", "it has 1")
 
 
+async def test_participants_see_of_each_other_who_stands_where_and_no_more(bob, first_round):
+    bobs, carols = shown(await bob.get(url(first_round, "1/")), Round).tasks
+
+    assert (bobs.num_examples, bobs.metrics, bobs.weight) == (10, {"loss": 1.0}, 0.25)
+    assert bobs.digest is not None
+    assert (carols.username, carols.state, carols.reported_at) == ("carol", "reported", bobs.reported_at)
+    told = (carols.num_examples, carols.metrics, carols.weight, carols.digest, carols.norm, carols.bytes, carols.reason)
+    assert told == (None, {}, None, None, None, None, "")
+
+
+async def test_what_a_client_said_of_its_failure_is_for_the_actor(alice, bob, carol, started):
+    task = await call(lease, carol)
+    said = "FileNotFoundError: /srv/patients/mueller.csv"
+    await carol.post(f"/api/tasks/{task.id}/release/", json={"reason": said, "failed": True})
+
+    assert said in (await alice.get(url(started, "1/"))).text
+    assert said not in (await bob.get(url(started, "1/"))).text
+    assert said not in (await bob.get(f"/api/trainings/{started.id}/")).text
+
+
 async def test_metrics_are_means_over_examples_with_their_spread(alice, first_round):
     (metrics,) = shown(await alice.get(f"/api/trainings/{first_round.id}/metrics/"), list[RoundMetrics])
 

@@ -40,6 +40,7 @@ class Model(Answer, frozen=True):
     size: int
     """Of one version, in bytes."""
     arrays: list[ArrayInfo]
+    """Empty in lists."""
     training: str | None
     created_at: str
 

@@ -46,7 +46,8 @@ class TaskRequest(Request, frozen=True):
     instance: Annotated[str, Meta(min_length=1, max_length=64)]
     """Names this client's state folder. The same instance gets its leased task again at once after a restart;
     another one (a second process with the same token) gets it only when the lease has expired."""
-    protocol: int = PROTOCOL_VERSION
+    protocol: Annotated[int, Meta(ge=1)] = PROTOCOL_VERSION
+    """What the client speaks; a later server will refuse, or answer differently, what it no longer knows."""
 
 
 class Task(Answer, frozen=True):

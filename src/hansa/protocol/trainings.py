@@ -83,7 +83,11 @@ class Training(Answer, frozen=True):
 
 
 class TaskInfo(Answer, frozen=True):
-    """How one client stands in one round."""
+    """How one client stands in one round.
+
+    Participants see of each other who stands where, and when; what a client measured, sent or said is shown to itself
+    and to the training's actor.
+    """
 
     id: str
     client: str
@@ -104,6 +108,8 @@ class TaskInfo(Answer, frozen=True):
     verdict: str | None
     bytes: int | None
     metrics: dict[str, float]
+    progress: float | None = None
+    """The client's own word for how far it is, 0 to 1."""
 
 
 class Round(Answer, frozen=True):

@@ -66,7 +66,10 @@ class HomeLock:
 
     def __enter__(self) -> "HomeLock":
         """Take the lock. Raises HomeError with the pid of the process that has it."""
-        self._file = self._path.open("a+")
+        try:
+            self._file = self._path.open("a+")
+        except OSError as error:
+            raise HomeError(_explain(self._path, error)) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -77,6 +80,11 @@ class HomeLock:
                 f"Another server (process {pid}) already serves {self._path.parent}. Stop it first, or name another "
                 "folder by HANSA_HOME."
             ) from None
+        except OSError as error:
+            self._file.close()
+            raise HomeError(
+                f"{self._path} cannot be locked: {error.strerror}. Use a folder on a local disk."
+            ) from error
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()

@@ -9,6 +9,7 @@ import gc
 import ipaddress
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -43,6 +44,7 @@ def serve(
 ) -> int:
     """Serve until SIGINT or SIGTERM. Returns 0, or 1 after saying on stderr why it could not start."""
     try:
+        _prepare_process()
         settings = config.read(os.environ)
         _check_exposure(host, settings, tls=tls_cert is not None, insecure=insecure)
         _check_tls(tls_cert, tls_key)
@@ -51,6 +53,7 @@ def serve(
         with home.HomeLock(settings.home):
             _check_port(host, port)
             _setup_django()
+            _secure_cookies(tls=tls_cert is not None)
             _migrate()
             _announce(settings, host, port, tls=tls_cert is not None)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -64,6 +67,7 @@ def serve(
 def manage(arguments: Sequence[str]) -> int:
     """Run one of Django's commands (`migrate`, `createsuperuser`, …) on the server's database."""
     try:
+        _prepare_process()
         home.prepare(config.read(os.environ))
         _setup_django()
         from django.core.management import execute_from_command_line
@@ -78,6 +82,20 @@ def manage(arguments: Sequence[str]) -> int:
         print(f"hansa {' '.join(arguments[:1])}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _prepare_process() -> None:
+    """What is written is nobody else's to read; and as many connections as the system lets this process have."""
+    os.umask(0o077)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _secure_cookies(*, tls: bool) -> None:
+    from django.conf import settings as django_settings
+
+    if tls:
+        django_settings.SESSION_COOKIE_SECURE = django_settings.CSRF_COOKIE_SECURE = True
 
 
 def _check_exposure(host: str, settings: config.Config, *, tls: bool, insecure: bool) -> None:

@@ -18,6 +18,10 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # ModelAdmin is g
         """Models come from files, by the API."""
         return False
 
+    def has_delete_permission(self, request: object, obj: object = None) -> bool:
+        """Models are deleted by the API, which looks at what hangs on them."""
+        return False
+
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(HistoryAdmin):

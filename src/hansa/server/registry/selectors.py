@@ -6,6 +6,7 @@ without that right is told that there is no such model.
 
 from uuid import UUID
 
+import msgspec
 from django.db.models import Max, Prefetch, Q, QuerySet
 
 from hansa.protocol import models as wire
@@ -39,8 +40,11 @@ def owned_model(user: User, model_id: UUID) -> Model:
 
 
 def records(user: User) -> list[wire.Model]:
-    """All models the user may see."""
-    return [_record(model) for model in _with_newest(visible(user)).order_by("created_at")]
+    """All models the user may see, without their arrays, of which there may be very many."""
+    return [
+        msgspec.structs.replace(_record(model), arrays=[])
+        for model in _with_newest(visible(user)).order_by("created_at")
+    ]
 
 
 def record(user: User, model_id: UUID) -> wire.Model:
@@ -106,8 +110,10 @@ def _version_record(row: ModelVersion) -> wire.ModelVersion:
 
 
 def metrics(user: User, model_id: UUID) -> list[wire.Metric]:
-    """All metrics of a model, oldest first."""
-    model_of(user, model_id)
+    """A model's metrics, oldest first: all for its owner and its training's actor, their own for participants."""
+    model = model_of(user, model_id)
+    sees_all = user.is_superuser or model.owner_id == user.id or _is_actor(user, model)
+    rows = Metric.objects.filter(model_id=model_id, **({} if sees_all else {"reporter": user}))
     return [
         wire.Metric(
             id=row.id,
@@ -118,5 +124,9 @@ def metrics(user: User, model_id: UUID) -> list[wire.Metric]:
             reporter=str(row.reporter_id),
             kind=row.kind,
         )
-        for row in Metric.objects.filter(model_id=model_id)
+        for row in rows.order_by("id")
     ]
+
+
+def _is_actor(user: User, model: Model) -> bool:
+    return Model.objects.filter(id=model.id, training__actor=user).exists()

@@ -29,7 +29,9 @@ def create_model(
 
 def copy_model(*, model: Model, now: datetime) -> Model:
     """A model of its own that begins where another one is. To be called inside a transaction."""
-    newest = ModelVersion.objects.filter(model=model).order_by("-number")[0]
+    newest = ModelVersion.objects.filter(model=model).order_by("-number").first()
+    if newest is None:
+        raise NotFoundError(f"There is no model {model.id} any more.")
     copied = Model.objects.create(
         owner_id=model.owner_id,
         name=model.name,

@@ -148,6 +148,8 @@ class Task(models.Model):
     num_examples = models.BigIntegerField(null=True, blank=True)
     seconds = models.FloatField(null=True, blank=True)
     metrics = models.JSONField(default=dict)
+    progress = models.FloatField(null=True, blank=True)
+    """As its client last said, 0 to 1."""
 
     class Meta:
         ordering = ("participation__ordinal",)

@@ -134,7 +134,20 @@ def round_detail(user: User, training_id: UUID, number: int) -> wire.Round:
     total = sum(weights.values())
     tasks = row.tasks.select_related("participation__client", "update", "uploaded").defer("uploaded__checksums")
     shares = {ordinal: weight / total for ordinal, weight in weights.items()}
-    return msgspec.structs.replace(_round_record(row), tasks=[_task_record(task, shares) for task in tasks])
+    steers = training.actor_id == user.id or user.is_superuser
+    shown = [
+        _task_record(task, shares) if steers or task.participation.client_id == user.id else _outline(task)
+        for task in tasks
+    ]
+    return msgspec.structs.replace(_round_record(row), tasks=shown)
+
+
+def _outline(task: Task) -> wire.TaskInfo:
+    """What participants see of each other: who stands where. What others measured, sent or said is not theirs."""
+    record = _task_record(task, {})
+    return msgspec.structs.replace(
+        record, reason="", num_examples=None, digest=None, norm=None, bytes=None, metrics={}, progress=None
+    )
 
 
 def _with_counts(rows: QuerySet[Round]) -> QuerySet[Round]:
@@ -185,6 +198,7 @@ def _task_record(task: Task, shares: dict[int, float]) -> wire.TaskInfo:
         verdict=update.verdict if update is not None else None,
         bytes=update.size if update is not None else None,
         metrics=task.metrics,
+        progress=task.progress,
     )
 
 

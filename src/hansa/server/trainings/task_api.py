@@ -56,8 +56,14 @@ class TaskHeartbeat(APIView):
     @extend_schema(request=body(wire.Heartbeat), responses={200: ref(wire.HeartbeatAnswer)})
     async def post(self, request: Request, task_id: UUID) -> Response:
         """Renew the lease; the answer says whether to go on."""
-        await self.message(wire.Heartbeat)
-        reason = await call(tasks.renew, task_id=task_id, user_id=caller(request).id, now=timezone.now())
+        alive = await self.message(wire.Heartbeat)
+        reason = await call(
+            tasks.renew,
+            task_id=task_id,
+            user_id=caller(request).id,
+            now=timezone.now(),
+            progress=alive.progress,
+        )
         return Response(wire.HeartbeatAnswer(proceed=not reason, lease_seconds=LEASE_SECONDS, reason=reason))
 
 
@@ -68,6 +74,7 @@ class TaskUpdate(APIView):
     async def head(self, request: Request, task_id: UUID, digest: str) -> Response:
         """How many bytes of this update the server holds."""
         target = await read(selectors.upload_target, caller(request), task_id)
+        tasks.require_open(target.task)
         return Response(headers={wire.OFFSET_HEADER: str(await work(uploads.held, target, _digest(digest)))})
 
     @extend_schema(

@@ -8,7 +8,6 @@ from django.db import transaction
 
 from hansa.core.params import ParamSpec
 from hansa.rounds.decide import CLAIM_SECONDS
-from hansa.rounds.plan import Plan
 from hansa.rounds.states import RoundState
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
@@ -31,15 +30,15 @@ class StoredUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All inputs of one aggregation. The version is a function of `plan`, `base` and `updates`, and of nothing else."""
+    """All inputs of one aggregation. The weights follow from the plan, the updates from the base version: the version
+    is a function of `spec` and `updates`, and of nothing else.
+    """
 
     round_id: UUID
     training_id: UUID
     claim: UUID
     number: int
     spec: ParamSpec
-    plan: Plan
-    base: str
     updates: tuple[StoredUpdate, ...]
 
 
@@ -62,8 +61,6 @@ def claim(*, training_id: UUID, now: datetime) -> Job | None:
         claim=token,
         number=row.number,
         spec=row.training.model.param_spec,
-        plan=row.training.parsed_plan,
-        base=row.base.blob_id,
         updates=_stored(row),
     )
 

@@ -69,8 +69,11 @@ def lease_next(*, user_id: UUID, instance: str, now: datetime) -> Task | None:
         return task if leased else None
 
 
-def renew(*, task_id: UUID, user_id: UUID, now: datetime) -> str:
-    """Renew a lease. Returns "" to go on, or the reason to stop. Raises NotFoundError for another's task."""
+def renew(*, task_id: UUID, user_id: UUID, now: datetime, progress: float | None = None) -> str:
+    """Renew a lease, and note how far the client is. Returns "" to go on, or the reason to stop.
+
+    Raises NotFoundError for another's task.
+    """
     with transaction.atomic():
         task = _own_task(task_id, user_id)
         if reason := _closed_reason(task):
@@ -79,6 +82,8 @@ def renew(*, task_id: UUID, user_id: UUID, now: datetime) -> str:
         until = now + timedelta(seconds=LEASE_SECONDS)
         if not alive.update(state=TaskState.LEASED.value, lease_until=until, reason=""):
             return f"the task is {task.state}"
+        if progress is not None:
+            alive.update(progress=progress)
         return ""
 
 
