@@ -2,11 +2,14 @@
 
 import asyncio
 import threading
+from contextvars import ContextVar
 
 import pytest
 
 from hansa.server.lifecycle import bridge
 from hansa.server.lifecycle.bridge import BusyError, call, compute, labour, read, slowly, work
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def thread():
@@ -88,8 +91,6 @@ async def test_slow_checks_have_a_short_queue(monkeypatch):
 
 
 async def test_a_job_sees_the_context_of_its_caller():
-    from contextvars import ContextVar
-
     language = ContextVar("language", default="en")
     language.set("nds")
 
