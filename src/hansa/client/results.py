@@ -15,8 +15,11 @@ from hansa.client.trainer import EvaluateResult, TrainResult
 from hansa.core.finite import first_not_finite
 from hansa.core.params import Array, ArraySpec, ParamSpec
 from hansa.formats.layout import shown
+from hansa.protocol.tasks import MAX_METRICS
 
 MAX_METRIC_NAME = 64
+MAX_EXAMPLES = 2**53
+"""Up to here every whole number has a float64: the server's sums weight by it."""
 
 
 def checked_training(result: object, spec: ParamSpec) -> TrainResult:
@@ -87,18 +90,32 @@ def _checked_count(count: object) -> int:
         raise ResultError(f"num_examples is {count}; wanted is a whole number") from error
     if number < 1:
         raise ResultError(f"num_examples is {number}; wanted is at least 1: without data there is nothing to report")
+    if number > MAX_EXAMPLES:
+        raise ResultError(
+            f"num_examples is a number of {number.bit_length()} bits; wanted is at most 2**53. Was something else "
+            "counted?"
+        )
     return number
 
 
 def _checked_metrics(metrics: object) -> dict[str, float]:
     if not isinstance(metrics, Mapping):
         raise ResultError(f"metrics is {_kind(metrics)}; wanted is a dict from name to number")
+    if len(metrics) > MAX_METRICS:
+        raise ResultError(
+            f"{len(metrics)} metrics came with the result; at most {MAX_METRICS} are kept. Report those that matter, "
+            "or a mean of many."
+        )
     return {_checked_name(name): _checked_value(name, value) for name, value in metrics.items()}
 
 
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_METRIC_NAME:
         raise ResultError(f"a metric is named {name!r:.100}; wanted is a text of 1 to {MAX_METRIC_NAME} characters")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ResultError(f"a metric is named {name!a}, which is no text: {error.reason}") from error
     return name
 
 
@@ -107,7 +124,7 @@ def _checked_value(name: object, value: object) -> float:
         raise ResultError(f"metrics[{name!r}] is {_kind(value)}; wanted is a number")
     try:
         number = float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ResultError(f"metrics[{name!r}] is {_kind(value)}, which is not one number: {error}") from error
     if not math.isfinite(number):
         raise ResultError(f"metrics[{name!r}] is {number}; wanted is a finite number. Leave it out if there is none.")

@@ -1,12 +1,13 @@
 """What a trainer may return, and how it is told what it may not."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from hansa.client import BadAnswer, Config, EvaluateResult, ResultError, TrainResult
 from hansa.client.results import checked_evaluation, checked_training
 from hansa.core.params import spec_of
-from hansa.protocol.tasks import Task, TaskKind
+from hansa.protocol.tasks import Task, TaskKind, TaskReport
 
 GOOD = {"fc.weight": np.ones((2, 3), np.float32), "seen": np.array(4)}
 SPEC = spec_of(GOOD, buffers=frozenset({"seen"}))
@@ -20,6 +21,13 @@ def test_a_good_result_comes_through():
     result = checked_training(TrainResult(GOOD, np.int64(10), {"loss": np.float32(0.5), "steps": 3}), SPEC)
     assert (result.num_examples, result.metrics) == (10, {"loss": 0.5, "steps": 3.0})
     assert result.params.keys() == GOOD.keys()
+
+
+def test_what_the_protocol_just_allows_comes_through():
+    most = {"x" * (64 - len(str(n))) + str(n): 1.0 for n in range(64)}
+    result = checked_training(TrainResult(GOOD, 2**53, most), SPEC)
+    report = TaskReport(num_examples=result.num_examples, digest="0" * 64, metrics=dict(result.metrics))
+    assert msgspec.json.decode(msgspec.json.encode(report), type=TaskReport) == report
 
 
 def test_views_foreign_byte_order_and_scalars_are_brought_into_plain_form():
@@ -48,6 +56,7 @@ class Tensor:
         (changed(fc_weight=Tensor()), "use tensor.detach().cpu().numpy()"),
         (TrainResult(GOOD, 0), "num_examples is 0; wanted is at least 1"),
         (TrainResult(GOOD, -3), "num_examples is -3; wanted is at least 1"),
+        (TrainResult(GOOD, 2**53 + 1), "num_examples is a number of 54 bits; wanted is at most 2**53"),
         (TrainResult(GOOD, True), "num_examples is of type bool; wanted is a whole number"),
         (TrainResult(GOOD, 1.0), "num_examples is of type float; wanted is a whole number"),
         (TrainResult(GOOD, np.ones(3)), "num_examples is [1. 1. 1.]; wanted is a whole number"),
@@ -58,6 +67,9 @@ class Tensor:
         (TrainResult(GOOD, 1, {"": 1.0}), "a metric is named ''; wanted is a text of 1 to 64 characters"),
         (TrainResult(GOOD, 1, {"x" * 65: 1.0}), "wanted is a text of 1 to 64 characters"),
         (TrainResult(GOOD, 1, {3: 1.0}), "a metric is named 3"),
+        (TrainResult(GOOD, 1, {"\ud800": 1.0}), "a metric is named '\\ud800', which is no text"),
+        (TrainResult(GOOD, 1, {"loss": 10**400}), "metrics['loss'] is of type int, which is not one number"),
+        (TrainResult(GOOD, 1, {f"m{n}": 1.0 for n in range(65)}), "65 metrics came with the result; at most 64"),
     ],
 )
 def test_a_wrong_result_is_told_with_what_was_seen_and_what_is_wanted(result, told):
@@ -88,6 +100,8 @@ def test_an_evaluation_is_a_dict_with_its_examples_or_an_evaluate_result():
         ({"loss": 0.5}, "without \"num_examples\" (it has 'loss')"),
         ({}, 'without "num_examples" (it has nothing)'),
         ({"num_examples": 0, "loss": 0.5}, "num_examples is 0"),
+        ({"num_examples": 2**60, "loss": 0.5}, "wanted is at most 2**53"),
+        ({"num_examples": 1, **{f"m{n}": 1.0 for n in range(65)}}, "65 metrics came with the result; at most 64"),
         ({"num_examples": 1, "loss": np.inf}, "metrics['loss'] is inf"),
     ],
 )
