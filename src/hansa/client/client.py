@@ -51,7 +51,8 @@ class Client:
         """Work for the server until stopped: by `stop`, by `stop_when` being true of an event, by SIGINT or SIGTERM.
 
         Stopping gives the task at hand back and returns at once, in the middle of a training too if a signal caused
-        it in the main thread; a second signal ends the process hard. `stop` from another thread cannot break into
+        it in the main thread. A result that was computed and not yet delivered is kept, and delivered after the next
+        start. A second signal ends the process hard. `stop` from another thread cannot break into
         the trainer: it waits until that returns, which may look at `config.cancelled()`.
 
         Raises CredentialsRefused when the token is not (or no longer) known, UsageError when the state folder is in

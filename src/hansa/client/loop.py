@@ -107,11 +107,16 @@ class Loop:
         return task
 
     def _take(self, task: Task, held: Held) -> None:
-        """Do a task, or say what became of it; stopped in the middle, give it back."""
+        """Do a task, or say what became of it; stopped in the middle, give it back.
+
+        Not if its result is in the journal: the round would go on without it. The lease runs on, and the client that
+        is started again delivers the result.
+        """
         try:
             self._try(task, held)
         except Stopping:
-            self._give_back_quickly(task)
+            if self._journal.find(task) is None:
+                self._give_back_quickly(task)
             raise
 
     def _try(self, task: Task, held: Held) -> None:

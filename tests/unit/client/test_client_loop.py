@@ -8,7 +8,7 @@ from running import AddOne
 from scripted_server import TOKEN, cut, cut_download, cut_upload, lose_answer, status
 
 from hansa.client import ApiError, Client, CredentialsRefused, StateFolderBusy, TrainResult, UsageError, patience
-from hansa.client.events import Dropped, Leased, Reconnecting, Reported, Stopped, Trained, Waiting
+from hansa.client.events import Downloaded, Dropped, Leased, Reconnecting, Reported, Stopped, Trained, Uploaded, Waiting
 from hansa.client.journal import Journal
 from hansa.formats.safetensors import read
 from hansa.protocol.tasks import TaskKind
@@ -303,18 +303,42 @@ def test_stop_when_sees_every_event_and_ends_the_run(server, tmp_path):
     assert isinstance(seen[-1], Stopped)
 
 
-@pytest.mark.parametrize("event", [Leased, Trained])
-def test_a_client_stopped_in_its_work_goes_on_with_it_after_a_restart(server, start, event, tmp_path):
+def stopped_after(event, server, folder, trainer):
+    """A client that ran until it came to the event, and was stopped there."""
+    client = Client(server.url, TOKEN, state=folder / "state", reporter=lambda event: None)
+    client.run(trainer, stop_when=lambda seen: isinstance(seen, event))
+
+
+@pytest.mark.parametrize("event", [Leased, Downloaded])
+def test_a_client_stopped_before_it_has_a_result_gives_the_task_back(server, start, event, tmp_path):
     server.offer()
     first, second = AddOne(), AddOne()
-    Client(server.url, TOKEN, state=tmp_path / "state", reporter=lambda event: None).run(
-        first, stop_when=lambda seen: isinstance(seen, event)
-    )
-    assert server.releases[0]["failed"] is False
+    stopped_after(event, server, tmp_path, first)
+    assert server.releases == [{"task": "train-1", "reason": "the client was stopped", "failed": False}]
     server.offer()
     start(second).until(Reported)
-    assert first.trained + second.trained == 1
     assert len(server.reports) == 1
+
+
+@pytest.mark.parametrize("event", [Trained, Uploaded])
+def test_a_client_stopped_with_a_result_keeps_the_task_and_delivers_it_after_a_restart(server, start, event, tmp_path):
+    server.offer()
+    first, second = AddOne(), AddOne()
+    stopped_after(event, server, tmp_path, first)
+    assert server.releases == []  # else the round would go on without the result
+    start(second).until(Reported)
+    assert (first.trained, second.trained) == (1, 0)
+    assert len(server.reports) == 1
+
+
+def test_a_client_stopped_while_it_cannot_deliver_keeps_the_task(server, start, tmp_path):
+    for _ in range(100):
+        server.fail_once("POST", "/report/", status(503))
+    server.offer()
+    client = start()
+    client.until(Reconnecting)
+    client.stop()
+    assert server.releases == []
 
 
 class Killed(BaseException):
@@ -351,9 +375,8 @@ def test_a_client_killed_at_a_phase_boundary_does_nothing_twice(server, start, m
 def test_a_result_is_kept_while_another_trainings_task_comes_first(server, start, tmp_path):
     server.offer(number=1)
     first, second = AddOne(), AddOne()
-    Client(server.url, TOKEN, state=tmp_path / "state", reporter=lambda event: None).run(
-        first, stop_when=lambda seen: isinstance(seen, Trained)
-    )
+    stopped_after(Trained, server, tmp_path, first)
+    server.close_task("train-1")
     server.offer(number=2)
     server.offer(number=1)
     start(second).until(Reported, times=2)
