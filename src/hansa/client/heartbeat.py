@@ -13,8 +13,10 @@ from hansa.client.transport import Transport
 from hansa.protocol.tasks import Heartbeat, HeartbeatAnswer, Task
 
 BEATS_PER_LEASE = 3
-SHORTEST_INTERVAL = 0.01
-"""Whatever a server says, it is not flooded."""
+SHORTEST_LEASE = 1.0
+"""Seconds. Whatever a server says, it is not flooded with beats."""
+LONGEST_LEASE = 3600.0
+"""Seconds. Whatever a server says, it hears of its client now and then, and the client of it."""
 
 
 class Held:
@@ -129,4 +131,5 @@ class Heart:
 
 
 def _interval(lease_seconds: float) -> float:
-    return max(lease_seconds / BEATS_PER_LEASE, SHORTEST_INTERVAL)
+    # In this order NaN, which no comparison holds for, gives the shortest.
+    return min(max(SHORTEST_LEASE, lease_seconds), LONGEST_LEASE) / BEATS_PER_LEASE

@@ -38,6 +38,8 @@ class ScriptedServer(ThreadingHTTPServer):
         self.releases: list[dict] = []
         self.heartbeats: list[dict] = []
         self.cancelled = ""
+        self.lease_seconds = 0.15
+        """In answers to heartbeats."""
         self.requests: list[str] = []
         self.faults: list[tuple[str, str, Fault]] = []
         self.offered = threading.Condition()
@@ -175,8 +177,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.report(task)
             case ("POST", "api", "tasks", task, "heartbeat"):
                 self.server.heartbeats.append({"task": task, **json.loads(self.read_body())})
-                proceed = not self.server.cancelled
-                self.reply(200, HeartbeatAnswer(proceed=proceed, lease_seconds=0.15, reason=self.server.cancelled))
+                answer = HeartbeatAnswer(
+                    proceed=not self.server.cancelled,
+                    lease_seconds=self.server.lease_seconds,
+                    reason=self.server.cancelled,
+                )
+                self.reply(200, answer)
             case ("POST", "api", "tasks", task, "release"):
                 self.server.releases.append({"task": task, **json.loads(self.read_body())})
                 self.server.close_task(task)

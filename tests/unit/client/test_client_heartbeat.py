@@ -1,5 +1,6 @@
 """Signs of life, from a thread of their own, and what they bring back."""
 
+import math
 import threading
 from contextlib import contextmanager
 from random import Random
@@ -7,10 +8,15 @@ from random import Random
 import pytest
 from scripted_server import TOKEN, cut, status
 
-from hansa.client import Transport
-from hansa.client.heartbeat import Heart
+from hansa.client import Transport, heartbeat
+from hansa.client.heartbeat import Heart, Held
 
 PATIENCE = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _short_leases(monkeypatch):
+    monkeypatch.setattr(heartbeat, "SHORTEST_LEASE", 0.03)
 
 
 @pytest.fixture
@@ -77,10 +83,10 @@ def test_it_beats_for_the_task_at_hand_only(server, heart):
     assert [beat["task"] for beat in server.heartbeats][-1] == other.id
 
 
-def cancelled(held):
+def eventually(holds):
     end = threading.Event()
     for _ in range(1000):
-        if held.cancelled():
+        if holds():
             return True
         end.wait(0.01)
     return False
@@ -89,7 +95,7 @@ def cancelled(held):
 def test_a_server_that_wants_no_more_of_it_cancels_the_task_with_its_reason(server, heart):
     server.cancelled = "the round has closed"
     with heart(server).holding(server.offer(lease_seconds=0.03)) as held:
-        assert cancelled(held)
+        assert eventually(held.cancelled)
     assert held.reason == "the round has closed"
 
 
@@ -97,7 +103,7 @@ def test_a_server_that_wants_no_more_of_it_cancels_the_task_with_its_reason(serv
 def test_a_task_that_is_gone_is_cancelled(server, heart, number):
     server.fail_once("POST", "/heartbeat/", status(number, "task_closed", "it is gone"))
     with heart(server).holding(server.offer(lease_seconds=0.03)) as held:
-        assert cancelled(held)
+        assert eventually(held.cancelled)
     assert held.reason == "it is gone"
 
 
@@ -108,6 +114,23 @@ def test_a_beat_that_did_not_arrive_is_followed_by_another(server, heart, fault)
     with heard(server, beats=1) as arrived, heart(server).holding(server.offer(lease_seconds=0.03)) as held:
         assert arrived.wait(PATIENCE)
     assert not held.cancelled()
+
+
+@pytest.mark.parametrize("seconds", [1e300, 1e18, math.inf])
+def test_an_endless_lease_is_renewed_every_twenty_minutes_all_the_same(server, seconds):
+    assert Held(server.offer(lease_seconds=seconds)).interval == 1200.0
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, -math.inf, math.nan, 1e-300])
+def test_a_lease_of_no_time_floods_no_server(server, seconds, monkeypatch):
+    monkeypatch.undo()
+    assert Held(server.offer(lease_seconds=seconds)).interval == pytest.approx(1 / 3)
+
+
+def test_an_endless_lease_in_an_answer_is_cut_short_too(server, heart):
+    server.lease_seconds = 1e300
+    with heart(server).holding(server.offer(lease_seconds=0.03)) as held:
+        assert eventually(lambda: held.interval == 1200.0)
 
 
 def test_closing_ends_the_thread_in_the_middle_of_a_beat(server, heart):
