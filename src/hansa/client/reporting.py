@@ -18,7 +18,7 @@ from hansa.client.events import (
     Uploaded,
     Waiting,
 )
-from hansa.protocol.tasks import Task, TaskKind, Verdict
+from hansa.protocol.tasks import Task, TaskKind
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,7 @@ class RichReporter:
         from rich.text import Text
 
         match event:
-            case Trained() | Dropped() | Stopped() | Reported(verdict=Verdict.LATE):
+            case Trained() | Dropped() | Stopped():
                 self._console.print(Text(described(event)), soft_wrap=True)
         if isinstance(event, Stopped):
             self._status.stop()
@@ -96,8 +96,7 @@ def described(event: Event) -> str:
         case Uploaded(task, size, seconds):
             line = f"{_place(task)}: update sent, {_megabytes(size)} in {seconds:.1f} s"
         case Reported(task, verdict):
-            late = "reported too late to count: the round had closed"
-            line = f"{_place(task)}: {late if verdict == Verdict.LATE else f'reported, {verdict}'}"
+            line = f"{_place(task)}: reported, {verdict}"
         case Dropped(task, reason, failed):
             line = f"{_place(task)}: {'failed' if failed else 'dropped'}: {reason}"
         case Reconnecting(reason):

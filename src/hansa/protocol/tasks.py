@@ -115,8 +115,6 @@ class Verdict(StrEnum):
 
     ACCEPTED = "accepted"
     """It stands in the round and will be in the accepted list when the round closes."""
-    LATE = "late"
-    """It came after its round had closed, and does not count."""
 
 
 class Receipt(Answer, frozen=True):

@@ -45,7 +45,6 @@ LINES = [
     (events.Trained(EVALUATE, 5, {}, 0.0), "round 3/10: evaluated on 5 examples in 0.0 s"),
     (events.Uploaded(TRAIN, 1_250_000, 0.1), "round 3/10: update sent, 1.2 MB in 0.1 s"),
     (events.Reported(TRAIN, "accepted"), "round 3/10: reported, accepted"),
-    (events.Reported(TRAIN, "late"), "round 3/10: reported too late to count: the round had closed"),
     (events.Dropped(TRAIN, "the round has closed", failed=False), "round 3/10: dropped: the round has closed"),
     (events.Dropped(TRAIN, "ValueError: no data", failed=True), "round 3/10: failed: ValueError: no data"),
     (events.Reconnecting("no connection.", 3.2), "no connection. Trying again until it works."),
