@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hansa.cli.exits import CommandError, ExitCode
-from hansa.cli.words import clean
+from hansa.client.plaintext import clean
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 

@@ -8,7 +8,7 @@ import typer
 
 from hansa.cli import output
 from hansa.cli.exits import CommandError
-from hansa.cli.words import clean
+from hansa.client.plaintext import clean
 
 FILES = ("model.py", "data.py", "trainer.py", "README.md")
 

@@ -5,8 +5,9 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from hansa.cli.exits import CommandError
-from hansa.cli.words import clean, listed, short_ids
+from hansa.cli.words import listed, short_ids
 from hansa.client.api import Api
+from hansa.client.plaintext import clean
 from hansa.protocol.accounts import ClientSummary
 
 

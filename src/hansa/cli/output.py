@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hansa.cli.words import clean
+from hansa.client.plaintext import clean
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from hansa.cli import output
 from hansa.cli.output import Column, right
-from hansa.cli.words import clean, moment, size
+from hansa.cli.words import moment, size
+from hansa.client.plaintext import clean
 from hansa.protocol.trainings import Round, RoundMetrics, Spread, Training
 from hansa.rounds.states import RoundState, TrainingStatus
 

@@ -7,7 +7,8 @@ from rich.text import Text
 
 from hansa.cli import output
 from hansa.cli.output import Column, right
-from hansa.cli.words import ago, clean, size
+from hansa.cli.words import ago, size
+from hansa.client.plaintext import clean
 from hansa.protocol.trainings import Round, TaskInfo, Training
 from hansa.rounds.plan import UnsoundPlanError, parse
 

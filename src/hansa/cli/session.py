@@ -18,8 +18,9 @@ from rich.text import Text
 
 from hansa.cli import credentials, output
 from hansa.cli.exits import CommandError, ExitCode
-from hansa.cli.words import clean, listed
+from hansa.cli.words import listed
 from hansa.client.api import Api
+from hansa.client.plaintext import clean
 from hansa.client.transport import Transport
 
 Server = Annotated[

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hansa.cli.exits import CommandError, ExitCode
-from hansa.cli.words import clean, listed
+from hansa.cli.words import listed
+from hansa.client.plaintext import clean
 
 
 def load(reference: str, *, having: str) -> Any:  # Any: the user's own object, known by one attribute

@@ -16,9 +16,9 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from hansa.cli.progress import ENDED_STATUSES, Progress, headline, progress, rounds_table, sentence
-from hansa.cli.words import clean
 from hansa.client.api import Api
 from hansa.client.errors import ApiError, Unreachable
+from hansa.client.plaintext import clean
 from hansa.protocol.trainings import Training
 
 WAIT_SECONDS = 30.0

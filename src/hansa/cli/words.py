@@ -1,25 +1,15 @@
-"""Values as people read them. Names and reasons come from other people: `clean` is what makes them safe to print."""
+"""Values as people read them, and what people write for them."""
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from hansa.cli.exits import CommandError, ExitCode
+from hansa.client.plaintext import clean
 
-_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 SHORT_ID = 8
-
-
-def clean(text: str) -> str:
-    r"""Without anything that acts on a terminal or reverses text: control, format, private and unassigned characters.
-
-    >>> clean("a\x1b[31mb\u202ec\nd")
-    'a [31mb c d'
-    """
-    return "".join(" " if unicodedata.category(char) in _UNPRINTABLE else char for char in text)
 
 
 def size(count: int | None) -> str:

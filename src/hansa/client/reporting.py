@@ -18,6 +18,7 @@ from hansa.client.events import (
     Uploaded,
     Waiting,
 )
+from hansa.client.plaintext import clean
 from hansa.protocol.tasks import Task, TaskKind
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def described(event: Event) -> str:
             line = f"stopped: {reason}"
         case Moving():
             line = ""
-    return printable(line)
+    return clean(line)
 
 
 def _doing(event: Event) -> str:
@@ -126,12 +127,7 @@ def _doing(event: Event) -> str:
             return described(event)
         case _:
             line = ""
-    return printable(line)
-
-
-def printable(text: str) -> str:
-    """Text from a server, safe for a terminal: without escapes, line breaks and other control characters."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return clean(line)
 
 
 def _place(task: Task) -> str:

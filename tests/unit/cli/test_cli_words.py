@@ -14,18 +14,6 @@ def test_the_examples_in_the_docstrings_hold(module):
     assert failed == 0
 
 
-@given(st.text())
-def test_clean_text_is_one_line_of_printable_characters(text):
-    cleaned = words.clean(text)
-    assert len(cleaned.splitlines()) <= 1
-    assert "".join(cleaned.split()).isprintable()
-
-
-@given(st.text(st.characters(categories=["L", "N", "P"])))
-def test_clean_leaves_ordinary_text_alone(text):
-    assert words.clean(text) == text
-
-
 @given(st.integers(0, 10**18))
 def test_a_size_has_at_most_four_digits_below_a_thousand_terabytes(count):
     number, unit = words.size(count).split()

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from hansa.client import events
-from hansa.client.reporting import LineReporter, RichReporter, default_reporter, described, printable
+from hansa.client.reporting import LineReporter, RichReporter, default_reporter, described
 from hansa.protocol.tasks import Task, TaskKind
 
 
@@ -73,8 +73,7 @@ def test_an_outage_is_told_once():
 
 def test_what_a_server_says_cannot_steer_the_terminal():
     seen = described(events.Dropped(TRAIN, "\x1b[2Jgone\r\nround 3/10: reported, accepted\u202e", failed=False))
-    assert seen == "round 3/10: dropped: \ufffd[2Jgone\ufffd\ufffdround 3/10: reported, accepted\ufffd"
-    assert printable("Zürich, 東京") == "Zürich, 東京"
+    assert seen == "round 3/10: dropped:  [2Jgone  round 3/10: reported, accepted "
 
 
 def test_on_a_terminal_results_stay_and_the_rest_passes():
