@@ -1,8 +1,10 @@
 """Clients that go away, fall silent or never end: nothing is read for nobody, and nobody is waited for for ever."""
 
 import asyncio
+import gc
 import os
 
+import psutil
 import pytest
 
 from hansa.server.blobs import serving, store
@@ -83,6 +85,29 @@ async def test_a_download_whose_client_has_gone_is_read_no_further(size, reads, 
     await download.finished()
 
     assert reads.count == 2, "the one under way, and none after it"
+
+
+async def test_a_download_whose_client_has_gone_keeps_no_file_open(size, reads, download):
+    before = open_files()
+    gc.disable()
+    try:
+        reads.allow(1)
+        await reads.begun(2)
+        assert len(open_files()) == len(before) + 1
+        download.disconnect()
+        await asyncio.sleep(0)
+        reads.allow(1)
+        await download.finished()
+        await asyncio.sleep(0)
+
+        assert open_files() == before, "whether or not somebody collects garbage"
+    finally:
+        gc.enable()
+
+
+def open_files():
+    """Every file of the store that this process holds open."""
+    return [file.path for file in psutil.Process().open_files() if "/blobs/" in file.path]
 
 
 # Uploads on which nothing comes

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import AsyncIterator
+from io import FileIO
 from pathlib import Path
 
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -35,7 +36,7 @@ def respond(request: HttpRequest, *, digest: str, size: int, media_type: str, fi
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     headers["Content-Length"] = str(stop - start)
     return StreamingHttpResponse(
-        _chunks(store.path_of(digest), start, stop), status=status, content_type=media_type, headers=headers
+        _Chunks(store.path_of(digest), start, stop), status=status, content_type=media_type, headers=headers
     )
 
 
@@ -60,10 +61,19 @@ def _range(request: HttpRequest, etag: str, size: int) -> tuple[int, int, int]:
     return (start, stop, 206) if start < stop else (0, 0, 416)
 
 
-async def _chunks(path: Path, start: int, stop: int) -> AsyncIterator[bytes]:
-    descriptor = await work(os.open, path, os.O_RDONLY)
-    try:
-        for offset in range(start, stop, CHUNK):
-            yield await work(os.pread, descriptor, min(CHUNK, stop - offset), offset)
-    finally:
-        os.close(descriptor)
+class _Chunks:
+    """The bytes of a blob, read as they are sent. Django closes it with its response, whether or not all were sent."""
+
+    def __init__(self, path: Path, start: int, stop: int) -> None:
+        self._path, self._start, self._stop = path, start, stop
+        self._file: FileIO | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._file = await work(FileIO, self._path)
+        for offset in range(self._start, self._stop, CHUNK):
+            yield await work(os.pread, self._file.fileno(), min(CHUNK, self._stop - offset), offset)
+
+    def close(self) -> None:
+        """Not left to the garbage collector: clients that go away would have the server run out of descriptors."""
+        if self._file is not None:
+            self._file.close()
