@@ -187,6 +187,17 @@ def test_of_those_who_have_not_come_only_the_idle_are_given_up(person, bob, caro
     assert isinstance(advance(newer, clock), Wait)
 
 
+def test_who_falls_silent_in_a_training_that_is_paused_is_not_waited_for_by_another(bob_is_in_the_newer, shared, clock):
+    """Nobody takes leases back while a training is paused: their end is what counts."""
+    older, newer = shared
+    (bobs, _) = bob_is_in_the_newer
+    trainings.pause(training_id=older.id)
+    pass_time(clock, 2 * OFFER_SECONDS, bobs)
+
+    assert isinstance(advance(newer, clock), DropOffers)
+    assert states(newer)["carol", "train"] == "lost"
+
+
 # Cohorts nobody comes from
 
 

@@ -14,8 +14,8 @@ NAMED_GONE = 5
 """How many lost clients a reason names before it counts the rest."""
 
 
-def load(training: Training) -> Facts:
-    """The facts of a training as the database has them now."""
+def load(training: Training, now: datetime) -> Facts:
+    """The facts of a training as the database has them."""
     live = training.rounds.filter(state__in=[state.value for state in LIVE_ROUND_STATES]).first()
     number = training.rounds_done + 1
     attempts = training.rounds.filter(number=number).order_by("-attempt")
@@ -28,7 +28,7 @@ def load(training: Training) -> Facts:
         failures=training.failures,
         last_failure=latest[1] if latest else "",
         next_attempt=latest[0] + 1 if latest else 1,
-        round=None if live is None else _round_facts(live),
+        round=None if live is None else _round_facts(live, now),
     )
 
 
@@ -37,7 +37,7 @@ def phase_kind(state: RoundState) -> TaskKind:
     return TaskKind.EVALUATE if state is RoundState.EVALUATING else TaskKind.TRAIN
 
 
-def _round_facts(live: Round) -> RoundFacts:
+def _round_facts(live: Round, now: datetime) -> RoundFacts:
     state = RoundState(live.state)
     tasks = Task.objects.filter(round=live, kind=phase_kind(state).value)
     states = {name: Count("id", filter=Q(state=name)) for name in ("offered", "leased", "reported", "lost", "failed")}
@@ -53,7 +53,7 @@ def _round_facts(live: Round) -> RoundFacts:
         opened_at=_later(opened_at, live.clock_from),
         tasks=counted,
         first_taken_at=first_taken_at and _later(first_taken_at, live.clock_from),
-        busy=busy_offers(tasks).count() if counted.offered else 0,
+        busy=busy_offers(tasks, now).count() if counted.offered else 0,
         others_waiting=state is RoundState.COLLECTING and not counted.taken and _others_waiting(live),
         next_expiry=next_expiry,
         claimed_until=live.claimed_until,
@@ -61,10 +61,13 @@ def _round_facts(live: Round) -> RoundFacts:
     )
 
 
-def busy_offers(tasks: QuerySet[Task]) -> QuerySet[Task]:
-    """Offers whose clients are at work on a task elsewhere."""
+def busy_offers(tasks: QuerySet[Task], now: datetime) -> QuerySet[Task]:
+    """Offers whose clients are at work on a task elsewhere.
+
+    Their leases are looked at themselves: while a training is paused, nobody takes back those that have ended.
+    """
     elsewhere = Task.objects.filter(
-        state=TaskState.LEASED.value, participation__client=OuterRef("participation__client")
+        state=TaskState.LEASED.value, lease_until__gt=now, participation__client=OuterRef("participation__client")
     )
     return tasks.filter(Exists(elsewhere), state=TaskState.OFFERED.value)
 

@@ -75,7 +75,8 @@ def _record(training: Training) -> wire.Training:
     status = TrainingStatus(training.status)
     reason = training.reason
     if status is TrainingStatus.ONGOING:
-        reason = decide(facts.load(training), timezone.now()).reason
+        now = timezone.now()
+        reason = decide(facts.load(training, now), now).reason
     rows = training.participations.select_related("client")
     participants = [
         wire.Participant(

@@ -39,7 +39,7 @@ from hansa.server.trainings.models import Round, Task, Training, Update
 def look(*, training_id: UUID, now: datetime) -> Decision:
     """What would be done next; changes nothing. A training that is gone waits for ever."""
     training = Training.objects.filter(id=training_id).first()
-    return Wait("the training is gone") if training is None else decide(facts.load(training), now)
+    return Wait("the training is gone") if training is None else decide(facts.load(training, now), now)
 
 
 def advance(*, training_id: UUID, now: datetime) -> Decision:
@@ -48,7 +48,7 @@ def advance(*, training_id: UUID, now: datetime) -> Decision:
         training = Training.objects.select_for_update().filter(id=training_id).first()
         if training is None:
             return Wait("the training is gone")
-        decision = decide(facts.load(training), now)
+        decision = decide(facts.load(training, now), now)
         _carry_out(decision, training, now)
         if not isinstance(decision, Wait | Aggregate):
             transaction.on_commit(lambda: HINTS.moved(training_id))
@@ -64,7 +64,7 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:
             expired.update(state=TaskState.LOST.value, reason=decision.reason, lease_until=None)
         case DropOffers():
             offers = _tasks(training, TaskState.OFFERED)
-            absent = offers.exclude(id__in=facts.busy_offers(offers).values("id"))
+            absent = offers.exclude(id__in=facts.busy_offers(offers, now).values("id"))
             absent.update(state=TaskState.LOST.value, reason=decision.reason)
         case CloseRound():
             _close_round(decision, training, now)
