@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from hansa.cli.exits import CommandError, ExitCode
-from hansa.cli.words import file_name
 from hansa.client.address import checked_url
+from hansa.client.plaintext import clean
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +103,16 @@ def save(credentials: Credentials) -> None:
 
 
 def client_token_path(server: str, username: str) -> Path:
-    """Where `hansa enroll` puts a client's token unless told otherwise."""
-    return client_folder(server) / f"{file_name(username)}.token"
+    """Where `hansa enroll` puts a client's token unless told otherwise.
+
+    CommandError for what is no user name: whatever a server calls a client, its file is in the folder, and is not
+    another client's.
+    """
+    if not re.fullmatch(r"[\w.@+-]{1,150}", username) or username in (".", ".."):
+        raise CommandError(
+            f"{clean(username)!r:.200} cannot name a client's file. Name a file yourself: --token-file FILE"
+        )
+    return client_folder(server) / f"{username}.token"
 
 
 def client_folder(server: str) -> Path:

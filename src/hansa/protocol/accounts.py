@@ -19,6 +19,9 @@ from hansa.protocol.base import Answer, Request
 Username = Annotated[str, Meta(pattern=r"^[\w.@+-]+$(?!\n)", min_length=1, max_length=150)]
 """Django's user names. Its `$` alone would let a line break pass at the end."""
 
+TokenText = Annotated[str, Meta(pattern="^[0-9a-f]{40}$", max_length=40)]
+"""What goes behind `Authorization: Token`."""
+
 
 class User(Answer, frozen=True):
     """One's own record."""
@@ -62,7 +65,7 @@ class Token(Answer, frozen=True):
 class TokenCreated(Token, frozen=True):
     """The only answer that carries the token's text."""
 
-    token: str
+    token: TokenText
 
 
 class InvitationCreate(Request, frozen=True):
@@ -90,8 +93,8 @@ class Enrolled(Answer, frozen=True):
     """The client's account and its token, shown once."""
 
     id: str
-    username: str
-    token: str
+    username: Username
+    token: TokenText
 
 
 class ClientSummary(Answer, frozen=True):

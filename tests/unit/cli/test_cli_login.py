@@ -2,13 +2,15 @@ import io
 import json
 import stat
 
+import msgspec
 import pytest
-from cli_fakes import TOKEN, URL
+from cli_fakes import NOON, TOKEN, URL
 
 from hansa.cli import credentials
 from hansa.cli.exits import CommandError
 from hansa.cli.session import find_client_target
 from hansa.client.errors import CredentialsRefused, Unreachable
+from hansa.protocol.accounts import Enrolled, TokenCreated
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -209,9 +211,43 @@ def test_saved_credentials_are_json_for_people_who_look(alice):
     assert content["servers"][URL]["username"] == "alice"
 
 
-def test_a_client_name_cannot_lead_out_of_its_folder():
-    for name in ("..", ".", "...", ".hidden", "/etc/passwd", "../../x", "a/../../b", "a\0b", ""):
-        assert credentials.client_token_path(URL, name).parent == credentials.client_folder(URL)
+@pytest.mark.parametrize("name", ["anna", "anna@example.org", "Zoë", "...", ".hidden", "a+b-c_d"])
+def test_a_clients_token_is_in_the_folder_under_its_own_name(name):
+    assert credentials.client_token_path(URL, name) == credentials.client_folder(URL) / f"{name}.token"
+
+
+HOSTILE = ["..", ".", "/etc/passwd", "../../x", "a/../../b", "a/b", "a\0b", "", "anna\n", "a b", "\x1b[2J", "x" * 151]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_client_name_cannot_lead_out_of_its_folder(name):
+    with pytest.raises(CommandError, match="cannot name a client's file"):
+        credentials.client_token_path(URL, name)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_enroll_writes_nowhere_for_a_server_that_answers_with_a_hostile_name(hansa, api, home, monkeypatch, name):
+    monkeypatch.setattr(api, "enroll", lambda code: Enrolled(id="1", username=name, token=TOKEN))
+    ran = hansa("enroll", "CODE", "--server", URL)
+    assert ran.code == 1
+    assert "--token-file FILE" in ran.err
+    assert "\x1b" not in ran.err
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "anna\n", "", "x" * 151])
+def test_an_answer_with_what_is_no_user_name_is_not_understood(name):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"id": "1", "username": name, "token": TOKEN}, Enrolled)
+
+
+@pytest.mark.parametrize("token", ["", "secret", "A" * 40, "0" * 41, "0" * 40 + "\n", "0" * 39 + "\n"])
+def test_an_answer_with_what_is_no_token_is_not_understood_and_not_repeated(token):
+    made = {"id": "1", "name": "", "created_at": NOON, "expires_at": None}
+    for kind, rest in ((Enrolled, {"id": "1", "username": "anna"}), (TokenCreated, made)):
+        with pytest.raises(msgspec.ValidationError) as refusal:
+            msgspec.convert({**rest, "token": token}, kind)
+        assert not token or token not in str(refusal.value)
 
 
 def test_one_enrolled_client_needs_no_naming_and_of_several_one_is_named(hansa, api, monkeypatch):
