@@ -11,6 +11,7 @@ from hansa.cli.words import ago, size
 from hansa.client.plaintext import clean
 from hansa.protocol.trainings import Round, TaskInfo, Training
 from hansa.rounds.plan import UnsoundPlanError, parse
+from hansa.rounds.states import TaskState
 
 
 def summary(training: Training) -> Table:
@@ -68,6 +69,19 @@ def participants(training: Training, newest: Round | None, now: datetime) -> Tab
             )
         )
     return output.table(columns, rows)
+
+
+def troubles(newest: Round | None) -> list[str]:
+    """Why clients failed in a round or were lost, a line for each: what a person has to mend.
+
+    Participants are not told each other's reasons; they get the lines that are about themselves.
+    """
+    gone = [task for task in newest.tasks if task.state in (TaskState.FAILED, TaskState.LOST)] if newest else []
+    return [
+        f"{task.username} {'failed' if task.state == TaskState.FAILED else 'was lost'} ({task.kind}): {task.reason}"
+        for task in sorted(gone, key=lambda each: (each.kind != "train", each.ordinal))
+        if task.reason
+    ]
 
 
 def round_headline(shown: Round) -> Text:

@@ -14,7 +14,7 @@ from hansa.cli.exits import ExitCode
 from hansa.cli.output import Column, right
 from hansa.cli.plans import compose
 from hansa.cli.progress import headline, progress, rounds_table
-from hansa.cli.record import participants, round_headline, summary, tasks
+from hansa.cli.record import participants, round_headline, summary, tasks, troubles
 from hansa.cli.session import Session, with_server
 from hansa.cli.watching import watch
 from hansa.cli.words import ago, duration, short_ids
@@ -127,7 +127,10 @@ def show(
         int | None, typer.Option("--round", metavar="N", min=1, help="Instead, how each client stands in this round.")
     ] = None,
 ) -> None:
-    """Show a training: where it is and why, its participants and its rounds."""
+    """Show a training: where it is and why, its participants and its rounds.
+
+    To whom may steer the training it also tells why clients failed in the newest round, or were lost.
+    """
     api, found = session.api, lookup.training_id(session.api, training)
     if round_number is not None:
         one = api.round(found, round_number)
@@ -143,6 +146,7 @@ def show(
         summary(record),
         "",
         participants(record, newest, datetime.now(UTC)),
+        *(["", f"In round {record.round}:", *told] if (told := troubles(newest)) else []),
         *(["", rounds_table(progress(rounds, metrics))] if rounds else []),
     )
 

@@ -4,6 +4,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from hansa.client.errors import CredentialsRefused
 from hansa.protocol.accounts import ClientSummary, Enrolled, Invitation, Token, TokenCreated
 from hansa.protocol.models import ArrayInfo, Detail, Model, ModelCreated, ModelVersion
@@ -137,12 +139,16 @@ class FakeApi:
         self.all_tokens = [Token(id=uid(31), name="laptop", created_at=NOON, expires_at=None)]
         self.all_rounds = [a_round(1), a_round(2, state="collecting", reported=1, version=None, done_at=None)]
         self.all_metrics = [some_metrics(1, 0.5, 0.9)]
+        self.all_tasks = [
+            a_task(21),
+            a_task(22, username="bert", ordinal=1, state="failed", reason="TypeError: no", weight=None),
+        ]
         self.refuses = False
 
     # what is read
 
     def models(self):
-        return self.all_models
+        return [replace(model, arrays=[]) for model in self.all_models]  # as the real one: they may be very many
 
     def model(self, model):
         return next(each for each in self.all_models if each.id == model)
@@ -163,11 +169,7 @@ class FakeApi:
         return self.all_rounds
 
     def round(self, training, number):
-        tasks = [
-            a_task(21),
-            a_task(22, username="bert", ordinal=1, state="failed", reason="TypeError: no", weight=None),
-        ]
-        return a_round(number, tasks=tasks)
+        return a_round(number, tasks=self.all_tasks)
 
     def metrics(self, training):
         return self.all_metrics

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from cli_fakes import a_round, a_training, uid
+from cli_fakes import a_round, a_task, a_training, uid
 
 from hansa.protocol.trainings import TrainingCreated
 
@@ -93,6 +93,32 @@ def test_show_says_where_it_is_and_why_who_takes_part_and_the_rounds(hansa):
     assert "train: failed" in out
     assert "0.850..0.950" in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_show_tells_the_actor_why_clients_failed_or_were_lost_in_the_newest_round(hansa, api):
+    lost = "the lease ended without a sign of life"
+    api.all_tasks += [
+        a_task(23, username="carol", ordinal=2, state="lost", reason=lost),
+        a_task(24, username="dora", ordinal=3, state="closed", reason="round 2 closed without it"),
+        a_task(21, kind="evaluate", state="failed", reason="ValueError: \x1b[2Jno test data"),
+    ]
+    lines = hansa("trainings", "show", "first").out.splitlines()
+    at = lines.index("In round 2:")
+    assert lines[at + 1 : at + 5] == [
+        "bert failed (train): TypeError: no",
+        f"carol was lost (train): {lost}",
+        "anna failed (evaluate): ValueError:  [2Jno test data",
+        "",
+    ]
+
+
+def test_show_tells_a_participant_no_reasons_as_it_is_given_none(hansa, api):
+    blank = {"reason": "", "num_examples": None, "weight": None, "digest": None, "norm": None, "bytes": None}
+    api.all_tasks = [a_task(22, username="bert", ordinal=1, state="failed", verdict=None, metrics={}, **blank)]
+    out = hansa("trainings", "show", "first").out
+    assert "train: failed" in out
+    assert "In round" not in out
+    assert hansa("trainings", "show", "first", "--round", "2").code == 0
 
 
 def test_show_for_programs_is_one_document(hansa):
