@@ -15,10 +15,10 @@ from hansa.cli.output import Column, right
 from hansa.cli.words import moment, size
 from hansa.client.plaintext import clean
 from hansa.protocol.trainings import Round, RoundMetrics, Spread, Training
-from hansa.rounds.states import RoundState, TrainingStatus
+from hansa.rounds.states import FINAL_TRAINING_STATUSES, RoundState, TrainingStatus
 
-ENDED_STATUSES = frozenset({TrainingStatus.COMPLETED, TrainingStatus.CANCELLED, TrainingStatus.ERROR})
-"""A training in one of these moves no more by itself."""
+ENDED_STATUSES = FINAL_TRAINING_STATUSES | {TrainingStatus.ERROR}
+"""A training in one of these moves no more by itself; out of an error a person may resume it."""
 
 _STATUS_STYLES = {
     TrainingStatus.COMPLETED: "green",
