@@ -203,6 +203,18 @@ async def test_a_file_larger_than_any_update_is_refused_before_a_byte_is_read(bo
     assert "10,737,418,240 bytes" in exchange.json["detail"]
 
 
+async def test_an_answer_before_the_end_of_the_body_ends_the_connection(bob, carol, bobs_task, handler):
+    """Else a client would send its next request into what it takes for an open line."""
+    refusal = await put(carol, bobs_task, update())
+    assert (refusal.status_code, refusal.headers["Connection"]) == (404, "close")
+    exchange = Exchange(handler, carol, "PUT", url(bobs_task, update()), {"transfer-encoding": "chunked"})
+    await exchange.finished()
+    assert exchange.headers["connection"] == "close"
+
+    for answer in (await put(bob, bobs_task, update()), await bob.get("/api/users/myself/")):
+        assert "Connection" not in answer.headers
+
+
 async def test_a_body_longer_than_announced_is_cut_off(bob, bobs_task, handler):
     file = update()
     exchange = Exchange(handler, bob, "PUT", url(bobs_task, file), {"upload-length": str(len(file))})

@@ -51,6 +51,11 @@ class Exchange:
         return self._sent[0]["status"] if self._sent else None
 
     @property
+    def headers(self) -> dict[str, str]:
+        """The answer's headers, names in lower case."""
+        return {name.decode().lower(): value.decode() for name, value in self._sent[0]["headers"]}
+
+    @property
     def json(self) -> Any:
         """The answer's body."""
         return json.loads(b"".join(message.get("body", b"") for message in self._sent[1:]))

@@ -56,6 +56,10 @@ class Handler(ASGIHandler):
         except DisconnectedError:
             return
         secure(response, over_tls=request.is_secure())
+        if request.is_unread:
+            # The rest of it will not be read, so nothing can follow on this connection: who does not know that sends
+            # the next request into the void.
+            response.headers["Connection"] = "close"
         await _send(response, send, request)
 
     async def _respond(self, match: ResolverMatch, request: UnreadRequest) -> HttpResponseBase:

@@ -40,6 +40,11 @@ class UnreadRequest(ASGIRequest):
         text = self.META.get("CONTENT_LENGTH", "")
         return int(text) if text.isdecimal() else None
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether some of the body is, or may be, still on the wire."""
+        return not self._complete and (bool(self.announced_length) or "HTTP_TRANSFER_ENCODING" in self.META)
+
     async def stream(self, *, limit: int) -> AsyncIterator[bytes]:
         """Yield the body as it arrives, never more than `limit` bytes.
 
