@@ -132,8 +132,9 @@ async def test_a_reported_task_is_not_offered_again(bob, bobs_task):
     assert (await bob.post(URL, json={"instance": INSTANCE})).status_code == 204
 
 
-async def test_the_oldest_round_comes_first_when_a_client_takes_part_in_several(bob, make_training):
+async def test_the_oldest_round_comes_first_when_a_client_takes_part_in_several(bob, make_training, clock):
     first = await call(lambda: start(make_training(bob)))
+    clock.advance(1)
     second = await call(lambda: start(make_training(bob)))
 
     older = shown(await bob.post(URL, json={"instance": INSTANCE}), TaskMessage)
