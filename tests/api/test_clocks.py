@@ -6,6 +6,7 @@ from hansa.rounds.decide import OFFER_SECONDS
 from hansa.rounds.decisions import AbandonRound, DropOffers, Fail, OpenRound, Wait
 from hansa.server.accounts import presence
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.trainings import facts
 from hansa.server.trainings.models import Round, Task, Update
 from hansa.server.trainings.services import rounds, tasks, trainings
 from support.work import add_up, lease, settle, start, update, upload_and_report
@@ -166,6 +167,20 @@ async def test_two_trainings_of_the_same_clients_lose_neither(bob, carol, shared
         await call(add_up, training)
         ordinals = [ordinal for ordinal, _, _ in (await read(training.rounds.get)).accepted]
         assert ordinals == [0, 1]
+
+
+async def test_who_has_just_reported_elsewhere_has_a_moment_to_come(bob_is_in_the_newer, shared, clock):
+    """Between a report and the next question for work nobody is at work: the round must not close just then."""
+    _, newer = shared
+    (bob, bobs), (carol, carols) = bob_is_in_the_newer
+    await call(pass_time, clock, 2 * OFFER_SECONDS, (bob, bobs), (carol, carols))
+    await upload_and_report(bob, bobs, update(1.0))
+    await upload_and_report(carol, carols, update(2.0))
+
+    clock.advance(facts.HANDOVER.total_seconds() - MOMENT)
+    assert isinstance(await call(advance, newer, clock), Wait)
+    clock.advance(MOMENT)
+    assert isinstance(await call(advance, newer, clock), DropOffers)
 
 
 def test_of_those_who_have_not_come_only_the_idle_are_given_up(person, bob, carol, make_training, clock):

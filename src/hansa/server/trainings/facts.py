@@ -1,6 +1,6 @@
 """From rows to the facts that `decide` looks at. Reads only; O(1) memory in the number of clients."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 
@@ -10,6 +10,8 @@ from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, Traini
 from hansa.server.accounts import presence
 from hansa.server.trainings.models import Participation, Round, Task, Training
 
+HANDOVER = timedelta(seconds=10)
+"""How long a client that has reported a task may take to ask for its next: it must not be given up in between."""
 NAMED_GONE = 5
 """How many lost clients a reason names before it counts the rest."""
 
@@ -62,13 +64,13 @@ def _round_facts(live: Round, now: datetime) -> RoundFacts:
 
 
 def busy_offers(tasks: QuerySet[Task], now: datetime) -> QuerySet[Task]:
-    """Offers whose clients are at work on a task elsewhere.
+    """Offers whose clients are at work on a task elsewhere, or have just reported one.
 
     Their leases are looked at themselves: while a training is paused, nobody takes back those that have ended.
     """
-    elsewhere = Task.objects.filter(
-        state=TaskState.LEASED.value, lease_until__gt=now, participation__client=OuterRef("participation__client")
-    )
+    at_work = Q(state=TaskState.LEASED.value, lease_until__gt=now)
+    just_reported = Q(state=TaskState.REPORTED.value, reported_at__gt=now - HANDOVER)
+    elsewhere = Task.objects.filter(at_work | just_reported, participation__client=OuterRef("participation__client"))
     return tasks.filter(Exists(elsewhere), state=TaskState.OFFERED.value)
 
 
