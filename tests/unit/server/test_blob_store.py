@@ -84,14 +84,6 @@ def test_the_same_blob_again_is_one_file(blob, home):
     assert list((home / "tmp").iterdir()) == []
 
 
-def test_the_same_blob_again_heals_a_damaged_one(blob):
-    store.path_of(blob.sha256).write_bytes(b"x" * len(CONTENT))
-
-    put(CONTENT)
-
-    assert store.path_of(blob.sha256).read_bytes() == CONTENT
-
-
 def test_the_bytes_are_durable_before_the_name_and_the_name_before_it_is_told(home, monkeypatch):
     events = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(Path(f"/proc/self/fd/{descriptor}").readlink()))

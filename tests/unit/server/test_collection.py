@@ -1,7 +1,6 @@
 """Collection deletes what nothing refers to, after a while; and never anything else."""
 
 import asyncio
-import os
 from datetime import timedelta
 
 import pytest
@@ -12,7 +11,6 @@ from hansa.server.blobs import services, store
 from hansa.server.blobs.models import Blob
 from hansa.server.blobs.store import BlobFile
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.lifecycle.errors import ConflictError
 from support.work import lease, update, upload_and_report
 
 HOUR = timedelta(hours=1)
@@ -108,78 +106,3 @@ async def test_a_blob_that_somebody_reads_is_read_to_its_end(home, transactional
         await services.collect(before=clock.now + HOUR)
 
         assert reader.read() == b"long content"
-
-
-def aged(path, hours):
-    then = timezone.now().timestamp() - hours * 3600
-    os.utime(path, (then, then))
-
-
-async def test_files_that_no_row_knows_are_strays(home, transactional_db):
-    """A crash between the file and the row leaves one."""
-    known, stray, young = await call(stored, b"known"), await call(stored, b"stray"), await call(stored, b"young")
-    await call(Blob.objects.filter(sha256__in=(stray.sha256, young.sha256)).delete)
-    for blob in (known, stray):
-        aged(store.path_of(blob.sha256), 50)
-
-    assert await services.collect_strays(before=timezone.now() - 24 * HOUR) == 1
-
-    assert await read(exists, known) == (True, True)
-    assert await read(exists, stray) == (False, False)
-    assert await read(exists, young) == (False, True)
-
-
-async def test_temporary_files_long_given_up_are_strays(home, transactional_db):
-    old, new = home / "tmp" / "old", home / "tmp" / "new"
-    for path in (old, new):
-        path.write_bytes(b"x")
-    aged(old, 50)
-
-    assert await services.collect_strays(before=timezone.now() - 24 * HOUR) == 1
-
-    assert (old.exists(), new.exists()) == (False, True)
-
-
-class TestKeep:
-    """A file and the row that refers to it, or neither."""
-
-    @pytest.fixture
-    def file(self, home, transactional_db):
-        with BlobFile() as file:
-            file.write(b"content")
-            digests = file.finish()
-        return file.path, digests
-
-    async def test_what_is_noted_is_kept(self, file):
-        path, digests = file
-
-        async def note():
-            return await call(services.record, digests=digests, media_type="x", now=timezone.now())
-
-        blob = await services.keep(path, digests.sha256, note)
-
-        assert await read(exists, blob) == (True, True)
-
-    async def test_what_is_refused_costs_no_room(self, file):
-        path, digests = file
-
-        async def refuse():
-            raise ConflictError("too late")
-
-        with pytest.raises(ConflictError):
-            await services.keep(path, digests.sha256, refuse)
-
-        assert not store.path_of(digests.sha256).exists()
-        assert not path.exists()
-
-    async def test_what_others_refer_to_is_not_lost_with_a_refusal(self, file):
-        path, digests = file
-        blob = await call(stored, b"content")
-
-        async def refuse():
-            raise ConflictError("too late")
-
-        with pytest.raises(ConflictError):
-            await services.keep(path, digests.sha256, refuse)
-
-        assert await read(exists, blob) == (True, True)
