@@ -3,12 +3,10 @@
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import numpy as np
 import pytest
 import trustme
@@ -185,19 +183,6 @@ def test_killed_it_starts_again_on_the_same_port_at_once(folder):
             assert client.get("/api/health/").json()["pid"] == server.process.pid
             server.process.send_signal(end)
             server.process.wait(timeout=20)
-
-
-def test_over_tls_the_certificate_is_verified(folder, tls, authority):
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    with serving(folder, tls_cert=tls["cert"], tls_key=tls["key"], verify=trusting) as server:
-        with server.client() as client:
-            answer = client.get("/api/health/")
-        assert answer.json()["status"] == "ok"
-        assert "Strict-Transport-Security" in answer.headers
-
-        with httpx.Client(base_url=server.url) as stranger, pytest.raises(httpx.ConnectError, match="CERTIFICATE"):
-            stranger.get("/api/health/")
 
 
 def test_a_file_that_cannot_grow_is_a_full_disk(folder):
