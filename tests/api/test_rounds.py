@@ -142,6 +142,16 @@ async def test_metrics_are_means_over_examples_with_their_spread(alice, first_ro
     )
 
 
+async def test_the_mean_of_large_metrics_is_a_number(alice, bob, carol, started):
+    for client, add in ((bob, 1.0), (carol, 2.0)):
+        await report(client, started, update(add), 1000, loss=1.7e308)
+    await call(settle, started)
+    await call(add_up, started)
+
+    (metrics,) = shown(await alice.get(f"/api/trainings/{started.id}/metrics/"), list[RoundMetrics])
+    assert metrics.train["loss"].mean == pytest.approx(1.7e308)
+
+
 async def test_evaluations_stand_apart_from_training(alice, bob, carol, evaluating):
     for client, accuracy, examples in ((bob, 0.5, 10), (carol, 1.0, 30)):
         task = await call(lease, client)

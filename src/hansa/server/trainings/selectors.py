@@ -228,7 +228,8 @@ def _spread(tasks: list[Task], key: str) -> wire.Spread:
     values = [(task.metrics[key], task.num_examples or 1) for task in tasks if key in task.metrics]
     examples = sum(count for _, count in values)
     return wire.Spread(
-        mean=sum(value * count for value, count in values) / examples,
+        # By shares: the sum of what clients may report is not always a float64.
+        mean=sum(value * (count / examples) for value, count in values),
         minimum=min(value for value, _ in values),
         maximum=max(value for value, _ in values),
         clients=len(values),
