@@ -1,5 +1,7 @@
 """The admin: every table is there, and history cannot be rewritten."""
 
+import re
+
 import pytest
 from django.apps import apps
 from django.contrib import admin
@@ -66,6 +68,14 @@ def test_lists_and_rows_can_be_looked_at(full, browser):
         assert browser.get(page(table, "changelist")).status_code == 200
         assert browser.get(page(table, "changelist"), {"q": "a"}).status_code == 200
         assert browser.get(page(table, "change", row.pk)).status_code == 200
+
+
+def test_no_page_needs_what_the_content_security_policy_forbids(full, browser):
+    inline = re.compile(r"<script(?![^>]*(\bsrc=|application/json))[^>]*>|\sstyle=|\son[a-z]+=|<style", re.IGNORECASE)
+    for table in OURS:
+        for path in (page(table, "changelist"), page(table, "change", table.objects.first().pk)):
+            text = browser.get(path).content.decode()
+            assert [found.group() for found in inline.finditer(text)] == [], path
 
 
 def test_history_can_be_read_and_not_written(full, browser):
@@ -141,6 +151,38 @@ async def test_the_admin_is_served_by_the_same_handler_with_the_same_headers(nob
     assert "csrfmiddlewaretoken" in response.text
     assert response.headers["X-Frame-Options"] == "DENY"
     assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+
+
+async def test_a_person_signs_in_with_a_password_and_a_cookie_that_scripts_cannot_read(nobody, root, settings):
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    await call(set_password, root.user, "correct horse")
+    form = await nobody.get("/admin/login/")
+    body = {"username": "root", "password": "correct horse", "csrfmiddlewaretoken": form.cookies["csrftoken"]}
+
+    without_token = await nobody.post("/admin/login/", data={**body, "csrfmiddlewaretoken": "x" * 64})
+    signed_in = await nobody.post("/admin/login/?next=/admin/", data=body)
+
+    assert (without_token.status_code, signed_in.status_code) == (403, 302)
+    (cookie,) = [line for line in signed_in.headers.get_list("Set-Cookie") if line.startswith("sessionid")]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert (await nobody.get("/admin/")).status_code == 200
+    assert (await nobody.get("/api/users/myself/")).status_code == 401, (
+        "a browser's session is no credential of the API"
+    )
+
+
+def set_password(user, text):
+    user.set_password(text)
+    user.save()
+
+
+async def test_styles_are_served_from_the_installed_packages(nobody):
+    response = await nobody.get("/static/admin/css/base.css")
+
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/css")
+    assert len(response.content) == int(response.headers["Content-Length"])
 
 
 async def test_the_first_page_of_the_server_leads_to_the_admin(nobody):

@@ -9,9 +9,10 @@ from safetensors.numpy import load
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings import orchestrator
+from hansa.server.trainings.aggregation import aggregate
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import aggregation, trainings
+from hansa.server.trainings.services import aggregation, rounds, trainings
 from support.federation import Worker, at_work, began, ended, moved_by, orchestrating, until
 from support.work import (
     BUFFERS,
@@ -459,6 +460,70 @@ async def test_a_full_disk_pauses_the_training_until_somebody_has_made_room(
         await alice.post(f"/api/trainings/{training.id}/resume/")
 
         assert (await ended(alice, training))["status"] == "completed"
+
+
+class Failing:
+    """An aggregation that the machine disturbs so many times."""
+
+    def __init__(self, times):
+        self.left = times
+
+    def __call__(self, *arguments):
+        if self.left:
+            self.left -= 1
+            raise MemoryError("no memory left")
+        return aggregate(*arguments)
+
+
+@pytest.fixture
+def disturbed(monkeypatch):
+    """Disturb aggregations: `disturbed(2)`."""
+    monkeypatch.setattr(orchestrator, "TROUBLE_SECONDS", 0.0)
+    return lambda times: monkeypatch.setattr(orchestrator, "aggregate", Failing(times))
+
+
+async def test_what_is_the_machines_fault_is_tried_again_with_the_same_updates(
+    alice, bob, carol, make_training, disturbed
+):
+    disturbed(orchestrator.MAX_TROUBLES - 1)
+    training = await call(lambda: start(make_training(bob, carol)))
+    for client, add in ((bob, 1.0), (carol, 2.0)):
+        await upload_and_report(client, await call(lease, client), update(add))
+
+    async with orchestrating():
+        record = await ended(alice, training)
+
+    assert record["status"] == "completed"
+    assert [each["attempt"] for each in await rounds_of(alice, training)] == [1]
+
+
+async def test_what_does_not_stop_failing_is_a_new_attempt_with_the_reason(alice, bob, carol, make_training, disturbed):
+    disturbed(orchestrator.MAX_TROUBLES)
+    training = await call(lambda: start(make_training(bob, carol)))
+    for client, add in ((bob, 1.0), (carol, 2.0)):
+        await upload_and_report(client, await call(lease, client), update(add))
+
+    async with orchestrating():
+        await until(alice, training, lambda record: "none of the 2 selected" in record["reason"])
+
+    first, second = await rounds_of(alice, training)
+    assert (first["state"], second["attempt"]) == ("abandoned", 2)
+    assert first["reason"] == "The aggregation failed 5 times, last with MemoryError: no memory left."
+
+
+async def test_one_trainings_trouble_does_not_stop_the_others(alice, bob, carol, make_training, monkeypatch):
+    cursed, other = await call(lambda: (make_training(bob), make_training(carol)))
+    look = rounds.look
+
+    def curse(*, training_id, now):
+        if training_id == cursed.id:
+            raise RuntimeError("a row that nobody expected")
+        return look(training_id=training_id, now=now)
+
+    monkeypatch.setattr(rounds, "look", curse)
+    async with orchestrating():
+        await alice.post(f"/api/trainings/{cursed.id}/start/")
+        await began(alice, other)
 
 
 async def test_updates_are_kept_for_as_many_rounds_as_the_plan_says(
