@@ -14,7 +14,7 @@ from hansa.server.trainings import orchestrator as module
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Training
 from support.people import Person
-from support.work import File, file_of, report_of
+from support.work import INSTANCE, File, file_of, report_of
 
 Message = dict[str, Any]  # Any: JSON
 Train = Callable[[dict[str, Array], Message], dict[str, Array]]
@@ -134,3 +134,28 @@ async def began(person: Person, training: Training) -> Message:
     answer = await person.post(f"/api/trainings/{training.id}/start/")
     assert answer.status_code == 202, answer.text
     return await until(person, training, lambda record: record["round"] == 1)
+
+
+async def take(client: Person) -> Message:
+    """The client's next task, which must come."""
+    answer = await client.post("/api/tasks/next/?wait=20", json={"instance": INSTANCE})
+    assert answer.status_code == 200, "no task came"
+    task: Message = answer.json()
+    return task
+
+
+async def give_up(client: Person, task: Message, reason: str = "CUDA out of memory") -> None:
+    """The client's own code has failed."""
+    answer = await client.post(f"/api/tasks/{task['id']}/release/", json={"reason": reason, "failed": True})
+    assert answer.status_code == 204
+
+
+async def params_of(person: Person, record: Message, number: int) -> dict[str, Array]:
+    """The arrays of a version of the training's model."""
+    return load((await person.get(f"/api/models/{record['model']}/versions/{number}/params/")).content)
+
+
+async def rounds_of(person: Person, training: Training) -> list[Message]:
+    """All attempts at all rounds."""
+    rounds: list[Message] = (await person.get(f"/api/trainings/{training.id}/rounds/")).json()
+    return rounds
