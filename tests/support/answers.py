@@ -55,6 +55,6 @@ async def nothing_changes() -> AsyncIterator[None]:
 
 
 def _everything() -> dict[str, Any]:
-    rows = {model._meta.label: list(model.objects.order_by("pk").values()) for model in apps.get_models()}
+    rows = {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in apps.get_models()}
     files = sorted(str(path.relative_to(store.home())) for path in store.home().rglob("*") if path.is_file())
     return {**rows, "files": files}

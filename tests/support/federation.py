@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load
 
@@ -29,7 +30,8 @@ def moved_by(step: float) -> Train:
 
     def train(params: dict[str, Array], task: Message) -> dict[str, Array]:
         return {
-            name: array + array.dtype.type(step) if array.dtype.kind == "f" else array for name, array in params.items()
+            name: np.add(array, step, dtype=array.dtype) if array.dtype.kind == "f" else array
+            for name, array in params.items()
         }
 
     return train

@@ -13,12 +13,17 @@ from hansa.server.accounts.models import User
 from support.home import Clock
 
 
+def in_process(handler: ASGIHandler) -> httpx.ASGITransport:
+    """Requests go straight to the handler: no socket, no port."""
+    return httpx.ASGITransport(app=handler)  # type: ignore[arg-type]  # ASGI, in other words for its dictionaries
+
+
 class Person(httpx.AsyncClient):
     """Somebody with an account, speaking to the server with a token of theirs."""
 
     def __init__(self, handler: ASGIHandler, user: User, token: str) -> None:
         super().__init__(
-            transport=httpx.ASGITransport(app=handler),
+            transport=in_process(handler),
             base_url="http://localhost",
             headers={"Authorization": f"Token {token}"},
         )
@@ -81,4 +86,4 @@ def root(person: MakePerson) -> Person:
 @pytest.fixture
 def nobody(home: Path, handler: ASGIHandler, transactional_db: None) -> httpx.AsyncClient:
     """Somebody without credentials."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=handler), base_url="http://localhost")
+    return httpx.AsyncClient(transport=in_process(handler), base_url="http://localhost")
