@@ -88,14 +88,22 @@ async def _run(executor: Executor, job: Callable[[], T]) -> T:
     submitted = executor.submit(contextvars.copy_context().run, job)
     running = asyncio.wrap_future(submitted)
     try:
-        return await asyncio.shield(running)
+        await asyncio.wait([running])
     except asyncio.CancelledError:
         # A job that has not begun never will. One that has cannot be stopped, and a caller that went on would close
         # files or release locks under its hands: it waits, however often it is cancelled.
         while not submitted.cancel() and not submitted.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([running])
+        running.add_done_callback(_hear)
         raise
+    return running.result()
+
+
+def _hear(ended: "asyncio.Future[T]") -> None:
+    """Take notice of an error that nobody waits for any more; asyncio would log it as forgotten."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _with_connection(job: Callable[[], T]) -> T:
