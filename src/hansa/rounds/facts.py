@@ -16,6 +16,8 @@ class TaskCounts:
     reported: int = 0
     lost: int = 0
     failed: int = 0
+    absent: int = 0
+    """Of the lost, those no client ever came for."""
 
     @property
     def total(self) -> int:
@@ -29,10 +31,8 @@ class TaskCounts:
 
     @property
     def taken(self) -> int:
-        """Tasks a client has come for, whatever became of them. Offers nobody took are LOST too, but only after
-        another was taken, so that this is never 0 by mistake.
-        """
-        return self.leased + self.reported + self.lost + self.failed
+        """Tasks a client has come for, whatever became of them."""
+        return self.leased + self.reported + self.lost + self.failed - self.absent
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ can mend: a busy port, a second server, a missing permission, a full disk, a set
 """
 
 import asyncio
+import fcntl
 import gc
 import ipaddress
 import logging
@@ -49,12 +50,12 @@ def serve(
         _check_exposure(host, settings, tls=tls_cert is not None, insecure=insecure)
         _check_tls(tls_cert, tls_key)
         _allow_host(host)
+        _check_port(host, port)
         home.prepare(settings)
         with home.HomeLock(settings.home):
-            _check_port(host, port)
             _setup_django()
             _secure_cookies(tls=tls_cert is not None)
-            _migrate()
+            _migrate(settings)
             _announce(settings, host, port, tls=tls_cert is not None)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_serve(host, port, tls_cert, tls_key))
@@ -68,12 +69,14 @@ def manage(arguments: Sequence[str]) -> int:
     """Run one of Django's commands (`migrate`, `createsuperuser`, …) on the server's database."""
     try:
         _prepare_process()
-        home.prepare(config.read(os.environ))
+        settings = config.read(os.environ)
+        home.prepare(settings)
         _setup_django()
         from django.core.management import execute_from_command_line
 
         if arguments[:1] != ["migrate"]:
-            _migrate()
+            _migrate(settings)
+            print(f"Data folder: {settings.home}", file=sys.stderr)
         execute_from_command_line(["hansa", *arguments])
     except SystemExit as error:
         # Django's own way to end a command; it has said why.
@@ -169,12 +172,15 @@ def _setup_django() -> None:
     django.setup()
 
 
-def _migrate() -> None:
+def _migrate(settings: config.Config) -> None:
+    """Bring the database up to date. A second process that starts at the same time waits for the first."""
     from django.core.management import call_command
     from django.db import DatabaseError
 
     try:
-        call_command("migrate", verbosity=0, interactive=False)
+        with (settings.home / "migrate.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            call_command("migrate", verbosity=0, interactive=False)
     except DatabaseError as error:
         raise StartError(
             f"The database cannot be opened or brought up to date: {error}. Look at its file, its permissions and the "

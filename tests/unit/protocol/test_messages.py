@@ -31,7 +31,8 @@ def sample(kind: types.Type) -> object:
         case types.Metadata(type=inner):
             return sample(inner)
         case types.StrType(pattern=pattern):
-            return DIGEST if pattern and "64" in pattern else "alice"
+            lengths = [length for length in (64, 40) if pattern and str(length) in pattern]
+            return DIGEST[: lengths[0]] if lengths else "alice"
         case types.IntType() | types.FloatType():
             return 1
         case types.BoolType():

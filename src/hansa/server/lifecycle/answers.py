@@ -1,5 +1,6 @@
 """Error answers: the right status, `{"detail", "code"}`, and DRF's map for field errors."""
 
+import logging
 import re
 from typing import Any
 
@@ -13,10 +14,13 @@ from hansa.server.lifecycle.body import BodyTooLargeError
 from hansa.server.lifecycle.bridge import BusyError
 from hansa.server.lifecycle.errors import ServiceError, StorageFullError, is_disk_full
 
+log = logging.getLogger(__name__)
+
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:  # Any: DRF's own context
     """DRF's handler, with codes, and with the errors of services, messages and the disk."""
     if is_disk_full(exc):
+        log.warning("The disk is full: %s. What was being stored was refused; free some space.", exc)
         exc = StorageFullError()
     if isinstance(exc, ServiceError):
         return Response({"detail": exc.detail, "code": exc.code}, status=exc.status)

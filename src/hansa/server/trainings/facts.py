@@ -44,7 +44,8 @@ def _round_facts(live: Round, now: datetime) -> RoundFacts:
     tasks = Task.objects.filter(round=live, kind=phase_kind(state).value)
     states = {name: Count("id", filter=Q(state=name)) for name in ("offered", "leased", "reported", "lost", "failed")}
     leases = Min("lease_until", filter=Q(state=TaskState.LEASED.value))
-    counts = tasks.aggregate(next_expiry=leases, first_taken_at=Min("leased_at"), **states)
+    absent = Count("id", filter=Q(state=TaskState.LOST.value, leased_at=None))
+    counts = tasks.aggregate(next_expiry=leases, first_taken_at=Min("leased_at"), absent=absent, **states)
     next_expiry, first_taken_at = counts.pop("next_expiry"), counts.pop("first_taken_at")
     opened_at = live.aggregated_at if state is RoundState.EVALUATING and live.aggregated_at else live.opened_at
     counted = TaskCounts(**counts)

@@ -61,6 +61,8 @@ class Participation(models.Model):
     client = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="participations")
     ordinal = models.PositiveIntegerField()
     active = models.BooleanField(default=True)
+    absent = models.BooleanField(default=False)
+    """It was lost in a round, and has not come since: later rounds invite it, but do not wait for it."""
 
     class Meta:
         ordering = ("training", "ordinal")
@@ -105,7 +107,7 @@ class Round(models.Model):
             models.UniqueConstraint(fields=("training", "number", "attempt"), name="one_row_per_attempt"),
             models.UniqueConstraint(
                 fields=("training",),
-                condition=Q(state__in=[state.value for state in LIVE_ROUND_STATES]),
+                condition=Q(state__in=sorted(state.value for state in LIVE_ROUND_STATES)),
                 name="one_live_round_per_training",
             ),
             models.UniqueConstraint(

@@ -33,7 +33,7 @@ from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, Task
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
-from hansa.server.trainings.models import Round, Task, Training, Update
+from hansa.server.trainings.models import Participation, Round, Task, Training, Update
 
 
 def look(*, training_id: UUID, now: datetime) -> Decision:
@@ -61,10 +61,12 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:
             _open_round(decision, training, now)
         case ExpireLeases():
             expired = _tasks(training, TaskState.LEASED).filter(lease_until__lte=now)
+            mark_absent(expired)
             expired.update(state=TaskState.LOST.value, reason=decision.reason, lease_until=None)
         case DropOffers():
             offers = _tasks(training, TaskState.OFFERED)
             absent = offers.exclude(id__in=facts.busy_offers(offers, now).values("id"))
+            mark_absent(absent)
             absent.update(state=TaskState.LOST.value, reason=decision.reason)
         case CloseRound():
             _close_round(decision, training, now)
@@ -97,11 +99,21 @@ def _open_round(decision: OpenRound, training: Training, now: datetime) -> None:
     size = plans.cohort_size(training.parsed_plan, participants=len(active))
     rng = selection_rng(training.seed, decision.number, decision.attempt)
     cohort = [active[ordinal] for ordinal in select(sorted(active), size, rng)]
+    present = sum(not row.absent for row in cohort)
+    enough = present >= plans.min_reports(training.parsed_plan, cohort=len(cohort))
     Task.objects.bulk_create(
-        [Task(round=opened, participation=row, kind=TaskKind.TRAIN.value) for row in cohort], batch_size=500
+        [_offer(opened, row, required=not (row.absent and enough)) for row in cohort], batch_size=500
     )
     clients = [row.client_id for row in cohort]
     transaction.on_commit(lambda: HINTS.tasks_offered(clients))
+
+
+def _offer(opened: Round, row: Participation, *, required: bool) -> Task:
+    """A task for a client; not required: it may come for it while the round is open, and nobody waits."""
+    task = Task(round=opened, participation=row, kind=TaskKind.TRAIN.value)
+    if not required:
+        task.state, task.reason = TaskState.LOST.value, "not seen since it was lost in an earlier round"
+    return task
 
 
 def _close_round(decision: CloseRound, training: Training, now: datetime) -> None:
@@ -185,6 +197,11 @@ def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
             training.rounds_done = live.number
             training.save(update_fields=["rounds_done"])
     release_updates(training=training, rounds_done=training.rounds_done)
+
+
+def mark_absent(tasks: QuerySet[Task]) -> None:
+    """Their clients are gone until they come for a task again."""
+    Participation.objects.filter(id__in=tasks.values("participation_id")).update(absent=True)
 
 
 def restart_clocks(rounds: QuerySet[Round], now: datetime) -> None:

@@ -18,8 +18,8 @@ from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundE
 from hansa.server.registry.models import MetricKind
 from hansa.server.registry.services import record_metrics
 from hansa.server.trainings.hints import HINTS
-from hansa.server.trainings.models import Round, Task, Update
-from hansa.server.trainings.services.rounds import restart_clocks
+from hansa.server.trainings.models import Participation, Round, Task, Update
+from hansa.server.trainings.services.rounds import mark_absent, restart_clocks
 
 OPEN_ROUND = {TaskKind.TRAIN: RoundState.COLLECTING, TaskKind.EVALUATE: RoundState.EVALUATING}
 """In which state of its round a task of a kind may be worked on."""
@@ -63,6 +63,7 @@ def lease_next(*, user_id: UUID, instance: str, now: datetime) -> Task | None:
             leased_at=task.leased_at if task.instance == instance and task.leased_at else now,
             reason="",
         )
+        Participation.objects.filter(id=task.participation_id, absent=True).update(absent=False)
         User.objects.filter(id=user_id).update(last_seen=now)
         training_id = Task.objects.values_list("round__training_id", flat=True).get(id=task.id)
         transaction.on_commit(lambda: HINTS.moved(training_id))
@@ -143,6 +144,8 @@ def give_back(*, task_id: UUID, user_id: UUID, reason: str, failed: bool) -> Non
         task = _own_task(task_id, user_id)
         target = TaskState.FAILED if failed else TaskState.LOST
         held = Task.objects.filter(id=task_id, state=TaskState.LEASED.value)
+        if not failed:
+            mark_absent(held)
         if held.update(state=target.value, reason=reason, lease_until=None):
             training_id = task.round.training_id
             transaction.on_commit(lambda: HINTS.moved(training_id))
