@@ -19,6 +19,9 @@ POOLS = {
 """Every way over the bridge, and how many may be on it at a time."""
 WAYS = pytest.mark.parametrize("way", POOLS, ids=lambda way: way.__name__)
 
+# The bridge looks after its threads' connections, also where a job has used none.
+pytestmark = pytest.mark.django_db(transaction=True)
+
 
 class Job:
     """Something that blocks its thread until it is let go."""
@@ -41,7 +44,7 @@ class Job:
 
 
 @pytest.fixture
-def job():
+async def job():
     """Whatever becomes of the test, no thread is left behind."""
     job = Job()
     yield job
