@@ -67,6 +67,11 @@ class Serving:
         self.url = url
         self.verify = verify
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
     def client(self, **headers: str) -> httpx.Client:
         """A client of this server."""
         return httpx.Client(base_url=self.url, headers=headers, verify=self.verify, timeout=30)

@@ -185,6 +185,37 @@ def test_killed_it_starts_again_on_the_same_port_at_once(folder):
             server.process.wait(timeout=20)
 
 
+def test_an_upload_that_breaks_off_on_the_wire_goes_on_where_it_ended(live, live_token):
+    with live.client(Authorization=f"Token {live_token}") as root, live.client() as dave:
+        code = root.post("/api/clients/invitations/", json={"username": "dave"}).json()["code"]
+        token = dave.post("/api/clients/enroll/", json={"code": code}).json()["token"]
+        dave.headers["Authorization"] = f"Token {token}"
+        params = {"w": np.zeros(2**19, np.float32)}
+        task = a_task_of(dave, root, file_of(params, frozenset()))
+        file = file_of({"w": params["w"] + np.float32(1)}, frozenset())
+        path = f"/api/tasks/{task}/update/{file.digest}/"
+
+        with socket.create_connection(("127.0.0.1", live.port)) as line:
+            request = f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Token {token}\r\n"
+            line.sendall(f"{request}Content-Length: {len(file)}\r\n\r\n".encode() + file.content[:1_234_567])
+        while (held := int(dave.head(path).headers["Upload-Offset"])) < 1_234_567:
+            pass
+        headers = {"Upload-Offset": str(held), "Upload-Length": str(len(file))}
+        rest = dave.put(path, content=file.content[held:], headers=headers)
+
+    assert held == 1_234_567
+    assert rest.json() == {"digest": file.digest, "size": len(file)}
+
+
+def a_task_of(client, root, file):
+    """The id of a task, leased by the only client of a new training."""
+    model = root.post("/api/models/", data={"name": "m"}, files={"model_file": ("m", file.content)}).json()["model_id"]
+    body = {"model_id": model, "plan": {"rounds": 1}, "clients": ["dave"]}
+    training = root.post("/api/trainings/", json=body).json()["training_id"]
+    assert root.post(f"/api/trainings/{training}/start/").status_code == 202
+    return client.post("/api/tasks/next/?wait=20", json={"instance": "laptop"}).json()["id"]
+
+
 def test_a_file_that_cannot_grow_is_a_full_disk(folder):
     """By a limit of the kernel that needs no rights: the write of the next byte fails as on a full disk."""
     create_superuser(folder)
