@@ -11,6 +11,7 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.core.handlers.asgi import ASGIHandler
 from django.db.models.signals import post_migrate
 
+from hansa.server import config
 from hansa.server import home as homes
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -19,9 +20,13 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Put the database below pytest's own folder: pytest-django has read the settings before any test could."""
+    """Put the database below pytest's own folder, and forget the HANSA_* variables of whoever runs the tests.
+
+    pytest-django has read the settings before any test could.
+    """
     folder = tmp_path_factory.mktemp("home")
-    django_settings.CONFIG = replace(django_settings.CONFIG, home=folder)
+    django_settings.CONFIG = config.read({"HANSA_HOME": str(folder)})
+    django_settings.ALLOWED_HOSTS = list(django_settings.CONFIG.allowed_hosts)
     database = django_settings.DATABASES["default"]
     database["TEST"]["NAME"] = str(folder / "test.sqlite3")
     database["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
