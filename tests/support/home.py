@@ -26,7 +26,7 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
     """
     folder = tmp_path_factory.mktemp("home")
     django_settings.CONFIG = config.read({"HANSA_HOME": str(folder)})
-    django_settings.ALLOWED_HOSTS = list(django_settings.CONFIG.allowed_hosts)
+    django_settings.ALLOWED_HOSTS = [*django_settings.CONFIG.allowed_hosts, "testserver"]  # Django's own test client
     database = django_settings.DATABASES["default"]
     database["TEST"]["NAME"] = str(folder / "test.sqlite3")
     database["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
