@@ -4,6 +4,7 @@ Both lie under $XDG_CONFIG_HOME/hansa (~/.config/hansa), readable by their owner
 
     credentials.json                        people's tokens, by server; which server was used last
     clients/<host>_<port>/<name>.token      one client's token, and nothing else
+    clients/<host>_<port>/server.json       where those clients were enrolled, so that they need not be told again
 
 A token is sent to the server it was got from and to no other.
 """
@@ -119,6 +120,30 @@ def client_folder(server: str) -> Path:
     """Where the tokens of this machine's clients of one server are."""
     place = re.sub(r"[^\w.-]", "_", urlsplit(normal(server)).netloc)
     return folder() / "clients" / place
+
+
+class Enrollment(msgspec.Struct, frozen=True, kw_only=True):
+    """The server that clients of this machine were enrolled at."""
+
+    server: str
+    ca: str | None = None
+    """The private authority's certificate, an absolute path."""
+
+
+def remember_enrollment(server: str, ca: Path | None) -> None:
+    """Keep where a client was enrolled; its token is kept by itself."""
+    enrollment = Enrollment(server=normal(server), ca=str(ca.absolute()) if ca else None)
+    with secret_file(client_folder(server) / "server.json") as write:
+        write(msgspec.json.encode(enrollment).decode() + "\n")
+
+
+def enrollments() -> list[Enrollment]:
+    """The servers at which clients of this machine were enrolled. What cannot be read is left out."""
+    found = []
+    for file in sorted((folder() / "clients").glob("*/server.json")):
+        with suppress(OSError, msgspec.DecodeError):
+            found.append(msgspec.json.decode(file.read_bytes(), type=Enrollment))
+    return found
 
 
 def read_token(file: Path) -> str:

@@ -102,6 +102,8 @@ def enroll(
             enrolled = api.enroll(code.strip())
         place = token_file or credentials.client_token_path(url, enrolled.username)
         write(enrolled.token + "\n", to=place)
+    if token_file is None:
+        credentials.remember_enrollment(url, ca)
     line = _run_line(url, place, ca)
     if as_json:
         output.print_json({"id": enrolled.id, "username": enrolled.username, "token_file": str(place)})

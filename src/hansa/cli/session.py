@@ -129,7 +129,8 @@ def find_client_target(server: str | None, token_file: Path | None, ca: Path | N
 
     Never a person's saved token: who logged in to manage trainings is not who takes part in them.
     """
-    url = find_server(server)
+    url, trusted = _client_server(server, client)
+    ca = ca or trusted
     if client:
         return Target(url, credentials.read_token(credentials.client_token_path(url, client)), ca)
     if token := _given_token(token_file):
@@ -145,6 +146,27 @@ def find_client_target(server: str | None, token_file: Path | None, ca: Path | N
         f"{url}), or name a token file by --token-file.",
         ExitCode.NOT_ALLOWED,
     )
+
+
+def _client_server(server: str | None, client: str) -> tuple[str, Path | None]:
+    """The server named, else the only one at which this client (or any) was enrolled here, else that of the login."""
+    enrolled = {place.server: Path(place.ca) if place.ca else None for place in credentials.enrollments()}
+    if server:
+        url = credentials.normal(server)
+        return url, enrolled.get(url)
+    if client:
+        enrolled = {url: ca for url, ca in enrolled.items() if credentials.client_token_path(url, client).exists()}
+    if len(enrolled) == 1:
+        return next(iter(enrolled.items()))
+    url = credentials.load().server
+    if not url:
+        raise CommandError(
+            "no server is named, and "
+            + (f"several are known here ({listed(enrolled)}). " if enrolled else "no such client is enrolled here. ")
+            + "Give --server URL or HANSA_SERVER; a new machine is enrolled by hansa enroll CODE --server URL.",
+            ExitCode.USAGE,
+        )
+    return url, enrolled.get(url)
 
 
 def _given_token(token_file: Path | None) -> str:

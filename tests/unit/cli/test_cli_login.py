@@ -134,7 +134,7 @@ def test_enroll_prints_the_next_line_to_paste_and_nothing_else(hansa, api):
     assert "This machine is now clara" in ran.err
     assert token_file.read_text() == TOKEN + "\n"
     assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
-    assert list(token_file.parent.iterdir()) == [token_file]
+    assert {file.name for file in token_file.parent.iterdir()} == {"clara.token", "server.json"}
     assert api.asked == [("enroll", "CODE-1234")]
 
 
@@ -259,6 +259,27 @@ def test_one_enrolled_client_needs_no_naming_and_of_several_one_is_named(hansa, 
     with pytest.raises(CommandError, match=r"2 clients .* \(clara, dora\)"):
         find_client_target(URL, None, None)
     assert find_client_target(URL, None, None, client="dora").token == "d" * 40
+
+
+def test_a_machine_knows_where_its_client_was_enrolled(hansa, tmp_path):
+    hansa("enroll", "CODE", "--server", URL, "--ca", "ca.pem")
+
+    target = find_client_target(None, None, None, client="clara")
+    assert (target.url, target.token) == (credentials.normal(URL), TOKEN)
+    assert target.ca == tmp_path / "here" / "ca.pem"
+    assert find_client_target(None, None, None) == target
+    assert find_client_target(None, None, tmp_path / "other.pem").ca == tmp_path / "other.pem"
+
+
+def test_who_was_never_enrolled_is_told_how_to_be(hansa):
+    with pytest.raises(CommandError, match=r"no such client is enrolled here.*hansa enroll CODE --server URL"):
+        find_client_target(None, None, None, client="nobody")
+
+
+def test_a_record_of_an_enrolment_that_cannot_be_read_is_left_out(hansa):
+    hansa("enroll", "CODE", "--server", URL)
+    (credentials.client_folder(URL) / "server.json").write_text("{")
+    assert credentials.enrollments() == []
 
 
 def test_a_person_who_is_logged_in_does_not_take_part_by_mistake(alice):
