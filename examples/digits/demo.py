@@ -20,7 +20,17 @@ from typing import NoReturn
 import numpy as np
 import torch
 from data import Digits, deal, hold_out, load_all, save
-from federation import ACTOR, DemoError, Site, images_of, sign_in, start_clients, start_server, wait_for_clients
+from federation import (
+    ACTOR,
+    DemoError,
+    Site,
+    free_port,
+    images_of,
+    sign_in,
+    start_clients,
+    start_server,
+    wait_for_clients,
+)
 from model import model
 from processes import ChildEndedError, Children
 from rich.console import Console
@@ -63,9 +73,14 @@ def main() -> int:
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup asks for
         signal.signal(signal.SIGHUP, interrupt)
     story = Story()
+    try:
+        port = free_port(options.port)
+    except DemoError as error:
+        story.tell(f"The demo did not start: {error}")
+        return 1
     folder = Path(tempfile.mkdtemp(prefix="hansa-demo-"))
     try:
-        reached = demo(options, folder, story)
+        reached = demo(options, Site.prepared(folder, port), story)
     except KeyboardInterrupt:
         story.tell("Stopped before the end. Every process of the demo has ended.")
         reached = False
@@ -76,20 +91,19 @@ def main() -> int:
     return 0 if reached else 1
 
 
-def demo(options: Options, folder: Path, story: Story) -> bool:
+def demo(options: Options, site: Site, story: Story) -> bool:
     """From an empty folder to a tested model. True if it reached the goal."""
-    site = Site.prepared(folder, options.port)
     with Children(site.logs) as children:
         held_out = deal_images(site, options.seed)
         story.tell(f"Dealt the images to {len(CLIENTS)} clients and held {len(held_out)} back for the test.")
         start_server(children, site)
         api = sign_in(site)
-        story.tell(f"Started the server at {site.url} with its data in {folder}.")
+        story.tell(f"Started the server at {site.url} with its data in {site.folder}.")
         start_clients(children, site, api, CLIENTS)
         wait_for_clients(api, CLIENTS)
         story.tell(f"Started {len(CLIENTS)} clients: each has its own process, images and token.")
-        training = train(api, folder, options, story)
-        reached = test(api, training, folder, held_out, story)
+        training = train(api, site.folder, options, story)
+        reached = test(api, training, site.folder, held_out, story)
         if not options.exit:
             serve(site, story)
     return reached

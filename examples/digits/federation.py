@@ -40,8 +40,7 @@ class Site:
 
     @classmethod
     def prepared(cls, folder: Path, port: int) -> Self:
-        """DemoError if something else listens on the port; 0 takes a free one."""
-        site = cls(folder, _free(port), os.environ.get("DJANGO_SUPERUSER_PASSWORD") or secrets.token_hex(6))
+        site = cls(folder, port, os.environ.get("DJANGO_SUPERUSER_PASSWORD") or secrets.token_hex(6))
         for part in (site.logs, site.data):
             part.mkdir()
         return site
@@ -119,16 +118,17 @@ def images_of(site: Site, client: str) -> Path:
     return site.data / f"{client}.npz"
 
 
-def _free(port: int) -> int:
+def free_port(wanted: int) -> int:
+    """The port that is wanted, or for 0 any free one. DemoError if something else listens there."""
     with socket.socket() as probe:
         # As the server does: a port whose connections are only just closed counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
+            probe.bind(("127.0.0.1", wanted))
+        except (OSError, OverflowError) as error:
             raise DemoError(
-                f"port {port} on 127.0.0.1 cannot be used: {error.strerror}. End what listens there, or choose "
-                'another one: make demo DEMO_ARGS="--port 0" takes any that is free.'
+                f"port {wanted} on 127.0.0.1 cannot be used ({error}). End what listens there, or choose another "
+                'one: make demo DEMO_ARGS="--port 0" takes any that is free.'
             ) from error
         free: int = probe.getsockname()[1]
     return free

@@ -113,8 +113,9 @@ def test_a_busy_port_is_told_before_anything_is_started(program: Program) -> Non
         process = program.start("demo.py", "--port", port)
         told, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"port {port} on 127.0.0.1 cannot be used: Address already in use" in told
+    assert f"port {port} on 127.0.0.1 cannot be used ([Errno 98] Address already in use)" in told
     assert "--port 0" in told
+    assert list(program.folder.glob("hansa-demo-*")) == []
 
 
 STUBBORN = """
