@@ -2,6 +2,7 @@
 
 pytest_plugins = (
     "support.home",
+    "support.postgres",
     "support.people",
     "support.work",
     "support.disks",
