@@ -76,7 +76,7 @@ async def test_head_says_the_same_without_the_bytes(alice, model, content):
 
 
 async def test_large_files_come_in_pieces(alice, model, content, monkeypatch):
-    monkeypatch.setattr("hansa.server.blobs.serving.CHUNK", 7)
+    monkeypatch.setattr("hansa.server.lifecycle.files.CHUNK", 7)
 
     assert (await alice.get(url(model, "0/params/"))).content == content
 
