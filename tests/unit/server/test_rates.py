@@ -8,20 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hansa.server.lifecycle.rates import NANOSECONDS, Limiter, Rate
-
-
-class Ticks:
-    """A clock in nanoseconds that stands still until it is moved on."""
-
-    def __init__(self, now=10**18):
-        self.now = now
-
-    def __call__(self):
-        return self.now
-
-    def advance(self, seconds):
-        self.now += round(seconds * NANOSECONDS)
+from hansa.server.lifecycle.rates import Limiter, Rate
+from support.ticks import NANOSECONDS, Ticks
 
 
 @pytest.fixture
