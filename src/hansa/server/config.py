@@ -27,7 +27,9 @@ class Config:
     """Signs sessions; from HANSA_SECRET_KEY(_FILE) or `<home>/secret_key`."""
     allowed_hosts: tuple[str, ...]
     trusted_proxy: bool
-    """A proxy in front terminates TLS and sets X-Forwarded-Proto."""
+    """A proxy in front terminates TLS, sets X-Forwarded-Proto, and adds the caller's address to X-Forwarded-For."""
+    throttles: bool
+    """Limits on requests and on failed sign-ins."""
     max_model_bytes: int
     """Upper limit for a model file. An update's limit follows from its model."""
     log_level: str
@@ -52,6 +54,7 @@ def read(environ: Mapping[str, str]) -> Config:
         secret_key=_secret_key(environ, home),
         allowed_hosts=_hosts(environ, debug=debug),
         trusted_proxy=_boolean(environ, "HANSA_TRUSTED_PROXY"),
+        throttles=_switch(environ, "HANSA_THROTTLES"),
         max_model_bytes=_integer(environ, "HANSA_MAX_MODEL_BYTES", default=16 * 2**30, least=1),
         log_level=_choice(environ, "HANSA_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )
@@ -65,6 +68,7 @@ KNOWN = frozenset(
         "HANSA_SECRET_KEY_FILE",
         "HANSA_ALLOWED_HOSTS",
         "HANSA_TRUSTED_PROXY",
+        "HANSA_THROTTLES",
         "HANSA_MAX_MODEL_BYTES",
         "HANSA_LOG_LEVEL",
         # read by the command line and the client, not here:
@@ -84,6 +88,13 @@ def _boolean(environ: Mapping[str, str], name: str) -> bool:
     if text not in values:
         raise ConfigError(f"{name} is {environ[name]!r}; it must be 1 or 0.")
     return values[text]
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name, "").strip().lower() or "on"
+    if text not in ("on", "off"):
+        raise ConfigError(f"{name} is {environ[name]!r}; it must be on or off.")
+    return text == "on"
 
 
 def _integer(environ: Mapping[str, str], name: str, *, default: int, least: int) -> int:

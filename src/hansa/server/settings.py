@@ -100,6 +100,9 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
+# Generous: they stop what has gone wild, not what is busy. The last two count failures (accounts/attempts.py).
+THROTTLE_RATES = {"user": "100_000/min", "address": "300_000/min", "sign_in_address": "20/min", "sign_in": "10/min"}
+
 REST_FRAMEWORK: dict[str, Any] = {  # Any: DRF's own shape of this setting
     "DEFAULT_RENDERER_CLASSES": ["hansa.server.lifecycle.rendering.StructJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
@@ -109,6 +112,14 @@ REST_FRAMEWORK: dict[str, Any] = {  # Any: DRF's own shape of this setting
         "hansa.server.accounts.authentication.PasswordAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": [
+        "hansa.server.lifecycle.throttles.UserRateThrottle",
+        "hansa.server.lifecycle.throttles.AddressRateThrottle",
+    ]
+    if CONFIG.throttles
+    else [],
+    "DEFAULT_THROTTLE_RATES": THROTTLE_RATES if CONFIG.throttles else dict.fromkeys(THROTTLE_RATES),
+    "NUM_PROXIES": 1 if CONFIG.trusted_proxy else 0,
     "DEFAULT_SCHEMA_CLASS": "hansa.server.lifecycle.openapi.ViewSchema",
     "EXCEPTION_HANDLER": "hansa.server.lifecycle.answers.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",

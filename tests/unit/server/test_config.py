@@ -20,6 +20,7 @@ def test_an_empty_environment_is_enough(tmp_path, monkeypatch):
     assert settings.database == tmp_path / "hansa-data" / "hansa.sqlite3"
     assert settings.allowed_hosts == ("localhost", "127.0.0.1", "[::1]")
     assert (settings.debug, settings.trusted_proxy, settings.log_level) == (False, False, "INFO")
+    assert settings.throttles
     assert settings.max_model_bytes == 16 * 2**30
     assert list(tmp_path.iterdir()) == [], "reading settings makes no files"
 
@@ -32,6 +33,7 @@ def test_every_variable_is_read(tmp_path):
             "HANSA_SECRET_KEY": "k" * 32,
             "HANSA_ALLOWED_HOSTS": "fl.example.org, localhost",
             "HANSA_TRUSTED_PROXY": "true",
+            "HANSA_THROTTLES": "Off",
             "HANSA_MAX_MODEL_BYTES": "1000",
             "HANSA_LOG_LEVEL": "warning",
         }
@@ -43,6 +45,7 @@ def test_every_variable_is_read(tmp_path):
         secret_key="k" * 32,
         allowed_hosts=("fl.example.org", "localhost"),
         trusted_proxy=True,
+        throttles=False,
         max_model_bytes=1000,
         log_level="WARNING",
     )
@@ -62,6 +65,7 @@ def test_a_server_in_debug_answers_to_any_name():
     [
         ("HANSA_DEBUG", "maybe", ["'maybe'", "1 or 0"]),
         ("HANSA_TRUSTED_PROXY", "2", ["'2'", "1 or 0"]),
+        ("HANSA_THROTTLES", "0", ["'0'", "on or off"]),
         ("HANSA_MAX_MODEL_BYTES", "0", ["'0'", "at least 1"]),
         ("HANSA_MAX_MODEL_BYTES", "-5", ["'-5'"]),
         ("HANSA_MAX_MODEL_BYTES", "10 GB", ["'10 GB'", "whole number"]),
