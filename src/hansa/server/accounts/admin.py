@@ -3,7 +3,10 @@ from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest
 
 from hansa.server.accounts.models import Invitation, Token, User
+from hansa.server.accounts.signin import SignInForm
 from hansa.server.lifecycle.history import HistoryAdmin
+
+admin.site.login_form = SignInForm
 
 
 @admin.register(User)
