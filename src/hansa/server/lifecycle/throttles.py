@@ -45,7 +45,7 @@ class RateThrottle(BaseThrottle):
         self._seconds: float | None = None
 
     def get_key(self, request: Request, view: "APIView") -> Hashable | None:
-        """Whose rate the request is counted on; None: it is not counted."""
+        """Whose rate the request is counted on; None: it is not counted. One that queries needs `in_place = False`."""
         raise NotImplementedError(f"{type(self).__name__} must say by `get_key` whose requests it counts.")
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
