@@ -1,8 +1,8 @@
 """What all tests share. Fixtures of the server are in `support`, by subject; each folder may add its own."""
 
 pytest_plugins = (
-    "support.home",
     "support.postgres",
+    "support.home",
     "support.people",
     "support.work",
     "support.disks",

@@ -4,15 +4,18 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.contenttypes.management import create_contenttypes
 from django.core.handlers.asgi import ASGIHandler
+from django.db import connections
 from django.db.models.signals import post_migrate
 
-from hansa.server import config
+from hansa.server import config, database
 from hansa.server import home as homes
+from support import postgres
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 """Monday morning."""
@@ -22,16 +25,29 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Put the database below pytest's own folder, and forget the HANSA_* variables of whoever runs the tests.
 
-    pytest-django has read the settings before any test could.
+    pytest-django has read the settings before any test could. HANSA_TEST_DATABASE_URL alone is heard: with it all
+    tests run on that PostgreSQL.
     """
     folder = tmp_path_factory.mktemp("home")
-    django_settings.CONFIG = config.read({"HANSA_HOME": str(folder)})
+    url = os.environ.get(postgres.VARIABLE, "")
+    django_settings.CONFIG = config.read({"HANSA_HOME": str(folder), "HANSA_DATABASE_URL": url})
     django_settings.ALLOWED_HOSTS = [*django_settings.CONFIG.allowed_hosts, "testserver"]  # Django's own test client
-    database = django_settings.DATABASES["default"]
-    database["TEST"]["NAME"] = str(folder / "test.sqlite3")
-    database["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
+    settings = database.django_settings(django_settings.CONFIG.postgres, folder)
+    if not url:
+        settings["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
+    _use_database(settings)
     django_settings.STATIC_ROOT = folder / "static"
     django_settings.STATIC_ROOT.mkdir()
+
+
+def _use_database(settings: dict[str, Any]) -> None:  # Any: Django's own shape of this setting
+    """Django has looked at its settings already, and may hold an unopened connection made from them."""
+    default = connections.settings["default"]
+    default.clear()
+    default.update(settings)
+    connections.configure_settings({"default": default})  # fills in what we leave to Django
+    connections["default"].close()
+    del connections["default"]
 
 
 @pytest.fixture(scope="session")

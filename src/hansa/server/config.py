@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hansa.server.database import DatabaseURLError, Postgres
+
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -22,6 +24,8 @@ class Config:
 
     home: Path
     """Database, blobs and secret key. Everything to back up is in it."""
+    postgres: Postgres | None
+    """The database, if it is not SQLite in `home`."""
     debug: bool
     secret_key: str
     """Signs sessions; from HANSA_SECRET_KEY(_FILE) or `<home>/secret_key`."""
@@ -50,6 +54,7 @@ def read(environ: Mapping[str, str]) -> Config:
     debug = _boolean(environ, "HANSA_DEBUG")
     return Config(
         home=home,
+        postgres=_postgres(environ),
         debug=debug,
         secret_key=_secret_key(environ, home),
         allowed_hosts=_hosts(environ, debug=debug),
@@ -63,6 +68,7 @@ def read(environ: Mapping[str, str]) -> Config:
 KNOWN = frozenset(
     {
         "HANSA_HOME",
+        "HANSA_DATABASE_URL",
         "HANSA_DEBUG",
         "HANSA_SECRET_KEY",
         "HANSA_SECRET_KEY_FILE",
@@ -78,6 +84,8 @@ KNOWN = frozenset(
         "HANSA_CA",
         "HANSA_STATE",
         "HANSA_PASSWORD",
+        # read by the tests:
+        "HANSA_TEST_DATABASE_URL",
     }
 )
 
@@ -124,6 +132,23 @@ def _hosts(environ: Mapping[str, str], *, debug: bool) -> tuple[str, ...]:
             "fl.example.org,localhost (no http://, no spaces)."
         )
     return hosts
+
+
+def _postgres(environ: Mapping[str, str]) -> Postgres | None:
+    if not (url := environ.get("HANSA_DATABASE_URL", "").strip()):
+        return None
+    try:
+        postgres = Postgres.parse(url)
+    except DatabaseURLError as error:
+        raise ConfigError(f"HANSA_DATABASE_URL cannot be used: {error}") from error
+    try:
+        import psycopg  # noqa: F401  # Django will; here the message can say what to install
+    except ImportError as error:
+        raise ConfigError(
+            "HANSA_DATABASE_URL names a PostgreSQL, and psycopg, which speaks to it, is not installed or not complete: "
+            "pip install 'hansa[postgres]'"
+        ) from error
+    return postgres
 
 
 def _secret_key(environ: Mapping[str, str], home: Path) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import uvloop
 
-from hansa.server import config, home
+from hansa.server import config, database, home
 
 log = logging.getLogger("hansa.server")
 
@@ -55,11 +55,12 @@ def serve(
         with home.HomeLock(settings.home):
             _setup_django()
             _secure_cookies(tls=tls_cert is not None)
-            _migrate(settings)
-            _announce(settings, host, port, tls=tls_cert is not None)
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_serve(host, port, tls_cert, tls_key))
-    except (config.ConfigError, home.HomeError, StartError) as error:
+            with database.sole_server(settings.postgres):
+                _migrate(settings)
+                _announce(settings, host, port, tls=tls_cert is not None)
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(_serve(host, port, tls_cert, tls_key))
+    except (config.ConfigError, home.HomeError, database.UnusableDatabaseError, StartError) as error:
         print(f"hansa serve: {error}", file=sys.stderr)
         return 1
     return 0
@@ -81,7 +82,7 @@ def manage(arguments: Sequence[str]) -> int:
     except SystemExit as error:
         # Django's own way to end a command; it has said why.
         return error.code if isinstance(error.code, int) else 1
-    except (config.ConfigError, home.HomeError, StartError) as error:
+    except (config.ConfigError, home.HomeError, database.UnusableDatabaseError, StartError) as error:
         print(f"hansa {' '.join(arguments[:1])}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -175,17 +176,10 @@ def _setup_django() -> None:
 def _migrate(settings: config.Config) -> None:
     """Bring the database up to date. A second process that starts at the same time waits for the first."""
     from django.core.management import call_command
-    from django.db import DatabaseError
 
-    try:
-        with (settings.home / "migrate.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            call_command("migrate", verbosity=0, interactive=False)
-    except DatabaseError as error:
-        raise StartError(
-            f"The database cannot be opened or brought up to date: {error}. Look at its file, its permissions and the "
-            "free space; restore it from a backup if it is damaged."
-        ) from error
+    with database.explained(settings.postgres), (settings.home / "migrate.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        call_command("migrate", verbosity=0, interactive=False)
 
 
 def _announce(settings: config.Config, host: str, port: int, *, tls: bool) -> None:

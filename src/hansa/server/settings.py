@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from hansa.server import config
+from hansa.server import config, database
 
 CONFIG = config.read(os.environ)
 
@@ -60,23 +60,8 @@ TEMPLATES: list[dict[str, Any]] = [  # Any: Django's own shape of this setting
     }
 ]
 
-# One writer thread owns all writing services (lifecycle/bridge.py); IMMEDIATE and the busy timeout are for what else
-# writes: the admin, and commands run beside the server.
-DATABASES: dict[str, Any] = {  # Any: Django's own shape of this setting
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": CONFIG.database,
-        "CONN_MAX_AGE": None,
-        "OPTIONS": {
-            "timeout": 5,
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-            " PRAGMA cache_size=-16000; PRAGMA journal_size_limit=67108864;",
-        },
-        # A file, not memory: the writer thread and the readers have connections of their own.
-        "TEST": {"NAME": CONFIG.home / "test.sqlite3"},
-    }
-}
+# Any: Django's own shape of this setting
+DATABASES: dict[str, Any] = {"default": database.django_settings(CONFIG.postgres, CONFIG.home)}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -41,6 +41,7 @@ def test_every_variable_is_read(tmp_path):
 
     assert settings == config.Config(
         home=tmp_path,
+        postgres=None,
         debug=True,
         secret_key="k" * 32,
         allowed_hosts=("fl.example.org", "localhost"),

@@ -13,6 +13,7 @@ import errno
 from django.db import OperationalError
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+POSTGRES_DISK_FULL = "53100"
 
 
 class ServiceError(Exception):
@@ -65,7 +66,9 @@ class StorageFullError(ServiceError):
 
 
 def is_disk_full(exc: BaseException) -> bool:
-    """Whether the disk, or the quota, is what stopped it; SQLite says so in words."""
+    """Whether the disk, or the quota, is what stopped it; SQLite says so in words, PostgreSQL by a code."""
     if isinstance(exc, OSError):
         return exc.errno in DISK_FULL
-    return isinstance(exc, OperationalError) and "disk is full" in str(exc)
+    if not isinstance(exc, OperationalError):
+        return False
+    return "disk is full" in str(exc) or getattr(exc.__cause__, "sqlstate", None) == POSTGRES_DISK_FULL
