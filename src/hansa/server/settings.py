@@ -34,17 +34,18 @@ INSTALLED_APPS = [
     "hansa.server.trainings",
 ]
 
+# All of them run on the event loop without a thread hop; for what synchronous Django views need, see each.
 MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "hansa.server.lifecycle.headers.SecurityHeadersMiddleware",
+    "hansa.server.lifecycle.middleware.WhiteNoiseMiddleware",
+    "hansa.server.lifecycle.middleware.SessionMiddleware",
+    "hansa.server.lifecycle.middleware.CommonMiddleware",
+    "hansa.server.lifecycle.middleware.CsrfViewMiddleware",
+    "hansa.server.lifecycle.middleware.AuthenticationMiddleware",
+    "hansa.server.lifecycle.middleware.MessageMiddleware",
 ]
+
+LIFECYCLE = {"BODY_LIMIT": 10 * 2**20}  # for forms of the admin; views of the API have their own
 
 TEMPLATES: list[dict[str, Any]] = [  # Any: Django's own shape of this setting
     {

@@ -3,13 +3,15 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView
 
 import hansa.server.ops.openapi  # noqa: F401  # registers how messages are described
-from hansa.server.ops.api import Health, Unknown
+from hansa.server.ops.api import Health, Schema, Unknown
 
 admin.site.site_header = admin.site.site_title = "Hansa"
 admin.site.index_title = "Everything the server keeps"
+
+handler400 = "hansa.server.ops.errors.bad_request"
+handler500 = "hansa.server.ops.errors.server_error"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -18,10 +20,6 @@ urlpatterns = [
     path("api/", include("hansa.server.registry.urls")),
     path("api/", include("hansa.server.trainings.urls")),
     path("api/health/", Health.as_view(), name="health"),
-    path(
-        "api/schema/",
-        SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[]),
-        name="schema",
-    ),
+    path("api/schema/", Schema.as_view(), name="schema"),
     re_path(r"^api/", Unknown.as_view()),
 ]

@@ -11,11 +11,11 @@ from hansa.protocol import accounts as wire
 from hansa.server.accounts import selectors, services
 from hansa.server.accounts.permissions import IsActor, caller
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, listing, ref
-from hansa.server.lifecycle.views import APIView
 
 
-class Myself(APIView):
+class Myself(MessageView):
     """One's own record."""
 
     @extend_schema(responses={200: ref(wire.User)})
@@ -24,7 +24,7 @@ class Myself(APIView):
         return Response(selectors.myself(caller(request)))
 
 
-class Users(APIView):
+class Users(MessageView):
     """All users, by what everybody may know of them."""
 
     @extend_schema(responses={200: listing(wire.UserSummary)})
@@ -33,7 +33,7 @@ class Users(APIView):
         return Response(await read(selectors.users))
 
 
-class Tokens(APIView):
+class Tokens(MessageView):
     """One's own API tokens."""
 
     @extend_schema(responses={200: listing(wire.Token)})
@@ -59,7 +59,7 @@ class Tokens(APIView):
         return Response(answer, status=201)
 
 
-class TokenDetail(APIView):
+class TokenDetail(MessageView):
     """One of one's own tokens."""
 
     @extend_schema(responses={204: None})
@@ -69,7 +69,7 @@ class TokenDetail(APIView):
         return Response(status=204)
 
 
-class Clients(APIView):
+class Clients(MessageView):
     """Users that may be named as participants."""
 
     permission_classes = (IsActor,)
@@ -80,7 +80,7 @@ class Clients(APIView):
         return Response(await read(selectors.clients, caller(request)))
 
 
-class Invitations(APIView):
+class Invitations(MessageView):
     """One-time codes for new clients."""
 
     permission_classes = (IsActor,)
@@ -99,7 +99,7 @@ class Invitations(APIView):
         return Response(invitation, status=201)
 
 
-class Enroll(APIView):
+class Enroll(MessageView):
     """The second machine's first call."""
 
     authentication_classes = ()

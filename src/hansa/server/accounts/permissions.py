@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class IsActor(BasePermission):
     """Users with the actor role, and superusers."""
 
+    in_place = True
     message = "Only actors may do this. Ask an administrator for the actor role."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:

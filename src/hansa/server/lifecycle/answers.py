@@ -10,13 +10,14 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
-from hansa.server.lifecycle.body import BodyTooLargeError
 from hansa.server.lifecycle.bridge import BusyError
 from hansa.server.lifecycle.errors import ServiceError, StorageFullError, is_disk_full
+from hansa.server.lifecycle.in_place import in_place
 
 log = logging.getLogger(__name__)
 
 
+@in_place
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:  # Any: DRF's own context
     """DRF's handler, with codes, and with the errors of services, messages and the disk."""
     if is_disk_full(exc):
@@ -26,8 +27,6 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         return Response({"detail": exc.detail, "code": exc.code}, status=exc.status)
     if isinstance(exc, BusyError):
         exc = exceptions.Throttled(wait=5, detail="Too many passwords are being checked. Use a token, or wait.")
-    if isinstance(exc, BodyTooLargeError):
-        return Response({"detail": str(exc), "code": "too_large"}, status=status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
     if isinstance(exc, msgspec.ValidationError):
         return Response(field_errors(exc), status=status.HTTP_400_BAD_REQUEST)
     if isinstance(exc, msgspec.DecodeError):

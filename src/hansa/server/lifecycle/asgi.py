@@ -1,145 +1,205 @@
-"""The ASGI handler: awaited views get their requests unread, everything else goes through Django's own handler.
+"""The ASGI handler: Django's middleware, signals and URL resolver, without what its own handler costs.
 
-Django's stock handler spools every body to a temporary file before the first policy runs, opens operating system
-threads and a database connection per request, and parks one thread per waiting client. An awaited view needs none of
-that: it runs on the event loop and reaches the database by the bridge. Synchronous views (the admin) stay with Django.
+Django's handler starts threads and opens a database connection for every request, spools every body before the first
+policy runs, and parks one thread per waiting client. Here awaited views get their request unread and run on the event
+loop; synchronous code, wherever it is met (a middleware, a view, a policy), runs on one thread that the request borrows
+(`threads.py`); a request that waits holds neither thread nor connection.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import DisallowedHost
-from django.core.handlers.asgi import ASGIHandler
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
+from django.conf import settings
+from django.core import signals
+from django.core.cache import close_caches
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.base import reset_urlconf
+from django.db import close_old_connections, reset_queries
+from django.dispatch import Signal
+from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver, set_script_prefix, set_urlconf
+from django.utils.log import log_response
 
-from hansa.server.lifecycle.body import DisconnectedError, Message, Receive, UnreadRequest
-from hansa.server.lifecycle.bridge import work
-from hansa.server.lifecycle.headers import secure
+from hansa.server.lifecycle import atomic, conf, rendering, threads
+from hansa.server.lifecycle.body import BodyTooLargeError, DisconnectedError, Receive, UnreadRequest, Wire
+from hansa.server.lifecycle.sending import Send, send_response
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("django.request")
 
 Scope = dict[str, Any]  # Any: an ASGI scope is an open dictionary
-Send = Callable[[Message], Awaitable[None]]
 
-STOCK_BODY_LIMIT = 10 * 2**20
-"""Bytes of a body for synchronous views: forms of the admin."""
+_HOUSEKEEPING = frozenset({close_old_connections, reset_queries, close_caches, reset_urlconf})
+"""Django's own receivers of its request signals. They care for one thread: `threads.py` does, for those it lends."""
 
 
 class Handler(ASGIHandler):
-    """Routes by the mark that awaited views carry (`view.cls.view_is_async`)."""
+    """Serves a Django project; put it where `get_asgi_application()` would stand."""
+
+    request_class = UnreadRequest
+
+    def __init__(self) -> None:
+        self.conf = conf.read()
+        self.lender = threads.Lender(self.conf.threads)
+        super().__init__()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             raise ValueError(f"This handler serves HTTP, not {scope['type']!r}.")
-        match = _resolve(scope)
-        if match is None or not getattr(getattr(match.func, "cls", None), "view_is_async", False):
-            await self._stock(scope, receive, send)
-            return
-        await self._awaited(match, scope, receive, send)
+        borrowed = threads.BorrowedThread(self.lender)
+        token = threads.CURRENT.set(borrowed)
+        try:
+            async with ThreadSensitiveContext(executor=borrowed):
+                await self._serve(scope, Wire(receive), send)
+        finally:
+            threads.CURRENT.reset(token)
+            borrowed.release(ended=True)
 
-    async def _awaited(self, match: ResolverMatch, scope: Scope, receive: Receive, send: Send) -> None:
-        set_script_prefix(scope.get("root_path", "") or "")
-        set_urlconf(None)
-        try:
-            request = UnreadRequest(scope, receive)
-        except UnicodeDecodeError:
-            await _send(JsonResponse({"detail": "The URL is not UTF-8.", "code": "invalid"}, status=400), send)
+    async def _serve(self, scope: Scope, wire: Wire, send: Send) -> None:
+        set_script_prefix(get_script_prefix(scope))
+        await _announce(signals.request_started, sender=type(self), scope=scope)
+        request, refused = self.create_request(scope, wire)
+        if request is None:
+            await send_response(refused, send)
+            await self._close(refused)
             return
-        request.resolver_match = match
+        watch = asyncio.get_running_loop().call_later(self.conf.watch_after, _watch, request, asyncio.current_task())
         try:
-            response = await self._respond(match, request)
-        except DisconnectedError:
-            return
-        secure(response, over_tls=request.is_secure())
+            response = await self._respond(request)
+        except asyncio.CancelledError as gone:
+            request.close()
+            await _announce(signals.request_finished, sender=type(self))
+            if wire.has_gone or isinstance(gone, DisconnectedError):
+                return
+            raise
+        finally:
+            watch.cancel()
+            request.stop_watching()
         if request.is_unread:
             # The rest of it will not be read, so nothing can follow on this connection: who does not know that sends
             # the next request into the void.
             response.headers["Connection"] = "close"
-        await _send(response, send, request)
-
-    async def _respond(self, match: ResolverMatch, request: UnreadRequest) -> HttpResponseBase:
         try:
-            request.get_host()
-            response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
-            if hasattr(response, "render"):
-                response = response.render()
-        except DisallowedHost as exc:
-            return JsonResponse({"detail": f"{exc} Operators: HANSA_ALLOWED_HOSTS.", "code": "invalid"}, status=400)
-        except DisconnectedError:
-            raise
-        except Exception:
-            # The outermost loop of a request: the log has the traceback, the caller a sentence.
-            log.exception("%s %s failed", request.method, request.path)
-            detail = "The server made a mistake; its log has the details. Nothing you sent was at fault."
-            return JsonResponse({"detail": detail, "code": "server_error"}, status=500)
+            await send_response(response, send, request)
+        finally:
+            await self._close(response)
+
+    async def _respond(self, request: UnreadRequest) -> HttpResponseBase:
+        set_urlconf(settings.ROOT_URLCONF)
+        request.body_limit = self.conf.body_limit
+        match = _resolve(request)
+        request.resolved_ahead = match
+        if match is None or not getattr(match.func, "reads_own_body", False):
+            try:
+                await request.load()
+            except BodyTooLargeError as error:
+                return JsonResponse({"detail": str(error), "code": error.default_code}, status=error.status_code)
+        else:
+            request.streams_body = match.func.streams_body
+        return await self.run_get_response(request)
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Django's, with a thread for the log only where something is logged."""
+        response: HttpResponseBase = await self._middleware_chain(request)
+        response._resource_closers.append(request.close)
+        if response.status_code >= 400 and log.isEnabledFor(logging.WARNING):
+            await sync_to_async(log_response, thread_sensitive=False)(
+                "%s: %s", response.reason_phrase, request.path, response=response, request=request
+            )
         return response
 
-    async def _stock(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = 0
+    def resolve_request(self, request: UnreadRequest) -> ResolverMatch:  # type: ignore[override]  # this handler's requests
+        """Django's; a match from before the middleware holds unless a middleware has set another URLconf."""
+        ahead: ResolverMatch | None = request.resolved_ahead
+        if ahead is None or hasattr(request, "urlconf"):
+            return super().resolve_request(request)
+        request.resolver_match = ahead
+        return ahead
 
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            return {"type": "http.disconnect"} if received > STOCK_BODY_LIMIT else message
+    async def _get_response_async(self, request: UnreadRequest) -> HttpResponseBase:
+        """Django's innermost step: view middleware, view, exception middleware, rendering."""
+        view, args, kwargs = self.resolve_request(request)
+        response: Any = None  # Any: checked below
+        for middleware in self._view_middleware:
+            response = await middleware(request, view, args, kwargs)
+            if response:
+                break
+        if response is None:
+            try:
+                response = await self._call(view, request, *args, **kwargs)
+            except Exception as error:  # noqa: BLE001  # Django's contract: exception middleware sees every error
+                response = await self._ask_exception_middleware(error, request)
+        self.check_response(response, view)
+        if callable(getattr(response, "render", None)):
+            for middleware in self._template_response_middleware:
+                response = await middleware(request, response)
+                self.check_response(response, middleware, name=f"{middleware}.process_template_response")
+            try:
+                response = await rendering.render(response)
+            except Exception as error:  # noqa: BLE001  # as above
+                response = await self._ask_exception_middleware(error, request)
+        return response  # type: ignore[no-any-return]  # checked above
 
-        length = dict(scope.get("headers", [])).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > STOCK_BODY_LIMIT:
-            detail = f"The body is too large: at most {STOCK_BODY_LIMIT:,} bytes are allowed here."
-            await _send(JsonResponse({"detail": detail, "code": "too_large"}, status=413), send)
-            return
-        await super().__call__(scope, limited, send)
+    async def _call(
+        self, view: Callable[..., Any], request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> Any:  # Any: a view's
+        if not iscoroutinefunction(view):
+            return await threads.hop(self.make_view_atomic(view), request, *args, **kwargs)
+        if names := atomic.aliases(view):
+            async with atomic.transactions(names):
+                return await view(request, *args, **kwargs)
+        return await view(request, *args, **kwargs)
 
-    async def send_response(self, response: HttpResponseBase, send: Send) -> None:
-        """Send Django's own responses; files (of the admin) piece by piece, where Django would read them whole."""
-        if isinstance(response, StreamingHttpResponse) and isinstance(response.streaming_content, Iterator):
-            response.streaming_content = _pieces(response.streaming_content)
-        await super().send_response(response, send)
+    async def _ask_exception_middleware(self, error: Exception, request: HttpRequest) -> HttpResponseBase:
+        response = None
+        if self._exception_middleware:
+            response = await threads.hop(self.process_exception_by_middleware, error, request)
+        if response is None:
+            raise error
+        return response
+
+    async def _close(self, response: HttpResponseBase) -> None:
+        """Close files and send `request_finished`: in place, unless somebody listens whom we do not know."""
+        if _strangers(signals.request_finished, type(self))[0]:
+            await threads.hop(response.close)
+        else:
+            response.close()
 
 
-async def _pieces(content: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (piece := await work(next, content, None)) is not None:
-        yield piece
-
-
-def _resolve(scope: Scope) -> ResolverMatch | None:
-    path = scope["path"].removeprefix(scope.get("root_path", "") or "")
+def _resolve(request: HttpRequest) -> ResolverMatch | None:
     try:
-        return get_resolver().resolve(path)
+        return get_resolver().resolve(request.path_info)
     except Resolver404:
         return None
 
 
-async def _send(response: HttpResponseBase, send: Send, request: UnreadRequest | None = None) -> None:
-    headers = [(name.encode("ascii"), value.encode("latin1")) for name, value in response.items()]
-    content: Any = response  # Any: the two kinds of response share no typed interface for their bodies
-    if isinstance(response, HttpResponse) and not response.has_header("Content-Length") and response.status_code != 304:
-        headers.append((b"Content-Length", str(len(response.content)).encode()))
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    try:
-        if request is not None and request.method == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
-        elif request is not None and isinstance(response, StreamingHttpResponse):
-            await _stream(content, send, request)
-        else:
-            await send({"type": "http.response.body", "body": getattr(response, "content", b"")})
-    finally:
-        response.close()
+def _watch(request: UnreadRequest, serving: "asyncio.Task[None]") -> None:
+    """From now on the request is cancelled when its client goes; while its body comes, reading it notices that."""
+    request.watching = asyncio.ensure_future(_cancel_when_gone(request, serving))
 
 
-async def _stream(content: AsyncIterable[bytes], send: Send, request: UnreadRequest) -> None:
-    """Send piece by piece, and read no further for a client that has gone: granian's `send` does not say so."""
-    gone = asyncio.create_task(request.disconnected())
-    try:
-        async for piece in content:
-            if gone.done():
-                return
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-    finally:
-        gone.cancel()
+async def _cancel_when_gone(request: UnreadRequest, serving: "asyncio.Task[None]") -> None:
+    if request.is_unread:
+        await request.wire.finished()
+    await request.disconnected()
+    serving.cancel()
+
+
+def _strangers(
+    signal: Signal, sender: type
+) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:  # Any: receivers
+    """The plain and the awaited receivers of a signal that are not Django's own housekeeping."""
+    plain, awaited = signal._live_receivers(sender)  # type: ignore[attr-defined]  # no public way to ask who listens
+    return [receiver for receiver in plain if receiver not in _HOUSEKEEPING], list(awaited)
+
+
+async def _announce(signal: Signal, *, sender: type, **named: Any) -> None:  # Any: what the signal carries
+    plain, awaited = _strangers(signal, sender)
+    for receiver in plain:
+        await threads.hop(receiver, signal=signal, sender=sender, **named)
+    for receiver in awaited:
+        await receiver(signal=signal, sender=sender, **named)

@@ -1,11 +1,19 @@
-"""A request whose body has not been read yet."""
+"""A request whose body has not been read yet: streamed, read whole, or read for synchronous code that asks for it."""
 
 import asyncio
 import io
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
+from asgiref.sync import async_to_sync
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
+from django.urls import ResolverMatch
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from hansa.server.lifecycle.bridge import work
 
 Message = Mapping[str, Any]  # Any: ASGI messages are open dictionaries
 Receive = Callable[[], Awaitable[Message]]
@@ -14,25 +22,105 @@ IDLE_SECONDS = 60.0
 """A client that sends nothing of its body for so long is taken for gone."""
 
 
-class BodyTooLargeError(Exception):
+class BodyTooLargeError(APIException):
     """The body is longer than the view allows."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
 
     def __init__(self, limit: int, announced: int | None = None) -> None:
         seen = f"{announced:,} bytes were announced" if announced is not None else "more bytes came"
         super().__init__(f"The body is too large: {seen}, at most {limit:,} are allowed here.")
 
 
-class DisconnectedError(Exception):
-    """The client went away before its body was complete."""
+class DisconnectedError(asyncio.CancelledError):
+    """The client went away. As a cancellation it passes every `except Exception`: nobody is left to be answered."""
+
+
+class BodyUnreadError(RuntimeError):
+    """Synchronous code on the event loop asked for a body that is still on the wire."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The body of this request has not been read yet. On the event loop, await request.adata() in a view or "
+            "request.load() in a middleware; a view with `streams_body` reads its body itself, by request.stream()."
+        )
+
+
+class Wire:
+    """The client's end of one request: what it still sends, and whether it is still there."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._leaving: asyncio.Task[None] | None = None
+        self.complete = False
+        """Whether the whole body has come."""
+        self._completed: asyncio.Event | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes. Raises DisconnectedError."""
+        while not self.complete:
+            try:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    message = await self._receive()
+            except TimeoutError:
+                raise DisconnectedError from None
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError
+            if not message.get("more_body", False):
+                self.complete = True
+                if self._completed is not None:
+                    self._completed.set()
+            if chunk := message.get("body", b""):
+                yield chunk
+
+    async def finished(self) -> None:
+        """Return when the whole body has come."""
+        if not self.complete:
+            self._completed = asyncio.Event()
+            await self._completed.wait()
+
+    def watch(self) -> "asyncio.Task[None]":
+        """Begin to wait for the client to go, once the body has come; `has_gone` then knows."""
+        if self._leaving is None or self._leaving.cancelled():
+            self._leaving = asyncio.create_task(self._wait_until_gone())
+        return self._leaving
+
+    @property
+    def has_gone(self) -> bool:
+        """Whether the client is known to have gone."""
+        return self._leaving is not None and self._leaving.done() and not self._leaving.cancelled()
+
+    async def disconnected(self) -> None:
+        """Return when the client has gone. To be awaited beside something else, after the body was read."""
+        await asyncio.shield(self.watch())
+
+    async def _wait_until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def close(self) -> None:
+        """Stop waiting."""
+        if self._leaving is not None:
+            self._leaving.cancel()
 
 
 class UnreadRequest(ASGIRequest):
-    """Django's request, with the body still on the wire: read it by `stream` or `body_bytes`, within a limit."""
+    """Django's request, with the body still on the wire: read it by `stream`, `body_bytes` or `load`."""
 
-    def __init__(self, scope: dict[str, Any], receive: Receive) -> None:  # Any: an ASGI scope
-        super().__init__(scope, io.BytesIO())
-        self._receive = receive
-        self._complete = False
+    body_limit: int | None = None
+    """What `load` takes at most, unless told otherwise; None: anything."""
+    streams_body = False
+    """Whether the view reads the body itself, piece by piece: then nobody else may."""
+
+    resolved_ahead: ResolverMatch | None = None
+    """The view of this path, found before any middleware ran."""
+
+    def __init__(self, scope: dict[str, Any], wire: Wire) -> None:  # Any: an ASGI scope
+        super().__init__(scope, _BodyOnDemand(self))
+        self.wire = wire
+        self.watching: asyncio.Future[None] | None = None
+        """Who cancels the request when its client goes."""
 
     @property
     def announced_length(self) -> int | None:
@@ -43,38 +131,106 @@ class UnreadRequest(ASGIRequest):
     @property
     def is_unread(self) -> bool:
         """Whether some of the body is, or may be, still on the wire."""
-        return not self._complete and (bool(self.announced_length) or "HTTP_TRANSFER_ENCODING" in self.META)
+        return not self.wire.complete and (bool(self.announced_length) or "HTTP_TRANSFER_ENCODING" in self.META)
 
-    async def stream(self, *, limit: int) -> AsyncIterator[bytes]:
+    async def stream(self, *, limit: int | None) -> AsyncIterator[bytes]:
         """Yield the body as it arrives, never more than `limit` bytes.
 
         Raises BodyTooLargeError (before the first byte, if the length was announced) and DisconnectedError.
         """
-        if (announced := self.announced_length) is not None and announced > limit:
+        if limit is not None and (announced := self.announced_length) is not None and announced > limit:
             raise BodyTooLargeError(limit, announced)
         total = 0
-        while not self._complete:
-            try:
-                async with asyncio.timeout(IDLE_SECONDS):
-                    message = await self._receive()
-            except TimeoutError:
-                raise DisconnectedError from None
-            if message["type"] == "http.disconnect":
-                raise DisconnectedError
-            self._complete = not message.get("more_body", False)
-            if chunk := message.get("body", b""):
-                total += len(chunk)
-                if total > limit:
-                    raise BodyTooLargeError(limit)
-                yield chunk
+        async for chunk in self.wire.chunks():
+            total += len(chunk)
+            if limit is not None and total > limit:
+                raise BodyTooLargeError(limit)
+            yield chunk
 
     async def body_bytes(self, *, limit: int) -> bytes:
         """The whole body in memory; for small messages."""
         return b"".join([chunk async for chunk in self.stream(limit=limit)])
 
+    async def load(self, *, limit: int | None = None) -> None:
+        """Read the body, so that Django's and DRF's synchronous properties (`body`, `POST`, `data`) can give it.
+
+        Long ones go to a temporary file. Raises BodyTooLargeError and DisconnectedError.
+        """
+        if not isinstance(self._stream, _BodyOnDemand):
+            return
+        unread = self.is_unread
+        self._stream = (
+            await spool(self.stream(limit=self.body_limit if limit is None else limit)) if unread else io.BytesIO()
+        )
+
     async def disconnected(self) -> None:
         """Return when the client has gone. To be awaited beside something else, after the body was read."""
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                return
+        await self.wire.disconnected()
+
+    def stop_watching(self) -> None:
+        """The response is there: from now on it is the sending that notices when the client goes."""
+        if self.watching is not None:
+            self.watching.cancel()
+
+    def close(self) -> None:
+        """Django's: closes the files of the body, and stops waiting for the client to go."""
+        self.wire.close()
+        super().close()
+
+
+class _BodyOnDemand(io.RawIOBase):
+    """Stands for the body until it is read: synchronous code on a thread waits for it, on the event loop it may not."""
+
+    def __init__(self, request: UnreadRequest) -> None:
+        super().__init__()
+        self._request = request
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._loaded().read(-1 if size is None else size)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        return self._loaded().readline(-1 if size is None else size)
+
+    def _loaded(self) -> IO[bytes]:
+        request = self._request
+        if not request.is_unread:
+            return io.BytesIO()
+        if request.streams_body or _on_the_loop():
+            raise BodyUnreadError
+        async_to_sync(request.load)()
+        stream: IO[bytes] = request._stream
+        return stream
+
+
+def _on_the_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def spool(chunks: AsyncIterator[bytes]) -> IO[bytes]:
+    """The chunks as one file at its beginning: in memory up to Django's limit for uploads, then on disk."""
+    memory = io.BytesIO()
+    disk: IO[bytes] | None = None
+    try:
+        async for chunk in chunks:
+            if disk is not None:
+                await work(disk.write, chunk)
+            elif memory.tell() + len(chunk) <= settings.FILE_UPLOAD_MAX_MEMORY_SIZE:
+                memory.write(chunk)
+            else:
+                # Closed by the request, or below.
+                disk = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115  # outlives this call
+                await work(disk.write, memory.getvalue() + chunk)
+    except BaseException:
+        if disk is not None:
+            disk.close()
+        raise
+    file = memory if disk is None else disk
+    file.seek(0)
+    return file

@@ -1,100 +1,379 @@
 """DRF's APIView, awaited.
 
 The order of steps and every hook are DRF's own: wrap the request → negotiate → version → authenticate → permit →
-throttle → handler → exception handler → finalize → render. Handlers may be `async def`; the body is not read before
-`initial` has passed, so a request without a right to be here is answered before its first megabyte.
+throttle → handler → exception handler → finalize. A class is awaited if a handler or a hook of it is `async def` (or it
+says `view_is_async = True`); its handlers and hooks may be of both kinds. Plain ones that may block get a thread hop
+each. A class without any `async def` is a plain DRF view, with the same policies.
+
+The body of an awaited view is not read before `initial` has passed, so that a request without a right to be here is
+answered before its first megabyte.
 """
 
-import inspect
-from typing import Any, TypeVar
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from functools import partial, wraps
+from typing import Any, ClassVar, TypeVar
 
-import msgspec
+from asgiref.sync import async_to_sync, markcoroutinefunction
+from django.db import connections
+from django.db.models.query import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from rest_framework import exceptions, views
+from django.utils.functional import classproperty
+from rest_framework import exceptions, status, views
 from rest_framework.request import Request
+from rest_framework.response import Response
 
-from hansa.server.lifecycle.body import UnreadRequest
-from hansa.server.lifecycle.bridge import read, slowly
+from hansa.server.lifecycle import anatomy, policies, threads
+from hansa.server.lifecycle.anatomy import Kind
+from hansa.server.lifecycle.in_place import is_async, is_framework, is_in_place
+from hansa.server.lifecycle.request import AsyncRequest
 
 T = TypeVar("T")
-
-JSON_LIMIT = 64 * 2**10
-"""Bytes of a JSON message, unless a view says otherwise."""
-
-
-def _never(request: Request) -> bool:
-    return False
 
 
 class APIView(views.APIView):
     """A DRF view whose lifecycle is awaited. Policies, hooks and schema tools work as they do in DRF."""
 
-    # The base declares a property that inspects the handlers; ours are awaited whatever they are.
-    view_is_async = True
+    streams_body: ClassVar[bool] = False
+    """The handlers read the body themselves, by `request.stream()`; otherwise it is read before a handler runs."""
+    body_limit: ClassVar[int | None] = None
+    """Bytes of a body; None: the project's `LIFECYCLE["BODY_LIMIT"]`."""
 
-    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # DRF's is synchronous; Any: URL arguments
-        """DRF's dispatch, with the steps that may block taken off the event loop."""
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:  # Any: DRF's own signature
+        """DRF's view function; a coroutine function if the class is awaited."""
+        anatomy.of(cls, fresh=True)
+        view = super().as_view(**initkwargs)
+        if isinstance(queryset := getattr(cls, "queryset", None), QuerySet):
+            # DRF has guarded the synchronous ways of evaluating it, and with them `async for`.
+            queryset.aget = partial(_refuse_to_evaluate, queryset)  # type: ignore[method-assign]  # a guard, as DRF's
+        view.reads_own_body, view.streams_body = cls.view_is_async, cls.streams_body
+        return view
+
+    @classproperty
+    def view_is_async(cls) -> bool:  # noqa: N805  # a property of the class
+        """Whether a handler or a hook is a coroutine function. Django refuses to mix; here classes may."""
+        return anatomy.has_awaited(cls, cls.http_method_names)
+
+    def is_awaited(self) -> bool:
+        """Whether this request is served on the event loop."""
+        return bool(self.view_is_async)
+
+    def dispatch(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> Any:  # Any: URL arguments; a response or its promise
+        """DRF's dispatch; a coroutine if the view is awaited."""
+        if self.is_awaited():
+            return self._awaited_dispatch(request, *args, **kwargs)
+        return super().dispatch(request, *args, **kwargs)
+
+    async def _awaited_dispatch(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:  # Any: as above
+        self._loop_thread = threading.get_ident()
+        self._anatomy = anatomy.of(type(self))
+        self._unawaited: set[Promise] = set()
+        self._bridge(self._anatomy.awaited_hooks)
         self.args, self.kwargs = args, kwargs
-        drf_request = self.initialize_request(request, *args, **kwargs)
-        self.request = drf_request
+        wrapped: Request = await self._step("initialize_request", request, *args, **kwargs)
+        self.request = wrapped
+        if isinstance(wrapped, AsyncRequest):
+            wrapped.loop_thread = self._loop_thread
         self.headers = self.default_response_headers
         try:
-            # Authentication, permissions and throttles are DRF's synchronous policies: one hop for all of them.
-            bridge = slowly if self._is_slow(drf_request) else read
-            await bridge(self.initial, drf_request, *args, **kwargs)
-            response = self._handler(drf_request)(drf_request, *args, **kwargs)
-            if inspect.isawaitable(response):
-                response = await response
+            await self._step("initial", wrapped, *args, **kwargs)
+            response = await self._awaited_handler(wrapped, *args, **kwargs)
         except Exception as exc:  # noqa: BLE001  # DRF's contract: the exception handler decides, and re-raises the rest
-            response = self.handle_exception(exc)
-        self.response = self.finalize_response(drf_request, response, *args, **kwargs)
+            response = await self._step("handle_exception", exc)
+        self.response = await self._step("finalize_response", wrapped, response, *args, **kwargs)
+        self._bridge_handlers_for_renderers()
         return self.response
 
-    def _is_slow(self, request: Request) -> bool:
-        """Whether an authenticator says that these credentials take long to check (`is_slow(request)`)."""
-        return any(getattr(policy, "is_slow", _never)(request) for policy in request.authenticators or ())
+    # Steps.
 
-    def _handler(self, request: Request) -> Any:  # Any: handlers have the URL's arguments
+    async def _step(self, name: str, *args: Any, **kwargs: Any) -> Any:  # Any: any hook's
+        """Call a hook as its kind wants; the framework's own by its awaited twin, if it has one."""
+        kind = self._anatomy.kinds[name]
+        if kind is Kind.PLAIN:
+            return await self.hop(getattr(self, name), *args, **kwargs)
+        result = getattr(self, _TWINS.get(name, name) if kind is Kind.OWN else name)(*args, **kwargs)
+        return await result if isinstance(result, Awaitable) else result
+
+    async def _awaited_initial(self, request: Request, *args: Any, **kwargs: Any) -> None:  # Any: URL arguments
+        self.format_kwarg = await self._step("get_format_suffix", **kwargs)
+        request.accepted_renderer, request.accepted_media_type = await self._step(
+            "perform_content_negotiation", request
+        )
+        request.version, request.versioning_scheme = await self._step("determine_version", request, *args, **kwargs)
+        await self._step("perform_authentication", request)
+        await self._step("check_permissions", request)
+        await self._step("check_throttles", request)
+
+    async def _awaited_perform_authentication(self, request: Request) -> None:
+        if isinstance(request, AsyncRequest):
+            await request.aauthenticate()
+        else:
+            await self.hop(getattr, request, "user")
+
+    async def _awaited_check_permissions(self, request: AsyncRequest) -> None:
+        permissions = await self._step("get_permissions")
+        denying = await policies.first_denying(permissions, request, self, ready=_is_ready(request))
+        if denying is not None:
+            await self._awaited_denial(request, denying)
+
+    async def _awaited_check_object_permissions(self, request: AsyncRequest, obj: object) -> None:
+        permissions = await self._step("get_permissions")
+        denying = await policies.first_denying_object(permissions, request, self, obj, ready=_is_ready(request))
+        if denying is not None:
+            await self._awaited_denial(request, denying)
+
+    async def _awaited_denial(self, request: AsyncRequest, permission: Any) -> None:  # Any: a permission is what denies
+        if not _is_ready(request):
+            await request.aauthenticate()
+        message, code = getattr(permission, "message", None), getattr(permission, "code", None)
+        await self._step("permission_denied", request, message=message, code=code)
+
+    async def _awaited_check_throttles(self, request: AsyncRequest) -> None:
+        throttles = await self._step("get_throttles")
+        refusing = await policies.refusing_throttles(throttles, request, self)
+        if refusing:
+            await self._step("throttled", request, _longest_wait(refusing))
+
+    async def _awaited_handler(
+        self, request: Request, *args: Any, **kwargs: Any
+    ) -> Any:  # Any: URL arguments; checked by finalize
+        self._refuse_unawaited()
         name = (request.method or "").lower()
+        handler = self.http_method_not_allowed
         if name in self.http_method_names:
-            return getattr(self, name, self.http_method_not_allowed)
-        return self.http_method_not_allowed
+            handler = getattr(self, name, self.http_method_not_allowed)
+        awaited = is_async(handler)
+        if not awaited and is_framework(handler) and handler.__name__ in _ANSWERED_BY_STEPS:
+            return await self._step(handler.__name__, request, *args, **kwargs)
+        if not self.streams_body and isinstance(request, AsyncRequest):
+            await request.receive(parsed=awaited)
+        if awaited or getattr(handler, "in_place", False):
+            response = handler(request, *args, **kwargs)
+        else:
+            response = await self.hop(handler, request, *args, **kwargs)
+        if isinstance(response, Awaitable):
+            response = await response
+        self._refuse_unawaited()
+        return response
 
-    async def message(self, kind: type[T], *, limit: int = JSON_LIMIT) -> T:
-        """Read the request's JSON body as a Struct; an empty body is an empty object.
+    def _refuse_unawaited(self) -> None:
+        if self._unawaited:
+            raise UnawaitedError(self._unawaited.pop().name)
 
-        Raises msgspec.ValidationError (answered as a field map), BodyTooLargeError, and 415 for another media type.
-        """
-        body = await self.unread.body_bytes(limit=limit)
-        if body and self.unread.content_type not in ("application/json", ""):
-            raise exceptions.UnsupportedMediaType(
-                self.unread.content_type or "", f"The body is {self.unread.content_type}; send application/json."
-            )
-        try:
-            return msgspec.json.decode(body or b"{}", type=kind)
-        except UnicodeDecodeError as error:
-            raise exceptions.ParseError(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from error
-        except RecursionError as error:
-            raise exceptions.ParseError("The body is nested too deeply. Send a flatter object.") from error
+    async def _awaited_options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # Any: URL arguments
+        if self.metadata_class is None:
+            await self._step("http_method_not_allowed", request, *args, **kwargs)
+        metadata = self.metadata_class()
+        awaited = getattr(metadata, "adetermine_metadata", None)
+        if awaited is not None:
+            data = await awaited(request, self)
+        else:
+            data = await self.hop(metadata.determine_metadata, request, self)
+        return Response(data, status=status.HTTP_200_OK)
 
-    @property
-    def unread(self) -> UnreadRequest:
-        """The request below DRF's, with its body still on the wire."""
-        request = self.request._request  # DRF offers no public name for it
-        if not isinstance(request, UnreadRequest):
-            raise TypeError("This view must be served by hansa.server.lifecycle.asgi.Handler.")
-        return request
+    async def _awaited_handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+            header = await self._step("get_authenticate_header", self.request)
+            if header:
+                exc.auth_header = header  # type: ignore[union-attr]  # DRF's own way to the header
+            else:
+                exc.status_code = status.HTTP_403_FORBIDDEN
+        handler = await self._step("get_exception_handler")
+        context = await self._step("get_exception_handler_context")
+        if is_async(handler):
+            response = await handler(exc, context)
+        elif _rolls_back() or not (is_framework(handler) or getattr(handler, "in_place", False)):
+            # `set_rollback` must meet the transaction on the thread that has it open.
+            response = await self.hop(handler, exc, context)
+        else:
+            response = handler(exc, context)
+        if response is None:
+            await self._step("raise_uncaught_exception", exc)
+        response.exception = True
+        return response  # type: ignore[no-any-return]  # an exception handler's
 
-    def query_number(self, name: str, *, default: float, least: float, most: float) -> float:
-        """A number from the query string, within bounds. Raises a field error naming what was seen."""
-        text = self.request.query_params.get(name)
-        if text is None:
-            return default
-        try:
-            number = float(text)
-        except ValueError:
-            number = float("nan")
-        if not least <= number <= most:
-            raise exceptions.ValidationError({name: [f"{text!r} is not a number from {least:g} to {most:g}."]})
-        return number
+    # The hooks as others call them: on the event loop something to await, elsewhere DRF's own, synchronously.
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:  # Any: URL arguments
+        """DRF's, with a request that has awaited ways."""
+        return AsyncRequest(
+            request,
+            parsers=self.get_parsers(),
+            authenticators=self.get_authenticators(),
+            negotiator=self.get_content_negotiator(),
+            parser_context=self.get_parser_context(request),
+        )
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> Any:  # Any: URL arguments; None, or to be awaited
+        """DRF's."""
+        if self._is_on_the_loop():
+            return self._promise("initial", self._awaited_initial(request, *args, **kwargs))
+        return super().initial(request, *args, **kwargs)
+
+    def perform_authentication(self, request: Request) -> Any:  # Any: None, or to be awaited
+        """DRF's."""
+        if self._is_on_the_loop():
+            return self._promise("perform_authentication", self._awaited_perform_authentication(request))
+        return super().perform_authentication(request)
+
+    def check_permissions(self, request: Request) -> Any:  # Any: as above
+        """DRF's."""
+        if self._is_on_the_loop():
+            return self._promise("check_permissions", self._awaited_check_permissions(request))
+        for permission in self.get_permissions():
+            if not policies.has_permission(permission, request, self):
+                self._deny_now(request, permission)
+        return None
+
+    def check_object_permissions(self, request: Request, obj: object) -> Any:  # Any: as above
+        """DRF's; on the event loop write `await self.acheck_object_permissions(request, obj)`."""
+        if self._is_on_the_loop():
+            return self._promise("check_object_permissions", self._awaited_check_object_permissions(request, obj))
+        for permission in self.get_permissions():
+            if not policies.has_object_permission(permission, request, self, obj):
+                self._deny_now(request, permission)
+        return None
+
+    async def acheck_object_permissions(self, request: Request, obj: object) -> None:
+        """`check_object_permissions`, awaited, whichever way the class overrides it."""
+        await self._step("check_object_permissions", request, obj)
+
+    def check_throttles(self, request: Request) -> Any:  # Any: as above
+        """DRF's."""
+        if self._is_on_the_loop():
+            return self._promise("check_throttles", self._awaited_check_throttles(request))
+        refusing = [each for each in self.get_throttles() if not policies.allow_request(each, request, self)]
+        if refusing:
+            self.throttled(request, _longest_wait(refusing))
+        return None
+
+    def options(
+        self, request: Request, *args: Any, **kwargs: Any
+    ) -> Any:  # Any: URL arguments; a response or its promise
+        """DRF's, with `adetermine_metadata`."""
+        if self._is_on_the_loop():
+            return self._awaited_options(request, *args, **kwargs)
+        metadata = self.metadata_class and self.metadata_class()
+        if hasattr(metadata, "adetermine_metadata"):
+            return Response(async_to_sync(metadata.adetermine_metadata)(request, self))
+        return super().options(request, *args, **kwargs)
+
+    def handle_exception(self, exc: Exception) -> Any:  # Any: a response or its promise
+        """DRF's."""
+        if self._is_on_the_loop():
+            return self._awaited_handle_exception(exc)
+        return super().handle_exception(exc)
+
+    def get_exception_handler(self) -> Any:  # Any: DRF's own
+        """DRF's; where synchronous code asks for an awaited one, it is bridged."""
+        handler = super().get_exception_handler()
+        return async_to_sync(handler) if is_async(handler) and not self._is_on_the_loop() else handler
+
+    def _deny_now(self, request: Request, permission: Any) -> None:  # Any: a permission is what denies
+        self.permission_denied(
+            request, message=getattr(permission, "message", None), code=getattr(permission, "code", None)
+        )
+
+    def _is_on_the_loop(self) -> bool:
+        return getattr(self, "_loop_thread", None) == threading.get_ident()
+
+    def _promise(self, name: str, coroutine: Coroutine[Any, Any, None]) -> "Promise":  # Any: of no interest here
+        promise = Promise(name, coroutine, self._unawaited)
+        self._unawaited.add(promise)
+        return promise
+
+    # Plain code of an awaited view.
+
+    async def hop(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # Any: whatever it takes
+        """Call plain code on the request's thread."""
+        return await threads.hop(function, *args, **kwargs)
+
+    def _bridge(self, names: Iterable[str]) -> None:
+        """Let plain code call what the class has made awaited: DRF's mixins, serializers, renderers."""
+        for name in names:
+            setattr(self, name, _either(getattr(self, name), self._loop_thread))
+
+    def _bridge_handlers_for_renderers(self) -> None:
+        """Renderers that ask the view do so on a thread, and DRF's admin renderer calls `view.get()` itself."""
+        renderer = getattr(self.request, "accepted_renderer", None)
+        if renderer is not None and not is_in_place(renderer, "render"):
+            self._bridge(name for name in self.http_method_names if is_async(getattr(self, name, None)))
+
+
+_TWINS = {
+    name: f"_awaited_{name}"
+    for name in (
+        "initial",
+        "perform_authentication",
+        "check_permissions",
+        "check_object_permissions",
+        "check_throttles",
+        "options",
+        "handle_exception",
+    )
+}
+"""Hooks that may block, and the awaited methods that do what DRF's own do."""
+
+
+_ANSWERED_BY_STEPS = frozenset({"options", "http_method_not_allowed"})
+
+
+class UnawaitedError(RuntimeError):
+    """A check was called in an `async def` handler and not awaited: it did not happen, so there is no answer."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"self.{name}() was called on the event loop without `await`; nothing was checked.")
+
+
+class Promise:
+    """A check that has not happened yet: it must be awaited, or the request fails."""
+
+    def __init__(self, name: str, coroutine: Coroutine[Any, Any, None], unawaited: "set[Promise]") -> None:
+        self.name = name
+        self._coroutine = coroutine
+        self._unawaited = unawaited
+
+    def __await__(self) -> Generator[Any, Any, None]:  # Any: the loop's own
+        self._unawaited.discard(self)
+        return self._coroutine.__await__()
+
+    def __del__(self) -> None:
+        self._coroutine.close()
+
+
+def _is_ready(request: Request) -> bool:
+    """Whether reading `request.user` does not authenticate."""
+    return not isinstance(request, AsyncRequest) or request.is_authenticated
+
+
+def _longest_wait(refusing: list[Any]) -> float | None:  # Any: throttles
+    waits = [wait for throttle in refusing if (wait := throttle.wait()) is not None]
+    return max(waits, default=None)
+
+
+def _rolls_back() -> bool:
+    return any(database["ATOMIC_REQUESTS"] for database in connections.settings.values())
+
+
+def _either(function: Callable[..., Any], loop_thread: int) -> Callable[..., Any]:  # Any: any hook or handler
+    """A coroutine function that plain code on another thread may call as a plain function."""
+
+    @wraps(function)
+    def either(*args: Any, **kwargs: Any) -> Any:  # Any: as above
+        if threading.get_ident() == loop_thread:
+            return function(*args, **kwargs)
+        return async_to_sync(function)(*args, **kwargs)
+
+    return markcoroutinefunction(either)
+
+
+async def _refuse_to_evaluate(
+    queryset: Any, *args: object, **kwargs: object
+) -> None:  # Any: a queryset, guarded by DRF
+    queryset._fetch_all()

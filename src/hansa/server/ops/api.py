@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponsePermanentRedirect
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,6 +16,8 @@ import hansa
 from hansa.protocol.base import PROTOCOL_VERSION, Answer
 from hansa.server.lifecycle.bridge import read
 from hansa.server.lifecycle.errors import NotFoundError
+from hansa.server.lifecycle.in_place import in_place
+from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import ref
 from hansa.server.lifecycle.views import APIView
 
@@ -29,7 +32,7 @@ class HealthAnswer(Answer, frozen=True):
     protocol: int
 
 
-class Health(APIView):
+class Health(MessageView):
     """For load balancers and scripts."""
 
     authentication_classes = ()
@@ -49,7 +52,15 @@ def _ask_database() -> None:
         cursor.execute("SELECT 1")
 
 
-class Unknown(APIView):
+class Schema(APIView, SpectacularAPIView):
+    """The OpenAPI document. drf-spectacular makes it, synchronously: the one hop of this view."""
+
+    view_is_async = True
+    authentication_classes = ()
+    permission_classes = ()
+
+
+class Unknown(MessageView):
     """Every other path under /api/: 404 as JSON, or the way to the path with its slash."""
 
     authentication_classes = ()
@@ -63,6 +74,7 @@ class Unknown(APIView):
             return HttpResponsePermanentRedirect(f"{request.path}/" + (f"?{query}" if query else ""))
         return await super().dispatch(request, *args, **kwargs)
 
+    @in_place
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         """Nothing here, for whoever asks and however."""
         raise NotFoundError(f"There is nothing at {request.path}. GET /api/schema/ lists what there is.")

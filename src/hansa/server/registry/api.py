@@ -20,8 +20,8 @@ from hansa.server.blobs import serving
 from hansa.server.blobs.services import SAFETENSORS, keep
 from hansa.server.lifecycle.bridge import call, compute, read
 from hansa.server.lifecycle.errors import InvalidError
+from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import listing, ref
-from hansa.server.lifecycle.views import APIView
 from hansa.server.registry import selectors, services
 from hansa.server.registry.ingest import ingest
 from hansa.server.registry.upload import read_form
@@ -49,7 +49,7 @@ ALL_PARAMS = (
 )
 
 
-class Models(APIView):
+class Models(MessageView):
     """The models one may see; new models."""
 
     @extend_schema(responses={200: listing(wire.Model)})
@@ -84,7 +84,7 @@ class Models(APIView):
         return Response(answer, status=201)
 
 
-class ModelDetail(APIView):
+class ModelDetail(MessageView):
     """One model."""
 
     @extend_schema(responses={200: ref(wire.Detail)})
@@ -95,7 +95,7 @@ class ModelDetail(APIView):
         return Response(wire.Detail(detail="Model removed!"))
 
 
-class ModelMetadata(APIView):
+class ModelMetadata(MessageView):
     """One model's record."""
 
     @extend_schema(responses={200: ref(wire.Model)})
@@ -104,7 +104,7 @@ class ModelMetadata(APIView):
         return Response(await read(selectors.record, caller(request), model_id))
 
 
-class Versions(APIView):
+class Versions(MessageView):
     """The versions of a model."""
 
     @extend_schema(responses={200: listing(wire.ModelVersion)})
@@ -113,7 +113,7 @@ class Versions(APIView):
         return Response(await read(selectors.versions, caller(request), model_id))
 
 
-class VersionDetail(APIView):
+class VersionDetail(MessageView):
     """One version."""
 
     @extend_schema(responses={200: ref(wire.ModelVersion)})
@@ -122,7 +122,7 @@ class VersionDetail(APIView):
         return Response(await read(selectors.version, caller(request), model_id, number))
 
 
-class VersionParams(APIView):
+class VersionParams(MessageView):
     """The bytes of one version."""
 
     @extend_schema(
@@ -144,7 +144,7 @@ class VersionParams(APIView):
         return self.get(request, model_id, number)
 
 
-class ModelMetrics(APIView):
+class ModelMetrics(MessageView):
     """What clients reported of a model."""
 
     @extend_schema(responses={200: listing(wire.Metric)})

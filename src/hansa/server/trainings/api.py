@@ -19,8 +19,8 @@ from hansa.server.accounts.permissions import IsActor, caller
 from hansa.server.accounts.selectors import participants_named
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.lifecycle.errors import InvalidError, NotFoundError
+from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, listing, ref
-from hansa.server.lifecycle.views import APIView
 from hansa.server.registry.selectors import owned_model
 from hansa.server.trainings import selectors
 from hansa.server.trainings.services import trainings
@@ -32,7 +32,7 @@ SETTLE_SECONDS = 0.1
 """How long a change waits for its neighbours before those who watch are told."""
 
 
-class Trainings(APIView):
+class Trainings(MessageView):
     """The trainings one may see; new trainings."""
 
     def get_permissions(self) -> list[object]:  # type: ignore[override]  # DRF's stub wants its own base class
@@ -68,7 +68,7 @@ class Trainings(APIView):
         return Response(answer, status=201)
 
 
-class TrainingDetail(APIView):
+class TrainingDetail(MessageView):
     """One training."""
 
     @extend_schema(
@@ -103,7 +103,7 @@ class TrainingDetail(APIView):
         return Response(Detail(detail="Training removed!"))
 
 
-class _Steer(APIView):
+class _Steer(MessageView):
     """A change of a training's status by its actor."""
 
     async def steer(self, request: Request, training_id: UUID, service: Callable[[], None], done: str) -> Response:
@@ -159,7 +159,7 @@ class TrainingCancel(_Steer):
         )
 
 
-class TrainingClients(APIView):
+class TrainingClients(MessageView):
     """The participants of a training."""
 
     @extend_schema(request=body(wire.ClientList), responses={202: ref(Detail)})
@@ -182,7 +182,7 @@ class TrainingClients(APIView):
         return await read(participants_named, asked.clients)
 
 
-class Rounds(APIView):
+class Rounds(MessageView):
     """The rounds of a training."""
 
     @extend_schema(responses={200: listing(wire.Round)})
@@ -191,7 +191,7 @@ class Rounds(APIView):
         return Response(await read(selectors.rounds, caller(request), training_id))
 
 
-class RoundDetail(APIView):
+class RoundDetail(MessageView):
     """One round."""
 
     @extend_schema(responses={200: ref(wire.Round)})
@@ -200,7 +200,7 @@ class RoundDetail(APIView):
         return Response(await read(selectors.round_detail, caller(request), training_id, number))
 
 
-class TrainingMetrics(APIView):
+class TrainingMetrics(MessageView):
     """Learning curves."""
 
     @extend_schema(responses={200: listing(wire.RoundMetrics)})
@@ -209,7 +209,7 @@ class TrainingMetrics(APIView):
         return Response(await read(selectors.metrics, caller(request), training_id))
 
 
-class PlanSchema(APIView):
+class PlanSchema(MessageView):
     """What a plan may hold."""
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})

@@ -14,8 +14,8 @@ from hansa.rounds.decide import LEASE_SECONDS
 from hansa.server.accounts import presence
 from hansa.server.accounts.permissions import caller
 from hansa.server.lifecycle.bridge import call, read, work
+from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, ref
-from hansa.server.lifecycle.views import APIView
 from hansa.server.trainings import selectors, uploads
 from hansa.server.trainings.services import tasks
 from hansa.server.trainings.waiting import wait_for
@@ -23,7 +23,7 @@ from hansa.server.trainings.waiting import wait_for
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-class NextTask(APIView):
+class NextTask(MessageView):
     """The client's question for work."""
 
     @extend_schema(
@@ -50,7 +50,7 @@ class NextTask(APIView):
         return Response(task) if task is not None else Response(status=204)
 
 
-class TaskHeartbeat(APIView):
+class TaskHeartbeat(MessageView):
     """A client at work."""
 
     @extend_schema(request=body(wire.Heartbeat), responses={200: ref(wire.HeartbeatAnswer)})
@@ -67,7 +67,7 @@ class TaskHeartbeat(APIView):
         return Response(wire.HeartbeatAnswer(proceed=not reason, lease_seconds=LEASE_SECONDS, reason=reason))
 
 
-class TaskUpdate(APIView):
+class TaskUpdate(MessageView):
     """The bytes of an update."""
 
     @extend_schema(responses={200: None}, description="The header Upload-Offset says how many bytes are here.")
@@ -115,7 +115,7 @@ class TaskUpdate(APIView):
         return int(text)
 
 
-class TaskReport(APIView):
+class TaskReport(MessageView):
     """The commit of a task."""
 
     @extend_schema(request=body(wire.TaskReport), responses={200: ref(wire.Receipt)})
@@ -128,7 +128,7 @@ class TaskReport(APIView):
         return Response(receipt)
 
 
-class TaskRelease(APIView):
+class TaskRelease(MessageView):
     """A client that gives up."""
 
     @extend_schema(request=body(wire.TaskRelease), responses={204: None})

@@ -1,0 +1,53 @@
+"""ATOMIC_REQUESTS for awaited views: Django refuses them, for want of a thread that owns the transaction."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+from django.db import connections, transaction
+
+from hansa.server.lifecycle.threads import CURRENT, hop
+
+
+def aliases(view: Callable[..., Any]) -> list[str]:  # Any: a view function
+    """The databases whose transaction is to surround this view."""
+    exempt: set[str] = getattr(view, "_non_atomic_requests", set())
+    return [
+        name for name, database in connections.settings.items() if database["ATOMIC_REQUESTS"] and name not in exempt
+    ]
+
+
+@asynccontextmanager
+async def transactions(names: list[str]) -> AsyncIterator[None]:
+    """Transactions on the request's thread: committed at the end, rolled back on an error or when the client has gone.
+
+    The thread is kept meanwhile, also by a view that waits.
+    """
+    stack = ExitStack()
+    if borrowed := CURRENT.get():
+        borrowed.pins += 1
+    try:
+        for name in names:
+            await hop(stack.enter_context, transaction.atomic(using=name))
+        try:
+            yield
+        except BaseException as error:
+            await _surely(stack, error)
+            raise
+        await _surely(stack, None)
+    finally:
+        if borrowed:
+            borrowed.pins -= 1
+
+
+async def _surely(stack: ExitStack, error: BaseException | None) -> None:
+    """End the transactions, even while the request is being cancelled."""
+    ending = asyncio.ensure_future(hop(stack.__exit__, type(error) if error else None, error, None))
+    while not ending.done():
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            if ending.cancelled():
+                raise
+    ending.result()

@@ -1,0 +1,199 @@
+"""DRF's request, with awaited ways beside the synchronous properties: `auser()`, `adata()`, `stream()`."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from asgiref.sync import async_to_sync
+from django.core.exceptions import SynchronousOnlyOperation
+from django.http import HttpRequest
+from django.http.multipartparser import MultiPartParserError
+from django.utils.datastructures import MultiValueDict
+from rest_framework import exceptions
+from rest_framework.request import Empty, Request, wrap_attributeerrors
+
+from hansa.server.lifecycle import policies
+from hansa.server.lifecycle.body import BodyTooLargeError, BodyUnreadError, UnreadRequest
+from hansa.server.lifecycle.in_place import is_in_place
+from hansa.server.lifecycle.threads import hop
+
+T = TypeVar("T")
+
+PARSED_IN_PLACE = 64 * 2**10
+"""Bytes of a body that are parsed on the event loop; longer ones, and files, are parsed on a thread."""
+PIECE = 2**16
+
+
+class AsyncRequest(Request):
+    """DRF's request for views whose lifecycle is awaited, and for synchronous ones with awaited policies."""
+
+    def __init__(self, request: HttpRequest, **kwargs: Any) -> None:  # Any: DRF's own parameters
+        super().__init__(request, **kwargs)
+        self.loop_thread: int | None = None
+        """The thread whose event loop serves this request; None in a synchronous view."""
+        self._parsing = False
+        self._parse_error: Exception | None = None
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether the authenticators have been asked, whatever they said."""
+        return "_user" in self.__dict__
+
+    async def auser(self) -> Any:  # Any: whatever the authenticators take for a user
+        """`user`, awaited: authenticates if that has not happened yet."""
+        await self.aauthenticate()
+        return self._user
+
+    async def aauthenticate(self) -> None:
+        """Ask the authenticators in turn; the first answer wins, an error leaves the request unauthenticated."""
+        if self.is_authenticated:
+            return
+        with wrap_attributeerrors():
+            try:
+                found = await policies.aauthenticate(self.authenticators, self, self)
+            except exceptions.APIException:
+                self._not_authenticated()
+                raise
+            if found is None:
+                self._not_authenticated()
+            else:
+                self._authenticator, (self.user, self.auth) = found
+
+    def _authenticate(self) -> None:
+        """DRF's, which also asks awaited authenticators; never by blocking the event loop."""
+        if self._is_on_the_loop() and not all(is_in_place(each, "authenticate") for each in self.authenticators):
+            raise SynchronousOnlyOperation(
+                "request.user was read on the event loop before the request was authenticated. "
+                "Write `await request.auser()` first."
+            )
+        for authenticator in self.authenticators:
+            try:
+                pair = policies.authenticate(authenticator, self)
+            except exceptions.APIException:
+                self._not_authenticated()
+                raise
+            if pair is not None:
+                self._authenticator = authenticator
+                self.user, self.auth = pair
+                return
+        self._not_authenticated()
+
+    def _is_on_the_loop(self) -> bool:
+        return self.loop_thread == threading.get_ident()
+
+    async def hop(self, function: Callable[..., T], *args: Any) -> T:  # Any: whatever the function takes
+        """Call on the request's thread, as the view does."""
+        view = self.parser_context.get("view")
+        return await (view.hop if hasattr(view, "hop") else hop)(function, *args)
+
+    # The body.
+
+    @property
+    def stream(self) -> "BodyStream | Any":  # type: ignore[override]  # Any: while DRF parses, what its parsers read
+        """`request.stream()` yields the body's chunks as they arrive; as an object it is DRF's file-like stream."""
+        return super().stream if self._parsing else BodyStream(self)
+
+    def _parse(self) -> Any:  # Any: DRF's own
+        self._parsing = True
+        try:
+            return super()._parse()
+        finally:
+            self._parsing = False
+
+    async def adata(self) -> Any:  # Any: as `data`
+        """`data`, awaited: reads the body if that has not happened yet, and parses long ones off the event loop.
+
+        A parser with `aparse(stream, media_type, parser_context)` gets the unread body.
+        """
+        if self._full_data is Empty and self._parse_error is None:
+            parser = self._awaited_parser()
+            if parser is not None:
+                await self._parse_awaited(parser)
+            else:
+                await self.receive(parsed=True)
+        return self.data
+
+    async def receive(self, *, parsed: bool) -> None:
+        """Read the body, unless its parser wants it unread; `parsed`: make `data` readable on the event loop.
+
+        Long bodies are then parsed here, on a thread. An error of the parser is kept, and raised where `data` is read.
+        """
+        http = self._request
+        if isinstance(http, UnreadRequest) and http.is_unread:
+            if self._awaited_parser() is not None:
+                return
+            await http.load(limit=getattr(self.parser_context.get("view"), "body_limit", None))
+        if parsed and self._full_data is Empty and self._is_long():
+            try:
+                await self.hop(self._load_data_and_files)
+            except (exceptions.APIException, MultiPartParserError) as error:
+                self._full_data = self._data = self._files = Empty
+                self._parse_error = error
+
+    def _is_long(self) -> bool:
+        length = self._request.META.get("CONTENT_LENGTH") or "0"
+        return not length.isdecimal() or int(length) > PARSED_IN_PLACE or self.content_type.startswith("multipart/")
+
+    def _load_data_and_files(self) -> None:
+        if self._parse_error is not None:
+            error, self._parse_error = self._parse_error, None
+            self._full_data = self._data = {}
+            self._files = MultiValueDict()
+            raise error
+        parser = self._awaited_parser()
+        if parser is not None and self._data is Empty:
+            if self._is_on_the_loop():
+                raise BodyUnreadError
+            async_to_sync(self._parse_awaited)(parser)
+        super()._load_data_and_files()
+
+    def _awaited_parser(self) -> Any:  # Any: a parser is what offers the method
+        """The parser for this body, if it is one that is awaited."""
+        if not any(hasattr(parser, "aparse") for parser in self.parsers) or not self.content_type:
+            return None
+        parser = self.negotiator.select_parser(self, self.parsers)
+        return parser if hasattr(parser, "aparse") else None
+
+    async def _parse_awaited(self, parser: Any) -> None:  # Any: as above
+        parsed = await parser.aparse(self.stream(), self.content_type, self.parser_context)
+        self._data = getattr(parsed, "data", parsed)
+        self._files = getattr(parsed, "files", MultiValueDict())
+        self._full_data = self._data
+
+
+class BodyStream:
+    """Calling it gives the chunks, awaited; otherwise it is the file that DRF's `request.stream` is."""
+
+    def __init__(self, request: AsyncRequest) -> None:
+        self._of = request
+
+    def __call__(self, *, limit: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the body's bytes as they arrive, at most `limit` (default: the view's `body_limit`).
+
+        Raises BodyTooLargeError (413), before the first byte if the length was announced, and DisconnectedError.
+        """
+        http = self._of._request
+        if limit is None:
+            limit = getattr(self._of.parser_context.get("view"), "body_limit", None)
+        if isinstance(http, UnreadRequest):
+            return http.stream(limit=http.body_limit if limit is None else limit)
+        return _pieces(http, limit)
+
+    def __getattr__(self, name: str) -> Any:  # Any: the file's
+        self._of._parsing = True
+        try:
+            return getattr(self._of.stream, name)
+        finally:
+            self._of._parsing = False
+
+
+async def _pieces(http: HttpRequest, limit: int | None) -> AsyncIterator[bytes]:
+    """The body of a request that another server has read already."""
+    total = 0
+    while piece := http.read(PIECE):
+        total += len(piece)
+        if limit is not None and total > limit:
+            raise BodyTooLargeError(limit)
+        yield piece
+        await asyncio.sleep(0)
