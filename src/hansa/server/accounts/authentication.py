@@ -1,4 +1,8 @@
-"""DRF authenticators: `Token <40 hex>`, the token as Basic user without a password, and Basic with a password."""
+"""DRF authenticators: `Token <40 hex>`, the token as Basic user without a password, and Basic with a password.
+
+Each has DRF's `authenticate`, by the ORM, for plain DRF views; and `aauthenticate`, which our lifecycle awaits and
+which asks `credentials.directory`. Both accept and refuse the same, in the same words.
+"""
 
 import base64
 import binascii
@@ -11,7 +15,9 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from hansa.server.accounts import selectors
+from hansa.server.accounts.credentials.directory import directory
 from hansa.server.accounts.models import User
+from hansa.server.lifecycle.bridge import slowly
 
 _TOKEN = re.compile(r"[0-9a-f]{40}")
 
@@ -21,10 +27,28 @@ class TokenAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[User, str] | None:
         """Return the user and the token's text; None if the header has another scheme."""
+        text = self.presented(request)
+        return None if text is None else (_known(selectors.user_of_token(text, timezone.now())), text)
+
+    async def aauthenticate(self, request: Request) -> tuple[User, str] | None:
+        """The same in place, without a thread."""
+        text = self.presented(request)
+        if text is None:
+            return None
+        return _known(await (await directory()).user_of_token(text, timezone.now)), text
+
+    def presented(self, request: Request) -> str | None:
+        """The token in the request; None if there is another kind of credential, or none.
+
+        Raises AuthenticationFailed for what can be no token.
+        """
         scheme, _, credentials = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"token":
             return None
-        return _user_of(credentials.strip().decode("latin1"))
+        text = credentials.strip().decode("latin1")
+        if not _TOKEN.fullmatch(text):
+            raise AuthenticationFailed("Invalid token.")
+        return text
 
     def authenticate_header(self, request: Request) -> str:
         """What a 401 asks for."""
@@ -34,12 +58,10 @@ class TokenAuthentication(BaseAuthentication):
 class TokenInBasicAuthentication(TokenAuthentication):
     """The token as user name with an empty password, so that http://<token>@host/ works."""
 
-    def authenticate(self, request: Request) -> tuple[User, str] | None:
-        """Return the user and the token's text; None unless it is a token in Basic."""
+    def presented(self, request: Request) -> str | None:
+        """The token in the request; None unless it is a token in Basic."""
         pair = _basic(request)
-        if pair is None or pair[1] or not _TOKEN.fullmatch(pair[0]):
-            return None
-        return _user_of(pair[0])
+        return pair[0] if pair is not None and not pair[1] and _TOKEN.fullmatch(pair[0]) else None
 
 
 class PasswordAuthentication(BaseAuthentication):
@@ -53,11 +75,22 @@ class PasswordAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         """Return the user; None if the header has another scheme."""
         pair = _basic(request)
+        return None if pair is None else (_signed_in(authenticate(username=pair[0], password=pair[1])), None)
+
+    async def aauthenticate(self, request: Request) -> tuple[User, None] | None:
+        """The same; a password that was found right in the last minutes is not hashed again.
+
+        Any other pays for the slow hash, also under a name that nobody has: Django sees to that.
+        """
+        pair = _basic(request)
         if pair is None:
             return None
-        user = authenticate(username=pair[0], password=pair[1])
-        if not isinstance(user, User):
-            raise AuthenticationFailed("Invalid username/password.")
+        username, password = pair
+        users = await directory()
+        user = await users.user_named(username)
+        if user is None or not users.passwords.knows(user, password):
+            user = _signed_in(await slowly(authenticate, username=username, password=password))
+            users.passwords.remember(user, password)
         return user, None
 
     def authenticate_header(self, request: Request) -> str:
@@ -65,11 +98,16 @@ class PasswordAuthentication(BaseAuthentication):
         return "Basic"
 
 
-def _user_of(text: str) -> tuple[User, str]:
-    user = selectors.user_of_token(text, timezone.now()) if _TOKEN.fullmatch(text) else None
+def _known(user: User | None) -> User:
     if user is None:
         raise AuthenticationFailed("Invalid token.")
-    return user, text
+    return user
+
+
+def _signed_in(user: object) -> User:
+    if not isinstance(user, User):
+        raise AuthenticationFailed("Invalid username/password.")
+    return user
 
 
 def _basic(request: Request) -> tuple[str, str] | None:
@@ -80,4 +118,7 @@ def _basic(request: Request) -> tuple[str, str] | None:
         name, _, password = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise AuthenticationFailed("The Basic header is not base64 of name:password.") from None
+    if "\0" in name:
+        # Nobody is called so, and PostgreSQL refuses to be asked.
+        raise AuthenticationFailed("Invalid username/password.")
     return name, password
