@@ -9,7 +9,7 @@ loop; synchronous code, wherever it is met (a middleware, a view, a policy), run
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
 from django.conf import settings
@@ -39,7 +39,11 @@ _HOUSEKEEPING = frozenset({close_old_connections, reset_queries, close_caches, r
 class Handler(ASGIHandler):
     """Serves a Django project; put it where `get_asgi_application()` would stand."""
 
-    request_class = UnreadRequest
+    # What Django's handler has, and its stubs do not tell. Any: plain and awaited callables, adapted.
+    _middleware_chain: Callable[..., Any]
+    _view_middleware: list[Callable[..., Any]]
+    _template_response_middleware: list[Callable[..., Any]]
+    _exception_middleware: list[Callable[..., Any]]
 
     def __init__(self) -> None:
         self.conf = conf.read()
@@ -62,12 +66,13 @@ class Handler(ASGIHandler):
     async def _serve(self, scope: Scope, wire: Wire, send: Send) -> None:
         set_script_prefix(get_script_prefix(scope))
         await _announce(signals.request_started, sender=type(self), scope=scope)
-        request, refused = self.create_request(scope, wire)
-        if request is None:
-            await send_response(refused, send)
-            await self._close(refused)
+        request = _wrap(scope, wire)
+        if isinstance(request, HttpResponseBase):
+            await send_response(request, send)
+            await self._close(request)
             return
-        watch = asyncio.get_running_loop().call_later(self.conf.watch_after, _watch, request, asyncio.current_task())
+        loop = asyncio.get_running_loop()
+        watch = loop.call_later(self.conf.watch_after, _watch, request, asyncio.current_task())
         try:
             response = await self._respond(request)
         except asyncio.CancelledError as gone:
@@ -99,18 +104,18 @@ class Handler(ASGIHandler):
             except BodyTooLargeError as error:
                 return JsonResponse({"detail": str(error), "code": error.default_code}, status=error.status_code)
         else:
-            request.streams_body = match.func.streams_body
+            request.streams_body = getattr(match.func, "streams_body", False)
         return await self.run_get_response(request)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Django's, with a thread for the log only where something is logged."""
-        response: HttpResponseBase = await self._middleware_chain(request)
+        response: Any = await self._middleware_chain(request)  # Any: whatever the outermost middleware answers
         response._resource_closers.append(request.close)
         if response.status_code >= 400 and log.isEnabledFor(logging.WARNING):
             await sync_to_async(log_response, thread_sensitive=False)(
                 "%s: %s", response.reason_phrase, request.path, response=response, request=request
             )
-        return response
+        return cast("HttpResponseBase", response)  # as Django does
 
     def resolve_request(self, request: UnreadRequest) -> ResolverMatch:  # type: ignore[override]  # this handler's requests
         """Django's; a match from before the middleware holds unless a middleware has set another URLconf."""
@@ -177,23 +182,32 @@ def _resolve(request: HttpRequest) -> ResolverMatch | None:
         return None
 
 
-def _watch(request: UnreadRequest, serving: "asyncio.Task[None]") -> None:
+def _wrap(scope: Scope, wire: Wire) -> UnreadRequest | HttpResponseBase:
+    try:
+        return UnreadRequest(scope, wire)
+    except UnicodeDecodeError:
+        log.warning("Bad request: the URL is not UTF-8.")
+        return JsonResponse({"detail": "The URL is not UTF-8.", "code": "invalid"}, status=400)
+
+
+def _watch(request: UnreadRequest, serving: "asyncio.Task[Any] | None") -> None:  # Any: as asyncio tells it
     """From now on the request is cancelled when its client goes; while its body comes, reading it notices that."""
     request.watching = asyncio.ensure_future(_cancel_when_gone(request, serving))
 
 
-async def _cancel_when_gone(request: UnreadRequest, serving: "asyncio.Task[None]") -> None:
+async def _cancel_when_gone(request: UnreadRequest, serving: "asyncio.Task[Any] | None") -> None:  # Any: as above
     if request.is_unread:
         await request.wire.finished()
     await request.disconnected()
-    serving.cancel()
+    if serving is not None:
+        serving.cancel()
 
 
 def _strangers(
     signal: Signal, sender: type
 ) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:  # Any: receivers
     """The plain and the awaited receivers of a signal that are not Django's own housekeeping."""
-    plain, awaited = signal._live_receivers(sender)  # type: ignore[attr-defined]  # no public way to ask who listens
+    plain, awaited = signal._live_receivers(sender)  # no public way to ask who listens
     return [receiver for receiver in plain if receiver not in _HOUSEKEEPING], list(awaited)
 
 

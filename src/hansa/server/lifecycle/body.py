@@ -4,7 +4,7 @@ import asyncio
 import io
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
@@ -117,7 +117,7 @@ class UnreadRequest(ASGIRequest):
     """The view of this path, found before any middleware ran."""
 
     def __init__(self, scope: dict[str, Any], wire: Wire) -> None:  # Any: an ASGI scope
-        super().__init__(scope, _BodyOnDemand(self))
+        super().__init__(scope, cast("IO[bytes]", _BodyOnDemand(self)))  # a file, as far as Django reads it
         self.wire = wire
         self.watching: asyncio.Future[None] | None = None
         """Who cancels the request when its client goes."""
@@ -213,10 +213,10 @@ def _on_the_loop() -> bool:
     return True
 
 
-async def spool(chunks: AsyncIterator[bytes]) -> IO[bytes]:
+async def spool(chunks: AsyncIterator[bytes]) -> BinaryIO:
     """The chunks as one file at its beginning: in memory up to Django's limit for uploads, then on disk."""
     memory = io.BytesIO()
-    disk: IO[bytes] | None = None
+    disk: BinaryIO | None = None
     try:
         async for chunk in chunks:
             if disk is not None:
@@ -225,12 +225,12 @@ async def spool(chunks: AsyncIterator[bytes]) -> IO[bytes]:
                 memory.write(chunk)
             else:
                 # Closed by the request, or below.
-                disk = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115  # outlives this call
+                disk = cast("BinaryIO", tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR))  # noqa: SIM115  # outlives this call; typeshed's type is another
                 await work(disk.write, memory.getvalue() + chunk)
     except BaseException:
         if disk is not None:
             disk.close()
         raise
-    file = memory if disk is None else disk
+    file: BinaryIO = memory if disk is None else disk
     file.seek(0)
     return file

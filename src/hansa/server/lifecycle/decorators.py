@@ -68,7 +68,8 @@ def api_view(http_method_names: Sequence[str] | None = None) -> Callable[[Functi
         attributes["http_method_names"] = [*names, *({"options"} - set(names))]
         attributes["throttle_scope"] = getattr(function, "throttle_scope", None)
         attributes["__doc__"], attributes["__module__"] = function.__doc__, function.__module__
-        return type(function.__name__, (APIView,), attributes).as_view()
+        view: Any = type(function.__name__, (APIView,), attributes)  # Any: a subclass of APIView, made here
+        return view.as_view()
 
     return decorator
 

@@ -17,18 +17,20 @@ from hansa.server.lifecycle.views import APIView
 from hansa.server.lifecycle.viewsets import ViewSetMixin
 
 
-class GenericAPIView(APIView, generics.GenericAPIView):
+class GenericAPIView(APIView, generics.GenericAPIView[Any]):  # Any: any model
     """DRF's GenericAPIView over the awaited lifecycle."""
 
     async def aget_queryset(self) -> QuerySet[Any]:  # Any: any model
         """`get_queryset`, awaited. Building a queryset asks nothing of the database yet."""
-        return await self._step("get_queryset")
+        queryset: QuerySet[Any] = await self._step("get_queryset")  # Any: as above
+        return queryset
 
     async def afilter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:  # Any: any model
         """`filter_queryset`, awaited, on the request's thread: filter backends may query."""
         if self._anatomy.kinds["filter_queryset"] is Kind.OWN:
             return await self.hop(self.filter_queryset, queryset)
-        return await self._step("filter_queryset", queryset)
+        filtered: QuerySet[Any] = await self._step("filter_queryset", queryset)  # Any: as above
+        return filtered
 
     async def aget_object(self) -> Any:  # Any: any model
         """`get_object`, awaited: filtered, looked up by the URL's argument, and checked for the caller's right to it.
@@ -47,7 +49,8 @@ class GenericAPIView(APIView, generics.GenericAPIView):
         """`paginate_queryset`, awaited: one page, evaluated; None without pagination."""
         if self._anatomy.kinds["paginate_queryset"] is Kind.OWN:
             return await self.hop(self.paginate_queryset, queryset)
-        return await self._step("paginate_queryset", queryset)
+        page: Sequence[Any] | None = await self._step("paginate_queryset", queryset)  # Any: as above
+        return page
 
     async def aserialize(self, instance: Any, **kwargs: Any) -> Any:  # Any: whatever the serializer takes and gives
         """`get_serializer(instance, …).data`, on the request's thread."""

@@ -10,7 +10,6 @@ from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 from asgiref.sync import async_to_sync
-from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import AND, NOT, OR
 from rest_framework.request import Request
 
@@ -28,13 +27,14 @@ class View(Protocol):
         """Call on the request's thread."""
 
 
-def authenticate(
-    authenticator: BaseAuthentication, request: Request
-) -> tuple[Any, Any] | None:  # Any: user, credential
+def authenticate(authenticator: Policy, request: Request) -> tuple[Any, Any] | None:  # Any: user, credential
     """Ask one authenticator, from synchronous code."""
     if (awaited := getattr(authenticator, "aauthenticate", None)) is not None:
-        return async_to_sync(awaited)(request)  # type: ignore[no-any-return]  # found by name
-    return authenticator.authenticate(request)
+        authenticator_says = async_to_sync(awaited)
+    else:
+        authenticator_says = authenticator.authenticate
+    found: tuple[Any, Any] | None = authenticator_says(request)  # Any: as above
+    return found
 
 
 async def aauthenticate(
@@ -116,36 +116,31 @@ def _denying_object_in_turn(permissions: Sequence[Policy], request: Request, vie
 
 
 async def _ahas_permission(permission: Policy, request: Request, view: View) -> bool:
-    match permission:
-        case AND():
-            return await _ahas_permission(permission.op1, request, view) and await _ahas_permission(
-                permission.op2, request, view
-            )
-        case OR():
-            return await _ahas_permission(permission.op1, request, view) or await _ahas_permission(
-                permission.op2, request, view
-            )
-        case NOT():
-            return not await _ahas_permission(permission.op1, request, view)
-    return bool(await _ask(permission, "has_permission", view, request, view))
+    kind = type(permission)
+    if issubclass(kind, NOT):
+        return not await _ahas_permission(permission.op1, request, view)
+    if not issubclass(kind, AND | OR):
+        return bool(await _ask(permission, "has_permission", view, request, view))
+    first = await _ahas_permission(permission.op1, request, view)
+    if first is issubclass(kind, OR):
+        return first
+    return await _ahas_permission(permission.op2, request, view)
 
 
 async def _ahas_object_permission(permission: Policy, request: Request, view: View, obj: object) -> bool:
-    match permission:
-        case AND():
-            return await _ahas_object_permission(permission.op1, request, view, obj) and await _ahas_object_permission(
-                permission.op2, request, view, obj
-            )
-        case OR():
-            # As in DRF: an operand counts only if it permits the request as well.
-            for operand in (permission.op1, permission.op2):
-                if await _ahas_permission(operand, request, view) and await _ahas_object_permission(
-                    operand, request, view, obj
-                ):
-                    return True
-            return False
-        case NOT():
-            return not await _ahas_object_permission(permission.op1, request, view, obj)
+    kind = type(permission)
+    if issubclass(kind, NOT):
+        return not await _ahas_object_permission(permission.op1, request, view, obj)
+    if issubclass(kind, AND):
+        first = await _ahas_object_permission(permission.op1, request, view, obj)
+        return first and await _ahas_object_permission(permission.op2, request, view, obj)
+    if issubclass(kind, OR):
+        # As in DRF: an operand counts only if it permits the request as well.
+        for operand in (permission.op1, permission.op2):
+            permits = await _ahas_permission(operand, request, view)
+            if permits and await _ahas_object_permission(operand, request, view, obj):
+                return True
+        return False
     return bool(await _ask(permission, "has_object_permission", view, request, view, obj))
 
 

@@ -69,7 +69,8 @@ async def render(response: Any) -> HttpResponseBase:  # Any: whatever has a `ren
         await _render_awaited(response, renderer)
         return response
     if renders_in_place(renderer, response.data):
-        return response.render()
+        response.render()
+        return response
     return await hop(response.render)
 
 
@@ -78,13 +79,13 @@ def renders_in_place(renderer: BaseRenderer, data: object) -> bool:
     return getattr(renderer, "in_place", False) or (type(renderer) is JSONRenderer and _count(data, SMALL) > 0)
 
 
-async def _render_awaited(response: Response, renderer: Any) -> None:  # Any: a renderer with `arender`
-    context = response.renderer_context  # type: ignore[attr-defined]  # set by the view, as are the next two
+async def _render_awaited(response: Any, renderer: Any) -> None:  # Any: DRF's Response, which its stubs leave half told
+    context = response.renderer_context
     context["response"] = response
-    body = await renderer.arender(response.data, response.accepted_media_type, context)  # type: ignore[attr-defined]
-    response.accepted_renderer = _Rendered(renderer, body)  # type: ignore[attr-defined]
+    body = await renderer.arender(response.data, response.accepted_media_type, context)
+    response.accepted_renderer = _Rendered(renderer, body)
     response.render()
-    response.accepted_renderer = renderer  # type: ignore[attr-defined]
+    response.accepted_renderer = renderer
 
 
 class _Rendered(BaseRenderer):
@@ -94,7 +95,7 @@ class _Rendered(BaseRenderer):
         self.media_type, self.format, self.charset = renderer.media_type, renderer.format, renderer.charset
         self._body = body
 
-    def render(self, *_: object, **__: object) -> bytes | str:  # type: ignore[override]  # it is rendered
+    def render(self, *_: object, **__: object) -> bytes | str:
         return self._body
 
 

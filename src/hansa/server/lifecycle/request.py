@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
@@ -27,6 +27,17 @@ PIECE = 2**16
 
 class AsyncRequest(Request):
     """DRF's request for views whose lifecycle is awaited, and for synchronous ones with awaited policies."""
+
+    # What DRF's request has, and its stubs do not tell. Any: whatever policies and parsers make of a request.
+    authenticators: Sequence[Any]
+    parsers: Sequence[Any]
+    negotiator: Any
+    parser_context: dict[str, Any]
+    _user: Any
+    _data: Any
+    _files: Any
+    _full_data: Any
+    _not_authenticated: Callable[[], None]
 
     def __init__(self, request: HttpRequest, **kwargs: Any) -> None:  # Any: DRF's own parameters
         super().__init__(request, **kwargs)
@@ -84,20 +95,19 @@ class AsyncRequest(Request):
 
     async def hop(self, function: Callable[..., T], *args: Any) -> T:  # Any: whatever the function takes
         """Call on the request's thread, as the view does."""
-        view = self.parser_context.get("view")
-        return await (view.hop if hasattr(view, "hop") else hop)(function, *args)
+        return await getattr(self.parser_context.get("view"), "hop", hop)(function, *args)
 
     # The body.
 
     @property
-    def stream(self) -> "BodyStream | Any":  # type: ignore[override]  # Any: while DRF parses, what its parsers read
+    def stream(self) -> "BodyStream | Any":  # Any: while DRF parses, what its parsers read
         """`request.stream()` yields the body's chunks as they arrive; as an object it is DRF's file-like stream."""
         return super().stream if self._parsing else BodyStream(self)
 
     def _parse(self) -> Any:  # Any: DRF's own
         self._parsing = True
         try:
-            return super()._parse()
+            return super()._parse()  # type: ignore[misc]  # DRF's own; its stubs leave it out
         finally:
             self._parsing = False
 
@@ -146,7 +156,7 @@ class AsyncRequest(Request):
             if self._is_on_the_loop():
                 raise BodyUnreadError
             async_to_sync(self._parse_awaited)(parser)
-        super()._load_data_and_files()
+        super()._load_data_and_files()  # type: ignore[misc]  # as above
 
     def _awaited_parser(self) -> Any:  # Any: a parser is what offers the method
         """The parser for this body, if it is one that is awaited."""

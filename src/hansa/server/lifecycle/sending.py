@@ -38,7 +38,8 @@ async def _stream(response: Any, send: Send, request: UnreadRequest | None) -> N
     if hasattr(response, "file_to_stream"):
         response.block_size = FILE_PIECE
     content = response.streaming_content
-    pieces = _pulled(content) if isinstance(content, Iterator) else aiter(content)
+    # Any: Django wraps any asynchronous iterator into a generator of its own, which can be closed
+    pieces: Any = _pulled(content) if isinstance(content, Iterator) else aiter(content)
     if request is not None and not request.is_unread:
         request.wire.watch()
     async with aclosing(pieces) as closing:

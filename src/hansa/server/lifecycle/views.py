@@ -44,7 +44,7 @@ class APIView(views.APIView):
     def as_view(cls, **initkwargs: Any) -> Any:  # Any: DRF's own signature
         """DRF's view function; a coroutine function if the class is awaited."""
         anatomy.of(cls, fresh=True)
-        view = super().as_view(**initkwargs)
+        view: Any = super().as_view(**initkwargs)  # Any: a function with attributes
         if isinstance(queryset := getattr(cls, "queryset", None), QuerySet):
             # DRF has guarded the synchronous ways of evaluating it, and with them `async for`.
             queryset.aget = partial(_refuse_to_evaluate, queryset)  # type: ignore[method-assign]  # a guard, as DRF's
@@ -54,7 +54,8 @@ class APIView(views.APIView):
     @classproperty
     def view_is_async(cls) -> bool:  # noqa: N805  # a property of the class
         """Whether a handler or a hook is a coroutine function. Django refuses to mix; here classes may."""
-        return anatomy.has_awaited(cls, cls.http_method_names)
+        kind: Any = cls  # Any: what a classproperty takes for an instance
+        return anatomy.has_awaited(kind, cls.http_method_names)
 
     def is_awaited(self) -> bool:
         """Whether this request is served on the event loop."""
@@ -116,25 +117,24 @@ class APIView(views.APIView):
         else:
             await self.hop(getattr, request, "user")
 
-    async def _awaited_check_permissions(self, request: AsyncRequest) -> None:
+    async def _awaited_check_permissions(self, request: Request) -> None:
         permissions = await self._step("get_permissions")
         denying = await policies.first_denying(permissions, request, self, ready=_is_ready(request))
         if denying is not None:
             await self._awaited_denial(request, denying)
 
-    async def _awaited_check_object_permissions(self, request: AsyncRequest, obj: object) -> None:
+    async def _awaited_check_object_permissions(self, request: Request, obj: object) -> None:
         permissions = await self._step("get_permissions")
         denying = await policies.first_denying_object(permissions, request, self, obj, ready=_is_ready(request))
         if denying is not None:
             await self._awaited_denial(request, denying)
 
-    async def _awaited_denial(self, request: AsyncRequest, permission: Any) -> None:  # Any: a permission is what denies
-        if not _is_ready(request):
-            await request.aauthenticate()
+    async def _awaited_denial(self, request: Request, permission: Any) -> None:  # Any: a permission is what denies
+        await self._awaited_perform_authentication(request)
         message, code = getattr(permission, "message", None), getattr(permission, "code", None)
         await self._step("permission_denied", request, message=message, code=code)
 
-    async def _awaited_check_throttles(self, request: AsyncRequest) -> None:
+    async def _awaited_check_throttles(self, request: Request) -> None:
         throttles = await self._step("get_throttles")
         refusing = await policies.refusing_throttles(throttles, request, self)
         if refusing:
@@ -169,7 +169,7 @@ class APIView(views.APIView):
     async def _awaited_options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # Any: URL arguments
         if self.metadata_class is None:
             await self._step("http_method_not_allowed", request, *args, **kwargs)
-        metadata = self.metadata_class()
+        metadata: Any = self.metadata_class()  # type: ignore[operator,misc]  # a class here; Any: with or without `a…`
         awaited = getattr(metadata, "adetermine_metadata", None)
         if awaited is not None:
             data = await awaited(request, self)
@@ -250,16 +250,19 @@ class APIView(views.APIView):
             return self._promise("check_throttles", self._awaited_check_throttles(request))
         refusing = [each for each in self.get_throttles() if not policies.allow_request(each, request, self)]
         if refusing:
-            self.throttled(request, _longest_wait(refusing))
+            self.throttled(request, _longest_wait(refusing))  # type: ignore[arg-type]  # DRF takes None as well
         return None
 
     def options(
-        self, request: Request, *args: Any, **kwargs: Any
+        self,
+        request: Any,  # Any: DRF's request, where Django's stubs want Django's
+        *args: Any,
+        **kwargs: Any,
     ) -> Any:  # Any: URL arguments; a response or its promise
         """DRF's, with `adetermine_metadata`."""
         if self._is_on_the_loop():
             return self._awaited_options(request, *args, **kwargs)
-        metadata = self.metadata_class and self.metadata_class()
+        metadata: Any = self.metadata_class and self.metadata_class()  # type: ignore[operator]  # as above
         if hasattr(metadata, "adetermine_metadata"):
             return Response(async_to_sync(metadata.adetermine_metadata)(request, self))
         return super().options(request, *args, **kwargs)

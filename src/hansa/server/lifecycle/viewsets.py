@@ -20,7 +20,7 @@ class ViewSetMixin(viewsets.ViewSetMixin):
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:  # Any: DRF's own signature  # noqa: N805
         """DRF's view function; a coroutine function if the route is awaited."""
         anatomy.of(cls, fresh=True)
-        view = super().as_view(actions, **initkwargs)
+        view: Any = super().as_view(actions, **initkwargs)  # Any: a function with attributes
         view.reads_own_body, view.streams_body = _is_awaited(cls, actions), getattr(cls, "streams_body", False)
         return markcoroutinefunction(view) if view.reads_own_body else view
 
