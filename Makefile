@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo test lint types layers pytest base-install clean
+.PHONY: help install demo test lint types layers pytest base-install drf-suite clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ pytest: install
 
 base-install:  ## a base install imports without Django or torch
 	./tests/base_install.sh $(PYTHON)
+
+drf-suite:  ## DRF's own test suite over our APIView and ViewSetMixin, in a virtual environment of its own
+	@PYTHONPATH=tests $(PYTHON) -m drf.run $(DRF_ARGS)
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
