@@ -1,6 +1,7 @@
 """Every test has a data folder of its own; all share one database file, emptied after each test."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.db.models.signals import post_migrate
+from pytest_django import DjangoDbBlocker
 
 from hansa.server import config, database
 from hansa.server import home as homes
@@ -51,10 +53,17 @@ def _use_database(settings: dict[str, Any]) -> None:  # Any: Django's own shape 
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Emptying the database need not write every permission and content type anew: half of a small test's time."""
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
+    yield
+    if connections["default"].vendor == "postgresql":  # it drops no database to which threads are still connected
+        with django_db_blocker.unblock(), connections["default"].cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture

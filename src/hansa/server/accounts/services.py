@@ -77,7 +77,9 @@ def enroll(*, code: str, now: datetime) -> Enrolled:
     """
     text = new_token()
     with transaction.atomic():
-        invitation = Invitation.objects.select_related("user").filter(digest=code_digest(code)).first()
+        # Locked: where several threads write, all of them would find it unused.
+        known = Invitation.objects.select_for_update(of=("self",)).select_related("user")
+        invitation = known.filter(digest=code_digest(code)).first()
         spent = invitation is None or not (
             Invitation.objects.filter(id=invitation.id, used_at=None, expires_at__gt=now, user__is_active=True).update(
                 used_at=now

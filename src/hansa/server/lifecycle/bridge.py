@@ -1,6 +1,7 @@
 """The one bridge from async code to synchronous services and selectors.
 
-    await call(service, ...)    a service: on the one writer thread, so that SQLite never sees two writers
+    await call(service, ...)    a service: on the one writer thread, so that SQLite never sees two writers; on other
+                                databases on a small pool, and what must not interleave there takes a lock of the rows
     await read(selector, ...)   a selector: on a small pool of reader threads
     await work(function, ...)   files and hashes, a megabyte at a time: on a pool of its own, without the database
     await compute(function, ...)  a file read from end to end, for seconds: apart, so that transfers do not wait for it
@@ -16,14 +17,16 @@ import contextvars
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+WRITERS = 4
+"""On SQLite it is one."""
 READERS = 4
 WORKERS = 4
 COMPUTERS = 2
@@ -31,7 +34,6 @@ LABOURERS = 2
 SLOW_QUEUE = 20
 """How many may wait for a slow check; more are told to come again."""
 
-_writer = ThreadPoolExecutor(1, thread_name_prefix="hansa-writer")
 _readers = ThreadPoolExecutor(READERS, thread_name_prefix="hansa-reader")
 _workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="hansa-worker")
 _computers = ThreadPoolExecutor(COMPUTERS, thread_name_prefix="hansa-computer")
@@ -41,8 +43,8 @@ _waiting_slowly = 0
 
 
 async def call(service: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a service on the writer thread. Its transaction ends before this returns."""
-    return await _run(_writer, partial(_with_connection, partial(service, *args, **kwargs)))
+    """Run a service on a writer thread. Its transaction ends before this returns."""
+    return await _run(_writers(), partial(_with_connection, partial(service, *args, **kwargs)))
 
 
 async def read(selector: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -82,6 +84,13 @@ async def slowly(policy: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -
         return await _run(_slow, partial(_with_connection, partial(policy, *args, **kwargs)))
     finally:
         _waiting_slowly -= 1
+
+
+@cache
+def _writers() -> Executor:
+    """Made on first use: which database it is, Django's settings say, which need not be read when this is imported."""
+    writers = 1 if connections[DEFAULT_DB_ALIAS].vendor == "sqlite" else WRITERS
+    return ThreadPoolExecutor(writers, thread_name_prefix="hansa-writer")
 
 
 async def _run(executor: Executor, job: Callable[[], T]) -> T:

@@ -15,6 +15,7 @@ from hansa.server.blobs.models import Blob
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Update
+from hansa.server.trainings.services.turns import take_turn_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def claim(*, training_id: UUID, now: datetime) -> Job | None:
     """Claim the training's closed round for a minute; None if somebody has it, or there is none."""
     token = uuid4()
     with transaction.atomic():
+        take_turn_at(training_id)
         closed = Round.objects.filter(training_id=training_id, state=RoundState.AGGREGATING.value)
         row = closed.select_related("training__model", "base").first()
         if row is None or (row.claimed_until is not None and row.claimed_until > now):
@@ -91,6 +93,7 @@ def renew_claim(*, round_id: UUID, claim: UUID, now: datetime) -> bool:
 def commit(*, job: Job, digests: Digests, now: datetime) -> bool:
     """AGGREGATING → AGGREGATED with the new version; False if somebody was faster, whose bytes are the same."""
     with transaction.atomic():
+        take_turn_at(job.training_id)
         closed = Round.objects.filter(id=job.round_id, state=RoundState.AGGREGATING.value)
         row = closed.select_related("base", "training").first()
         if row is None:

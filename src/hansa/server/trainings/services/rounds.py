@@ -34,6 +34,7 @@ from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
+from hansa.server.trainings.services.turns import take_turn_at
 
 
 def look(*, training_id: UUID, now: datetime) -> Decision:
@@ -45,7 +46,8 @@ def look(*, training_id: UUID, now: datetime) -> Decision:
 def advance(*, training_id: UUID, now: datetime) -> Decision:
     """Decide and do. Returns the decision; `Aggregate` is left to the caller, who has the files."""
     with transaction.atomic():
-        training = Training.objects.select_for_update().filter(id=training_id).first()
+        take_turn_at(training_id)
+        training = Training.objects.filter(id=training_id).first()
         if training is None:
             return Wait("the training is gone")
         decision = decide(facts.load(training, now), now)
@@ -167,6 +169,7 @@ def release_updates(*, training: Training, rounds_done: int) -> None:
 def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = True) -> bool:
     """COLLECTING | AGGREGATING → ABANDONED; the next decision opens a new attempt, or stops with the reason."""
     with transaction.atomic():
+        take_turn_at(training_id)
         training = Training.objects.get(id=training_id)
         given_up = _live(training, RoundState.ABANDONED).first()
         if given_up is None:

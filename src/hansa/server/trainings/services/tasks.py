@@ -18,8 +18,9 @@ from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundE
 from hansa.server.registry.models import MetricKind
 from hansa.server.registry.services import record_metrics
 from hansa.server.trainings.hints import HINTS
-from hansa.server.trainings.models import Participation, Round, Task, Update
+from hansa.server.trainings.models import Participation, Round, Task, Training, Update
 from hansa.server.trainings.services.rounds import mark_absent, restart_clocks
+from hansa.server.trainings.services.turns import take_turn, take_turn_at_task
 
 OPEN_ROUND = {TaskKind.TRAIN: RoundState.COLLECTING, TaskKind.EVALUATE: RoundState.EVALUATING}
 """In which state of its round a task of a kind may be worked on."""
@@ -50,7 +51,10 @@ def leasable(*, user_id: UUID, instance: str) -> QuerySet[Task]:
 def lease_next(*, user_id: UUID, instance: str, now: datetime) -> Task | None:
     """Lease the oldest task this client may take; None if there is none."""
     with transaction.atomic():
-        task = leasable(user_id=user_id, instance=instance).first()
+        mine = leasable(user_id=user_id, instance=instance)
+        task = mine.first()
+        if task is not None and take_turn_at_task(task.id):
+            task = mine.filter(id=task.id).first()  # others may have had their turn before us
         if task is None:
             return None
         free = Task.objects.filter(
@@ -176,6 +180,7 @@ def _round_is_open(task: Task) -> bool:
 
 
 def _own_task(task_id: UUID, user_id: UUID) -> Task:
+    take_turn_at_task(task_id)
     tasks = Task.objects.select_related("round__training", "participation")
     task = tasks.filter(id=task_id, participation__client_id=user_id).first()
     if task is None:
@@ -246,6 +251,7 @@ def _record_metrics(task: Task, report: TaskReport) -> None:
 def forgive_downtime(*, now: datetime) -> int:
     """After a restart: the server was away, not the clients. Every lease begins anew; the number of leases."""
     with transaction.atomic():
+        take_turn(Training.objects.all())
         restart_clocks(Round.objects.all(), now)
         return Task.objects.filter(state=TaskState.LEASED.value).update(
             lease_until=now + timedelta(seconds=LEASE_SECONDS)

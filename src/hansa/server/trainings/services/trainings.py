@@ -17,6 +17,7 @@ from hansa.server.registry.services import copy_model
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
 from hansa.server.trainings.services.rounds import end_live_round, restart_clocks
+from hansa.server.trainings.services.turns import take_turn_at
 
 
 def create(
@@ -25,10 +26,16 @@ def create(
     """A training of `model`, or of a copy of it if it has one already. Its seed is drawn if the plan has none."""
     seed = secrets.randbits(53) if plan.seed is None else plan.seed
     with transaction.atomic():
+        list(Model.objects.select_for_update(no_key=True).filter(id=model.id))  # two at once would both find it free
         if Training.objects.filter(model=model).exists():
             model = copy_model(model=model, now=now)
         training = Training.objects.create(
-            name=name or model.name, model=model, actor=actor, plan=plans.to_data(plan), seed=seed, created_at=now
+            name=(name or model.name)[:200],  # a model's may be longer
+            model=model,
+            actor=actor,
+            plan=plans.to_data(plan),
+            seed=seed,
+            created_at=now,
         )
         _join(training, clients)
     return training
@@ -135,6 +142,7 @@ def _move(training_id: UUID, target: TrainingStatus, *, reason: str, finished_at
 
 
 def _training(training_id: UUID) -> Training:
+    take_turn_at(training_id)
     training = Training.objects.filter(id=training_id).first()
     if training is None:
         raise NotFoundError(f"There is no training {training_id}.")
