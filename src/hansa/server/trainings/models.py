@@ -169,6 +169,11 @@ class Task(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """The metrics as the client reported them; PostgreSQL gives large floats of JSON back as whole numbers."""
+        return {key: float(value) for key, value in self.metrics.items()}
+
 
 class Update(models.Model):
     """The accepted report of a TRAIN task. The blob is dropped when the plan no longer keeps it; the row stays."""

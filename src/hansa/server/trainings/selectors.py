@@ -198,7 +198,7 @@ def _task_record(task: Task, shares: dict[int, float]) -> wire.TaskInfo:
         norm=update.norm if update is not None else None,
         verdict=update.verdict if update is not None else None,
         bytes=update.size if update is not None else None,
-        metrics=task.metrics,
+        metrics=task.measured,
         progress=task.progress,
     )
 
@@ -225,7 +225,7 @@ def _spreads(tasks: list[Task], kind: TaskKind) -> dict[str, wire.Spread]:
 
 
 def _spread(tasks: list[Task], key: str) -> wire.Spread:
-    values = [(task.metrics[key], task.num_examples or 1) for task in tasks if key in task.metrics]
+    values = [(task.measured[key], task.num_examples or 1) for task in tasks if key in task.metrics]
     examples = sum(count for _, count in values)
     return wire.Spread(
         # By shares: the sum of what clients may report is not always a float64.
