@@ -11,11 +11,13 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.contrib.auth import middleware as auth
 from django.contrib.messages import middleware as messages
+from django.contrib.messages.storage import default_storage
 from django.contrib.sessions import middleware as sessions
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware import common, csrf
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.functional import SimpleLazyObject, empty
 from whitenoise import middleware as whitenoise
 
 from hansa.server.lifecycle.body import UnreadRequest
@@ -60,12 +62,26 @@ class AuthenticationMiddleware(_InPlace, auth.AuthenticationMiddleware):
 
 
 class MessageMiddleware(_InPlace, messages.MessageMiddleware):
-    """Django's; messages that were added or shown are stored on the request's thread."""
+    """Django's; a storage is made when it is asked for, and written to on the request's thread."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Requests of programs have no messages: they do not pay for a storage."""
+        storage = SimpleLazyObject(lambda: default_storage(request))
+        request._messages = storage  # type: ignore[attr-defined]  # where Django looks for it
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Store, if anybody asked."""
+        return super().process_response(request, response) if _was_asked_for(request) else response
 
     def may_block(self, request: HttpRequest) -> bool:
         """Nothing is stored where no message was added or shown."""
-        storage = getattr(request, "_messages", None)
-        return storage is not None and (storage.used or storage.added_new)
+        storage: Any = getattr(request, "_messages", None)  # Any: Django's stubs do not know this attribute
+        return _was_asked_for(request) and (storage.used or storage.added_new)
+
+
+def _was_asked_for(request: HttpRequest) -> bool:
+    storage = getattr(request, "_messages", None)
+    return storage is not None and getattr(storage, "_wrapped", storage) is not empty
 
 
 class CsrfViewMiddleware(_InPlace, csrf.CsrfViewMiddleware):

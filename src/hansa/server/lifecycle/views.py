@@ -10,7 +10,7 @@ answered before its first megabyte.
 """
 
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from functools import partial, wraps
 from typing import Any, ClassVar, TypeVar
 
@@ -21,10 +21,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import classproperty
 from rest_framework import exceptions, status, views
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hansa.server.lifecycle import anatomy, policies, threads
+from hansa.server.lifecycle import anatomy, negotiation, policies, threads
 from hansa.server.lifecycle.anatomy import Kind
 from hansa.server.lifecycle.in_place import is_async, is_framework, is_in_place
 from hansa.server.lifecycle.request import AsyncRequest
@@ -99,7 +100,7 @@ class APIView(views.APIView):
         if kind is Kind.PLAIN:
             return await self.hop(getattr(self, name), *args, **kwargs)
         result = getattr(self, _TWINS.get(name, name) if kind is Kind.OWN else name)(*args, **kwargs)
-        return await result if isinstance(result, Awaitable) else result
+        return await result if hasattr(result, "__await__") else result
 
     async def _awaited_initial(self, request: Request, *args: Any, **kwargs: Any) -> None:  # Any: URL arguments
         self.format_kwarg = await self._step("get_format_suffix", **kwargs)
@@ -157,7 +158,7 @@ class APIView(views.APIView):
             response = handler(request, *args, **kwargs)
         else:
             response = await self.hop(handler, request, *args, **kwargs)
-        if isinstance(response, Awaitable):
+        if hasattr(response, "__await__"):
             response = await response
         self._refuse_unawaited()
         return response
@@ -209,6 +210,12 @@ class APIView(views.APIView):
             negotiator=self.get_content_negotiator(),
             parser_context=self.get_parser_context(request),
         )
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
+        """DRF's; a choice that depends on nothing but the Accept header is remembered."""
+        if not negotiation.is_by_header_alone(self, request):
+            return super().perform_content_negotiation(request, force)
+        return negotiation.select(self, request) or super().perform_content_negotiation(request, force)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> Any:  # Any: URL arguments; None, or to be awaited
         """DRF's."""
