@@ -115,6 +115,14 @@ def _awaited_function(answer: Answer) -> Answer:
     return example
 
 
+def bare(function: Answer) -> Answer:
+    """Give a function that is to become a view by `@api_view` what `BARE` says, where no decorator has said more."""
+    for name, value in BARE.items():
+        if not hasattr(function, name):
+            setattr(function, name, value)
+    return function
+
+
 def on_the_loop() -> bool:
     """Whether this is the thread of an event loop; otherwise synchronous code may block here."""
     try:
@@ -155,7 +163,8 @@ class Answered:
 def alike(ours: Answered, theirs: Answered) -> bool:
     """Whether both say the same: status, headers in their order, body.
 
-    Only the methods within `Allow` may come in any order, because DRF keeps those of a function in a set.
+    The methods within `Allow` may come in any order, because DRF keeps those of a function in a set; and who refuses a
+    request before its body was read closes the connection, which WSGI does not say.
     """
     return _unordered(ours) == _unordered(theirs)
 
@@ -164,6 +173,7 @@ def _unordered(answered: Answered) -> Answered:
     headers = [
         (name, value if name != "Allow" else ", ".join(sorted(value.split(", "))))
         for name, value in answered.header_list
+        if (name, value) != ("Connection", "close")
     ]
     return replace(answered, header_list=headers)
 

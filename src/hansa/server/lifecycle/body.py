@@ -9,6 +9,7 @@ from typing import IO, Any, BinaryIO, cast
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
+from django.http import RawPostDataException
 from django.urls import ResolverMatch
 from rest_framework import status
 from rest_framework.exceptions import APIException
@@ -119,6 +120,7 @@ class UnreadRequest(ASGIRequest):
     def __init__(self, scope: dict[str, Any], wire: Wire) -> None:  # Any: an ASGI scope
         super().__init__(scope, cast("IO[bytes]", _BodyOnDemand(self)))  # a file, as far as Django reads it
         self.wire = wire
+        self._is_streamed = False
         self.watching: asyncio.Future[None] | None = None
         """Who cancels the request when its client goes."""
 
@@ -133,11 +135,21 @@ class UnreadRequest(ASGIRequest):
         """Whether some of the body is, or may be, still on the wire."""
         return not self.wire.complete and (bool(self.announced_length) or "HTTP_TRANSFER_ENCODING" in self.META)
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the body, wherever it came from, lies ready to be read like a file."""
+        return not isinstance(self._stream, _BodyOnDemand)
+
     async def stream(self, *, limit: int | None) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives, never more than `limit` bytes.
+        """Yield the body as it arrives, never more than `limit` bytes. What was streamed cannot be had again.
 
         Raises BodyTooLargeError (before the first byte, if the length was announced) and DisconnectedError.
         """
+        self._is_streamed = self._read_started = True
+        async for chunk in self._arriving(limit):
+            yield chunk
+
+    async def _arriving(self, limit: int | None) -> AsyncIterator[bytes]:
         if limit is not None and (announced := self.announced_length) is not None and announced > limit:
             raise BodyTooLargeError(limit, announced)
         total = 0
@@ -154,13 +166,16 @@ class UnreadRequest(ASGIRequest):
     async def load(self, *, limit: int | None = None) -> None:
         """Read the body, so that Django's and DRF's synchronous properties (`body`, `POST`, `data`) can give it.
 
-        Long ones go to a temporary file. Raises BodyTooLargeError and DisconnectedError.
+        Long ones go to a temporary file. Raises BodyTooLargeError, DisconnectedError, and RawPostDataException if the
+        body was streamed before.
         """
-        if not isinstance(self._stream, _BodyOnDemand):
+        if self.is_loaded:
             return
+        if self._is_streamed:
+            raise RawPostDataException("The body of this request was streamed; what has been read is not kept.")
         unread = self.is_unread
         self._stream = (
-            await spool(self.stream(limit=self.body_limit if limit is None else limit)) if unread else io.BytesIO()
+            await spool(self._arriving(self.body_limit if limit is None else limit)) if unread else io.BytesIO()
         )
 
     async def disconnected(self) -> None:

@@ -1,13 +1,14 @@
 """DRF's request, with awaited ways beside the synchronous properties: `auser()`, `adata()`, `stream()`."""
 
 import asyncio
+import io
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
-from django.http import HttpRequest
+from django.http import HttpRequest, RawPostDataException
 from django.http.multipartparser import MultiPartParserError
 from django.utils.datastructures import MultiValueDict
 from rest_framework import exceptions
@@ -166,10 +167,18 @@ class AsyncRequest(Request):
         return parser if hasattr(parser, "aparse") else None
 
     async def _parse_awaited(self, parser: Any) -> None:  # Any: as above
-        parsed = await parser.aparse(self.stream(), self.content_type, self.parser_context)
-        self._data = getattr(parsed, "data", parsed)
+        try:
+            parsed = await parser.aparse(self.stream(), self.content_type, self.parser_context)
+        except BaseException:
+            # As in DRF: who looks again finds nothing, not the same error.
+            self._full_data = self._data = {}
+            self._files = MultiValueDict()
+            raise
+        self._data = self._full_data = getattr(parsed, "data", parsed)
         self._files = getattr(parsed, "files", MultiValueDict())
-        self._full_data = self._data
+        if self._files:
+            self._full_data = self._data.copy()
+            self._full_data.update(self._files)
 
 
 class BodyStream:
@@ -187,7 +196,9 @@ class BodyStream:
         if limit is None:
             limit = getattr(self._of.parser_context.get("view"), "body_limit", None)
         if isinstance(http, UnreadRequest):
-            return http.stream(limit=http.body_limit if limit is None else limit)
+            limit = http.body_limit if limit is None else limit
+            if not http.is_loaded:
+                return http.stream(limit=limit)
         return _pieces(http, limit)
 
     def __getattr__(self, name: str) -> Any:  # Any: the file's
@@ -199,9 +210,12 @@ class BodyStream:
 
 
 async def _pieces(http: HttpRequest, limit: int | None) -> AsyncIterator[bytes]:
-    """The body of a request that another server has read already."""
+    """The body of a request that has been read already: by another server, or for a middleware."""
+    if hasattr(http, "_post") and not hasattr(http, "_body"):
+        raise RawPostDataException("The body was parsed as a form, by a middleware perhaps. Read request.data instead.")
+    file = io.BytesIO(http.body) if hasattr(http, "_body") else http
     total = 0
-    while piece := http.read(PIECE):
+    while piece := file.read(PIECE):
         total += len(piece)
         if limit is not None and total > limit:
             raise BodyTooLargeError(limit)

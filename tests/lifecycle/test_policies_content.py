@@ -1,0 +1,413 @@
+"""Renderers, parsers, negotiation, metadata, schema and settings: rows P1, P2, P6, P7, P9, P10 and P11."""
+
+import json
+
+import pytest
+from django.test import override_settings
+from rest_framework import renderers
+from rest_framework.exceptions import NotAcceptable, ParseError
+from rest_framework.metadata import BaseMetadata, SimpleMetadata
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser, DataAndFiles, JSONParser
+from rest_framework.response import Response
+from rest_framework.schemas.openapi import AutoSchema, SchemaGenerator
+from rest_framework.settings import APISettings, api_settings
+from rest_framework.views import APIView as DRFView
+
+from hansa.server.lifecycle.decorators import api_view, metadata_class, parser_classes, renderer_classes, schema
+from hansa.server.lifecycle.views import APIView
+from lifecycle.project import (
+    AWAITED,
+    BARE,
+    DRF_OF,
+    WAYS,
+    alike,
+    bare,
+    make_class,
+    make_view,
+    place,
+)
+
+CLASS_WAYS = tuple(way for way in WAYS if "function" not in way)
+
+
+def hello(request, **kwargs):
+    return Response({"hello": "world"})
+
+
+def echo(request):
+    return Response({"data": request.data})
+
+
+class Shout(renderers.BaseRenderer):
+    media_type = "text/shout"
+    format = "shout"
+    charset = "latin-1"
+
+    def render(self, data, accepted_media_type=None, renderer_context=None):
+        return f"{accepted_media_type} {data.get('hello', 'nothing').upper()}!"
+
+
+class Whisper(Shout):
+    media_type = "text/whisper"
+    format = "whisper"
+    places: list[str] = []
+
+    async def arender(self, data, accepted_media_type=None, renderer_context=None):
+        self.places.append(place())
+        assert set(renderer_context) == {"view", "args", "kwargs", "request", "response"}
+        return f"{accepted_media_type} …{data['hello']}".encode()
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("*/*", "text/shout; charset=latin-1"),
+        ("text/shout", "text/shout; charset=latin-1"),
+        ("application/json", "application/json"),
+        ("application/json, text/shout", "text/shout; charset=latin-1"),
+        ("application/json, */*", "application/json"),
+    ],
+)
+async def test_p1_the_first_renderer_that_the_client_takes_is_used_in_the_order_of_the_server(
+    serve, way, accept, chosen
+):
+    policies = {"renderer_classes": (Shout, renderers.JSONRenderer)}
+    theirs = await serve(make_view(DRF_OF[way], hello, **policies)).ask_wsgi(headers={"Accept": accept})
+    ours = await serve(make_view(way, hello, **policies)).ask(headers={"Accept": accept})
+
+    assert alike(ours, theirs)
+    assert ours.headers["Vary"] == "Accept"
+    assert ours.headers["Content-Type"] == chosen
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_p1_a_function_says_its_renderers_by_the_decorator(serve, awaited):
+    if awaited:
+
+        @api_view(["GET"])
+        @bare
+        @renderer_classes([Shout])
+        async def view(request):
+            return Response({"hello": "world"})
+    else:
+
+        @api_view(["GET"])
+        @bare
+        @renderer_classes([Shout])
+        def view(request):
+            return Response({"hello": "world"})
+
+    assert (await serve(view).ask()).body == b"text/shout WORLD!"
+
+
+async def test_p1_an_awaited_renderer_is_awaited_on_the_loop_for_plain_views_too(serve, way):
+    Whisper.places.clear()
+    answered = await serve(make_view(way, hello, renderer_classes=(Whisper,))).ask()
+
+    assert answered.body.decode() == "text/whisper …world"
+    assert answered.headers["Content-Type"] == "text/whisper; charset=latin-1"
+    assert Whisper.places == ["loop"]
+
+
+class NotedJSON(renderers.JSONRenderer):
+    places: list[str] = []
+
+    def render(self, data, accepted_media_type=None, renderer_context=None):
+        self.places.append(place())
+        return super().render(data, accepted_media_type, renderer_context)
+
+
+async def test_p1_a_renderer_that_may_query_gets_a_thread(serve, way):
+    NotedJSON.places.clear()
+    await serve(make_view(way, hello, renderer_classes=(NotedJSON,))).ask()
+
+    assert NotedJSON.places != ["loop"]
+
+
+async def test_p1_drfs_json_renderer_is_called_on_the_loop(serve, awaited_way, monkeypatch):
+    places = []
+    plain_render = renderers.JSONRenderer.render
+    monkeypatch.setattr(
+        renderers.JSONRenderer,
+        "render",
+        lambda *args, **kwargs: (places.append(place()), plain_render(*args, **kwargs))[1],
+    )
+    await serve(make_view(awaited_way, hello)).ask()
+
+    assert places == ["loop"]
+
+
+# P2.
+
+
+class Lines(BaseParser):
+    media_type = "text/lines"
+
+    def parse(self, stream, media_type=None, parser_context=None):
+        assert set(parser_context) == {"view", "args", "kwargs", "request", "encoding"}
+        return {"lines": stream.read().decode(parser_context["encoding"]).split("\n"), "in": media_type}
+
+
+class AwaitedLines(BaseParser):
+    media_type = "text/lines"
+    chunks: list[bytes] = []
+
+    async def aparse(self, stream, media_type=None, parser_context=None):
+        assert set(parser_context) == {"view", "args", "kwargs", "request", "encoding"}
+        self.chunks[:] = [chunk async for chunk in stream]
+        if self.chunks == [b"bad"]:
+            raise ParseError("These are no lines.")
+        return {"lines": b"".join(self.chunks).decode().split("\n"), "in": media_type}
+
+
+LINES = {"Content-Type": "text/lines; charset=utf-8"}
+
+
+@pytest.mark.parametrize("media_type", ["text/lines", "application/json", "image/png", ""])
+async def test_p2_the_parser_is_chosen_by_content_type_and_none_is_415(serve, way, media_type):
+    policies = {"parser_classes": (Lines, JSONParser)}
+    request = ("POST", "/", b'{"a":\n1}', {"Content-Type": media_type})
+    theirs = await serve(make_view(DRF_OF[way], echo, ["post"], **policies)).ask_wsgi(*request)
+    ours = await serve(make_view(way, echo, ["post"], **policies)).ask(*request)
+
+    assert alike(ours, theirs)
+    assert ours.status == (415 if media_type in ("image/png", "") else 200)
+
+
+async def test_p2_a_function_says_its_parsers_by_the_decorator(serve):
+    @api_view(["POST"])
+    @bare
+    @parser_classes([Lines])
+    async def view(request):
+        return Response(request.data)
+
+    site = serve(view)
+
+    assert (await site.ask("POST", "/", b"a\nb", LINES)).json["lines"] == ["a", "b"]
+    assert (await site.ask_json("POST", "/", {})).status == 415
+
+
+async def test_p2_an_awaited_parser_gets_the_unread_body_piece_by_piece(serve):
+    class Reading(APIView):
+        locals().update(BARE, parser_classes=(AwaitedLines,))
+
+        async def post(self, request):
+            return Response(await request.adata())
+
+    answered = await serve(Reading.as_view()).ask("POST", "/", [b"a\nb", b"\nc"], LINES)
+
+    assert answered.json == {"lines": ["a", "b", "c"], "in": LINES["Content-Type"]}
+    assert AwaitedLines.chunks == [b"a\nb", b"\nc"]
+
+
+@pytest.mark.parametrize(
+    "way", [way for way in WAYS if way not in ("awaited class", "awaited viewset", "awaited function")]
+)
+async def test_p2_an_awaited_parser_serves_plain_handlers_by_request_data(serve, way):
+    answered = await serve(make_view(way, echo, ["post"], parser_classes=(AwaitedLines,))).ask(
+        "POST", "/", b"a\nb", LINES
+    )
+
+    assert answered.status == 200
+    assert answered.json["data"]["lines"] == ["a", "b"]
+
+
+async def test_p2_what_an_awaited_parser_refuses_is_refused_and_then_known_as_empty(serve):
+    class Reading(APIView):
+        locals().update(BARE, parser_classes=(AwaitedLines,))
+
+        async def post(self, request):
+            try:
+                await request.adata()
+            except ParseError as refusal:
+                return Response({"refused": str(refusal.detail), "then": dict(request.data)})
+
+    answered = await serve(Reading.as_view()).ask("POST", "/", b"bad", LINES)
+
+    assert answered.json == {"refused": "These are no lines.", "then": {}}
+
+
+async def test_p2_an_awaited_parser_may_give_data_and_files(serve):
+    class Boxed(AwaitedLines):
+        async def aparse(self, stream, media_type=None, parser_context=None):
+            data = await super().aparse(stream, media_type, parser_context)
+            return DataAndFiles({"lines": "1"}, {"box": data["lines"]})
+
+    class Reading(APIView):
+        locals().update(BARE, parser_classes=(Boxed,))
+
+        async def post(self, request):
+            return Response([await request.adata(), request.FILES])
+
+    answered = await serve(Reading.as_view()).ask("POST", "/", b"a\nb", LINES)
+
+    assert answered.json == [{"lines": "1", "box": ["a", "b"]}, {"box": ["a", "b"]}]
+
+
+# P6.
+
+
+class Stubborn(BaseContentNegotiation):
+    def select_parser(self, request, parsers):
+        return parsers[-1]
+
+    def select_renderer(self, request, renderers, format_suffix=None):
+        if request.query_params.get("refuse"):
+            raise NotAcceptable
+        return renderers[-1], "text/stubborn"
+
+
+@pytest.mark.parametrize("url", ["/", "/?refuse=1"])
+async def test_p6_another_negotiation_chooses_renderer_and_parser(serve, way, url):
+    policies = {
+        "content_negotiation_class": Stubborn,
+        "renderer_classes": (Shout, renderers.JSONRenderer),
+        "parser_classes": (JSONParser, Lines),
+    }
+    request = ("POST", url, b"a\nb", {"Content-Type": "application/json", "Accept": "text/shout"})
+    theirs = await serve(
+        make_view(DRF_OF[way], lambda r: Response({"hello": str(r.data)}), ["post"], **policies)
+    ).ask_wsgi(*request)
+    ours = await serve(make_view(way, lambda r: Response({"hello": str(r.data)}), ["post"], **policies)).ask(*request)
+
+    assert alike(ours, theirs)
+    assert url != "/" or b"lines" in ours.body
+
+
+# P7.
+
+
+class Plainly(BaseMetadata):
+    def determine_metadata(self, request, view):
+        return {"about": type(view).__name__, "in": place()}
+
+
+class Awaitedly(Plainly):
+    async def adetermine_metadata(self, request, view):
+        return {"about": type(view).__name__, "in": place()}
+
+
+async def test_p7_a_metadata_class_says_what_options_answers_and_may_query(serve, way):
+    answered = await serve(make_view(way, hello, metadata_class=Plainly)).ask("OPTIONS")
+
+    assert answered.status == 200
+    assert answered.json["in"] != "loop"
+
+
+async def test_p7_awaited_metadata_is_awaited_in_plain_views_too(serve, way):
+    answered = await serve(make_view(way, hello, metadata_class=Awaitedly)).ask("OPTIONS")
+
+    assert answered.status == 200
+    assert answered.json["about"] in ("Example", "example")
+    assert answered.json["in"] == "loop"
+
+
+async def test_p7_without_metadata_options_is_405(serve, way):
+    theirs = await serve(make_view(DRF_OF[way], hello, metadata_class=None)).ask_wsgi("OPTIONS")
+    ours = await serve(make_view(way, hello, metadata_class=None)).ask("OPTIONS")
+
+    assert alike(ours, theirs)
+    assert ours.status == 405
+
+
+async def test_p7_a_function_says_its_metadata_by_the_decorator(serve):
+    @api_view(["GET"])
+    @bare
+    @metadata_class(Awaitedly)
+    async def about(request):
+        return Response()
+
+    assert (await serve(about).ask("OPTIONS")).json == {"about": "about", "in": "loop"}
+
+
+# P9.
+
+
+async def test_p9_settings_can_be_put_in_place_on_a_class(serve, class_way):
+    def refuses(exc, context):
+        return Response({"own": str(exc)}, status=418)
+
+    def broken(request):
+        raise ParseError("no")
+
+    own = APISettings({"EXCEPTION_HANDLER": refuses, "VIEW_NAME_FUNCTION": lambda view: "Named"})
+    site = serve(make_view(class_way, broken, settings=own))
+
+    answered = await site.ask()
+    assert (answered.status, answered.json) == (418, {"own": "no"})
+    assert (await site.ask("OPTIONS")).json["name"] == "Named"
+
+
+def test_p9_the_settings_of_every_class_are_drfs():
+    assert APIView.settings is api_settings
+
+
+# P10.
+
+
+@pytest.mark.parametrize("way", CLASS_WAYS)
+def test_p10_the_schema_is_bound_to_the_view_that_asks(way):
+    cls = make_class(way, hello, schema=AutoSchema())
+    first, second = cls(), cls()
+
+    assert first.schema.view is first
+    assert second.schema.view is second
+    assert make_class(way, hello, schema=None)().schema is None
+
+
+@pytest.mark.parametrize("way", CLASS_WAYS)
+def test_p10_awaited_handlers_are_described_as_plain_ones_are(way):
+    def described(way):
+        from django.urls import path
+
+        view = make_view(way, hello, ["get", "post"], schema=AutoSchema())
+        return SchemaGenerator(title="t", patterns=[path("example/", view)]).get_schema(request=None, public=True)
+
+    assert json.dumps(described(way)) == json.dumps(described(DRF_OF[way]))
+
+
+def test_p10_a_function_leaves_the_schema_by_the_decorator():
+    @api_view(["GET"])
+    @bare
+    @schema(None)
+    async def hidden(request):
+        return Response()
+
+    assert hidden.cls.schema is None
+
+
+# P11.
+
+
+def test_p11_the_projects_defaults_are_read_when_drf_is_imported_and_a_class_attribute_wins():
+    for name in (
+        "renderer_classes",
+        "parser_classes",
+        "authentication_classes",
+        "permission_classes",
+        "throttle_classes",
+    ):
+        assert getattr(APIView, name) is getattr(DRFView, name)
+    for name, default in (("metadata_class", SimpleMetadata), ("versioning_class", None)):
+        assert getattr(APIView, name) is default
+
+
+@pytest.mark.parametrize("way", AWAITED)
+async def test_p11_overridden_settings_are_read_anew(serve, way):
+    site = serve(make_view(way, hello, renderer_classes=(Shout, renderers.JSONRenderer)))
+
+    with override_settings(REST_FRAMEWORK={"URL_FORMAT_OVERRIDE": "as"}):
+        assert (await site.ask(url="/?as=json")).json == {"hello": "world"}
+        assert (await site.ask(url="/?format=json")).body == b"text/shout WORLD!"
+    assert (await site.ask(url="/?format=json")).json == {"hello": "world"}
+
+
+async def test_p11_an_exception_handler_of_the_project_is_read_anew(serve, way):
+    def broken(request):
+        raise ParseError("no")
+
+    site = serve(make_view(way, broken))
+    with override_settings(REST_FRAMEWORK={"EXCEPTION_HANDLER": lambda exc, context: Response("own", status=418)}):
+        assert (await site.ask()).status == 418
+    assert (await site.ask()).status == 400
