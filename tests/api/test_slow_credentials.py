@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from hansa.server.accounts import attempts
 from hansa.server.lifecycle import bridge
 from support.answers import refused
 
@@ -105,6 +106,7 @@ async def test_beyond_a_short_queue_passwords_are_refused_with_when_to_come_agai
 async def test_once_the_queue_is_empty_passwords_are_checked_again(nobody, guessing, hashing):
     hashing.let_go()
     await asyncio.wait(guessing, timeout=10)
+    attempts.forget()  # so many failures have a limit of their own: test_throttles.py
 
     refused(await nobody.get(URL, headers=basic("alice", "wrong")), 401, "authentication_failed", "password")
 

@@ -1,5 +1,6 @@
 """Who asks too often is told when to come again; who fails too often to sign in, too, and nobody else with them."""
 
+import base64
 import logging
 import subprocess
 import sys
@@ -280,3 +281,45 @@ async def test_names_that_nobody_can_have_do_not_fill_the_memory(limits, rf):
     asked = attempts.attempt(rf.get("/"), "x" * 100_000)
 
     assert len(asked.username) == 150
+
+
+# passwords and one-time codes at the API
+
+
+def basic(username, password):
+    return {"Authorization": f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"}
+
+
+async def test_after_ten_wrong_passwords_in_basic_the_next_is_refused_and_a_token_is_not(
+    with_passwords, nobody, alice, ticks
+):
+    assert [(await nobody.get(MYSELF, headers=basic("alice", f"guess {i}"))).status_code for i in range(10)] == [
+        401
+    ] * 10
+
+    refusal = await nobody.get(MYSELF, headers=basic("alice", "correct horse"))
+
+    refused(refusal, 429, "throttled", "Too many attempts to sign in have failed")
+    assert refusal.headers["Retry-After"] == "6"
+    assert (await alice.get(MYSELF)).status_code == 200
+    ticks.advance(6)
+    assert (await nobody.get(MYSELF, headers=basic("alice", "correct horse"))).status_code == 200
+
+
+async def test_a_password_that_was_checked_lately_is_let_in_while_guesses_at_it_are_refused(with_passwords, nobody):
+    right = basic("alice", "correct horse")
+    assert (await nobody.get(MYSELF, headers=right)).status_code == 200
+    for i in range(12):
+        await nobody.get(MYSELF, headers=basic("alice", f"guess {i}"))
+
+    assert (await nobody.get(MYSELF, headers=right)).status_code == 200
+
+
+async def test_after_twenty_wrong_codes_from_an_address_not_even_a_right_one_is_taken(limits, nobody, root, ticks):
+    code = (await root.post("/api/clients/invitations/", json={"username": "north"})).json()["code"]
+    for i in range(20):
+        refused(await nobody.post("/api/clients/enroll/", json={"code": f"wrong-{i}"}), 400, "invitation_invalid")
+
+    refused(await nobody.post("/api/clients/enroll/", json={"code": code}), 429, "throttled")
+    ticks.advance(3)
+    assert (await nobody.post("/api/clients/enroll/", json={"code": code})).status_code == 201

@@ -89,6 +89,14 @@ def handler(django_db_modify_db_settings: None) -> ASGIHandler:
     return Handler()
 
 
+@pytest.fixture(autouse=True)
+def nobody_has_failed_to_sign_in(django_db_modify_db_settings: None) -> None:
+    """Limits on failures hold for a process; here every test has its own."""
+    from hansa.server.accounts import attempts
+
+    attempts.forget()
+
+
 class Clock:
     """What `timezone.now()` says, until somebody moves it on."""
 

@@ -9,8 +9,10 @@ from rest_framework.response import Response
 
 from hansa.protocol import accounts as wire
 from hansa.server.accounts import selectors, services
+from hansa.server.accounts.attempts import attempt
 from hansa.server.accounts.permissions import IsActor, caller
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle.errors import ServiceError
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, listing, ref
 
@@ -109,4 +111,11 @@ class Enroll(MessageView):
     async def post(self, request: Request) -> Response:
         """Exchange a one-time code for a token."""
         asked = await self.message(wire.Enroll, limit=4096)
-        return Response(await call(services.enroll, code=asked.code, now=timezone.now()), status=201)
+        trying = attempt(request)
+        trying.check()
+        try:
+            enrolled = await call(services.enroll, code=asked.code, now=timezone.now())
+        except ServiceError:
+            trying.failed()
+            raise
+        return Response(enrolled, status=201)

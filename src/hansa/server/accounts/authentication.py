@@ -7,6 +7,8 @@ which asks `credentials.directory`. Both accept and refuse the same, in the same
 import base64
 import binascii
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.contrib.auth import authenticate
 from django.utils import timezone
@@ -15,6 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from hansa.server.accounts import selectors
+from hansa.server.accounts.attempts import attempt
 from hansa.server.accounts.credentials.directory import directory
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.bridge import slowly
@@ -67,15 +70,13 @@ class TokenInBasicAuthentication(TokenAuthentication):
 class PasswordAuthentication(BaseAuthentication):
     """Basic with user name and password. Slow by design (the hash); tokens are for programs."""
 
-    def is_slow(self, request: Request) -> bool:
-        """Whether a password is to be checked: not on the threads that every request needs."""
-        pair = _basic(request)
-        return pair is not None and not (pair[1] == "" and _TOKEN.fullmatch(pair[0]))
-
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         """Return the user; None if the header has another scheme."""
         pair = _basic(request)
-        return None if pair is None else (_signed_in(authenticate(username=pair[0], password=pair[1])), None)
+        if pair is None:
+            return None
+        with _counted(request, pair[0]):
+            return _signed_in(authenticate(username=pair[0], password=pair[1])), None
 
     async def aauthenticate(self, request: Request) -> tuple[User, None] | None:
         """The same; a password that was found right in the last minutes is not hashed again.
@@ -89,7 +90,8 @@ class PasswordAuthentication(BaseAuthentication):
         users = await directory()
         user = await users.user_named(username)
         if user is None or not users.passwords.knows(user, password):
-            user = _signed_in(await slowly(authenticate, username=username, password=password))
+            with _counted(request, username):
+                user = _signed_in(await slowly(authenticate, username=username, password=password))
             users.passwords.remember(user, password)
         return user, None
 
@@ -102,6 +104,19 @@ def _known(user: User | None) -> User:
     if user is None:
         raise AuthenticationFailed("Invalid token.")
     return user
+
+
+@contextmanager
+def _counted(request: Request, username: str) -> Iterator[None]:
+    """Refuse before the hash, by Throttled, what has failed too often; count what fails now, and nothing else."""
+    trying = attempt(request, username)
+    trying.check()
+    try:
+        yield
+    except AuthenticationFailed:
+        trying.failed()
+        raise
+    trying.succeeded()
 
 
 def _signed_in(user: object) -> User:
