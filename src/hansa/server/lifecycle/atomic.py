@@ -1,13 +1,17 @@
 """ATOMIC_REQUESTS for awaited views: Django refuses them, for want of a thread that owns the transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
+from functools import wraps
 from typing import Any
 
 from django.db import connections, transaction
+from rest_framework.views import set_rollback
 
 from hansa.server.lifecycle.threads import CURRENT, hop
+
+ExceptionHandler = Callable[[Exception, dict[str, Any]], Awaitable[Any]]  # Any: DRF's context; a response, or None
 
 
 def aliases(view: Callable[..., Any]) -> list[str]:  # Any: a view function
@@ -16,6 +20,28 @@ def aliases(view: Callable[..., Any]) -> list[str]:  # Any: a view function
     return [
         name for name, database in connections.settings.items() if database["ATOMIC_REQUESTS"] and name not in exempt
     ]
+
+
+def is_requested() -> bool:
+    """Whether any database has ATOMIC_REQUESTS."""
+    return any(database["ATOMIC_REQUESTS"] for database in connections.settings.values())
+
+
+def rolling_back(handler: ExceptionHandler) -> ExceptionHandler:
+    """An awaited exception handler whose answers roll back what the request has stored.
+
+    DRF's own handler does that by `set_rollback`. Asked on the event loop it does not meet the transaction, which is
+    open on the request's thread.
+    """
+
+    @wraps(handler)
+    async def rolled_back(error: Exception, context: dict[str, Any]) -> Any:  # Any: as above
+        response = await handler(error, context)
+        if response is not None and is_requested():
+            await hop(set_rollback)
+        return response
+
+    return rolled_back
 
 
 @asynccontextmanager

@@ -15,7 +15,6 @@ from functools import partial, wraps
 from typing import Any, ClassVar, TypeVar
 
 from asgiref.sync import async_to_sync, markcoroutinefunction
-from django.db import connections
 from django.db.models.query import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -25,7 +24,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hansa.server.lifecycle import anatomy, negotiation, policies, threads
+from hansa.server.lifecycle import anatomy, atomic, negotiation, policies, threads
 from hansa.server.lifecycle.anatomy import Kind
 from hansa.server.lifecycle.in_place import is_async, is_framework, is_in_place
 from hansa.server.lifecycle.request import AsyncRequest
@@ -188,8 +187,8 @@ class APIView(views.APIView):
         handler = await self._step("get_exception_handler")
         context = await self._step("get_exception_handler_context")
         if is_async(handler):
-            response = await handler(exc, context)
-        elif _rolls_back() or not (is_framework(handler) or getattr(handler, "in_place", False)):
+            response = await atomic.rolling_back(handler)(exc, context)
+        elif atomic.is_requested() or not (is_framework(handler) or getattr(handler, "in_place", False)):
             # `set_rollback` must meet the transaction on the thread that has it open.
             response = await self.hop(handler, exc, context)
         else:
@@ -283,7 +282,8 @@ class APIView(views.APIView):
     def get_exception_handler(self) -> Any:  # Any: DRF's own
         """DRF's; where synchronous code asks for an awaited one, it is bridged."""
         handler = super().get_exception_handler()
-        return async_to_sync(handler) if is_async(handler) and not self._is_on_the_loop() else handler
+        bridged = is_async(handler) and not self._is_on_the_loop()
+        return async_to_sync(atomic.rolling_back(handler)) if bridged else handler
 
     def _deny_now(self, request: Request, permission: Any) -> None:  # Any: a permission is what denies
         self.permission_denied(
@@ -365,10 +365,6 @@ def _is_ready(request: Request) -> bool:
 def _longest_wait(refusing: list[Any]) -> float | None:  # Any: throttles
     waits = [wait for throttle in refusing if (wait := throttle.wait()) is not None]
     return max(waits, default=None)
-
-
-def _rolls_back() -> bool:
-    return any(database["ATOMIC_REQUESTS"] for database in connections.settings.values())
 
 
 def _either(function: Callable[..., Any], loop_thread: int) -> Callable[..., Any]:  # Any: any hook or handler
