@@ -7,7 +7,6 @@ from functools import wraps
 from typing import Any
 
 from django.db import connections, transaction
-from rest_framework.views import set_rollback
 
 from hansa.server.lifecycle.threads import CURRENT, hop
 
@@ -33,6 +32,7 @@ def rolling_back(handler: ExceptionHandler) -> ExceptionHandler:
     DRF's own handler does that by `set_rollback`. Asked on the event loop it does not meet the transaction, which is
     open on the request's thread.
     """
+    from rest_framework.views import set_rollback  # not before Django is set up
 
     @wraps(handler)
     async def rolled_back(error: Exception, context: dict[str, Any]) -> Any:  # Any: as above
