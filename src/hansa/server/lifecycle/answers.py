@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
 from hansa.server.lifecycle.bridge import BusyError
-from hansa.server.lifecycle.errors import ServiceError, StorageFullError, is_disk_full
+from hansa.server.lifecycle.errors import ServiceError, StorageFullError, is_disk_full, is_unstorable
 from hansa.server.lifecycle.in_place import in_place
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,9 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if is_disk_full(exc):
         log.warning("The disk is full: %s. What was being stored was refused; free some space.", exc)
         exc = StorageFullError()
+    if is_unstorable(exc):
+        detail = f"The database cannot take a value of this request: {str(exc).splitlines()[0]}. Send another."
+        return Response({"detail": detail, "code": "invalid"}, status=status.HTTP_400_BAD_REQUEST)
     if isinstance(exc, ServiceError):
         return Response({"detail": exc.detail, "code": exc.code}, status=exc.status)
     if isinstance(exc, BusyError):

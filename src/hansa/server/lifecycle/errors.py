@@ -10,10 +10,12 @@ ServiceError                    raised by services and selectors; knows its stat
 
 import errno
 
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 POSTGRES_DISK_FULL = "53100"
+POSTGRES_UNSTORABLE = frozenset({None, "22001", "22003", "22021", "22P05"})
+"""NUL characters (None: refused by the driver already), texts that are too long, numbers that are too large."""
 
 
 class ServiceError(Exception):
@@ -72,3 +74,8 @@ def is_disk_full(exc: BaseException) -> bool:
     if not isinstance(exc, OperationalError):
         return False
     return "disk is full" in str(exc) or getattr(exc.__cause__, "sqlstate", None) == POSTGRES_DISK_FULL
+
+
+def is_unstorable(exc: BaseException) -> bool:
+    """Whether the database refused a value as such; SQLite takes any, PostgreSQL no text with a NUL in it."""
+    return isinstance(exc, DataError) and getattr(exc.__cause__, "sqlstate", None) in POSTGRES_UNSTORABLE
