@@ -17,7 +17,7 @@ BARE_SETTINGS: dict[str, Any] = {"MIDDLEWARE": [], "REST_FRAMEWORK": {}, "LIFECY
 def serve() -> Iterator[Callable[..., project.Site]]:
     """`serve(view)`, or `serve(path(…), path(…), MIDDLEWARE=[…])`: to the end of the test these are Django's settings.
 
-    Middleware may be given as the functions or classes themselves.
+    Middleware may be given as the functions or classes themselves. Of two sites in one test, the later one's URLs hold.
     """
     with ExitStack() as stack:
 
