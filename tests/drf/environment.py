@@ -8,6 +8,7 @@ import tarfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -63,11 +64,11 @@ def _suite(python: Path, version: str) -> Path:
     folder = CACHE / name
     if not folder.exists():
         _pip(python, "download", "--no-deps", "--no-binary", ":all:", "-d", CACHE, f"djangorestframework=={version}")
-        with tarfile.open(CACHE / f"{name}.tar.gz") as archive:
+        with tarfile.open(CACHE / f"{name}.tar.gz") as archive, TemporaryDirectory(dir=CACHE) as unpacked:
             # Not `rest_framework`, which would be imported in place of the installed one.
             wanted = [each for each in archive if each.name.startswith((f"{name}/tests/", f"{name}/pyproject.toml"))]
-            archive.extractall(CACHE / "unpacking", wanted, filter="data")
-        (CACHE / "unpacking" / name).rename(folder)
+            archive.extractall(unpacked, wanted, filter="data")
+            (Path(unpacked) / name).rename(folder)
     return folder
 
 

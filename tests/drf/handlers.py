@@ -18,8 +18,8 @@ METHODS: dict[str, frozenset[str]] = {
 """The HTTP methods whose handlers a mode makes `async def`."""
 
 Handler = Callable[..., Any]  # Any: handlers take what the URL gives and return what they like
-MARKS = ("_is_coroutine", "_is_coroutine_mark", "_is_coroutine_marker")
-"""Attributes by which asgiref and Python's versions know a marked function."""
+MARKS = ("_is_coroutine", "_is_coroutine_marker")
+"""Attributes by which asgiref (below Python 3.12) and Python know a marked function."""
 
 
 def make_async(view: Any, mixin: Any, methods: frozenset[str], witness: Witness) -> None:  # Any: replaced classes
