@@ -41,6 +41,9 @@ from support.home import START
 
 PASSWORDS = ("correct horse", "battery staple")
 MOST_AT_ONCE = 12  # password checks beyond a short queue are refused as busy
+MOST_ACCOUNTS = 2
+LATEST = 4
+AT_ITS_END = 3
 
 
 @dataclass
@@ -168,26 +171,31 @@ class Credentials(RuleBasedStateMachine):
             each.start()
         self.runner = asyncio.Runner()
         self.present_source: Source | None = None
-        self.join()
+        self.join(PASSWORDS[0])
 
     def _opened(self) -> Source:
         self.present_source = type(self).source()
         return self.present_source
 
     def teardown(self) -> None:
-        self.all_are_answered()
-        self.runner.run(call(User.objects.all().delete))
-        self.runner.close()
-        for each in self.patches:
-            each.stop()
+        try:
+            self.all_are_answered()
+        finally:
+            self.runner.run(call(User.objects.all().delete))
+            self.runner.close()
+            for each in self.patches:
+                each.stop()
 
     # Requests
 
-    @precondition(lambda self: self.credentials and len(self.visits) < MOST_AT_ONCE)
+    @precondition(lambda self: len(self.visits) < MOST_AT_ONCE)
     @rule(data=st.data())
     def a_request_begins(self, data: st.DataObject) -> None:
-        """It goes as far as it can without waiting."""
-        credential = data.draw(st.sampled_from(self.credentials))
+        """With any credential there has ever been."""
+        self._begin(data, data.draw(st.sampled_from(self.credentials)))
+
+    def _begin(self, data: st.DataObject, credential: TokenOf | PasswordOf) -> None:
+        """It goes some way, or to its end."""
 
         async def begin() -> Visit:
             return Visit(credential, asyncio.create_task(credential.present()))
@@ -196,20 +204,29 @@ class Credentials(RuleBasedStateMachine):
         visit.look(self.clock.now)
         self.visits.append(visit)
         self.runner.run(asyncio.sleep(0))
+        steps = data.draw(st.integers(0, AT_ITS_END))
+        for _ in range(steps):
+            self._go_on(-1)
+        if steps == AT_ITS_END:
+            self.all_are_answered()
 
     @precondition(lambda self: self.visits)
     @rule(data=st.data())
     def a_lookup_goes_on(self, data: st.DataObject) -> None:
-        """By one step; requests by a source that does not wait are answered."""
+        """By one step; by a source that does not wait, it is answered."""
+        self._go_on(data.draw(st.integers(0, MOST_AT_ONCE)))
+
+    def _go_on(self, which: int) -> None:
         if isinstance(self.present_source, Stepwise) and (waiting := self.present_source.waiting):
-            waiting.pop(data.draw(st.integers(0, len(waiting) - 1))).set_result(None)
+            waiting.pop(min(which, len(waiting) - 1)).set_result(None)
         self.runner.run(asyncio.sleep(0))
 
     @rule()
     def all_are_answered(self) -> None:
         """And each as it may be."""
         self.runner.run(self._finish())
-        for visit in self.visits:
+        visits, self.visits = self.visits, []
+        for visit in visits:
             user = visit.task.result()
             answer = (user is not None, user is not None and user.actor)
             assert answer in visit.may_be, f"{visit.credential}: {answer}, but only {visit.may_be} has been so"
@@ -217,7 +234,6 @@ class Credentials(RuleBasedStateMachine):
             if user is not None:
                 assert user.pk == visit.credential.account.id
                 user.actor = not user.actor  # nobody else's affair
-        self.visits.clear()
 
     async def _finish(self) -> None:
         self._free(True)
@@ -244,9 +260,27 @@ class Credentials(RuleBasedStateMachine):
         for visit in self.visits:
             visit.look(self.clock.now)
 
-    @rule(password=st.sampled_from([None, *PASSWORDS]))
-    def join(self, password: str | None = PASSWORDS[0]) -> None:
-        """Somebody gets an account."""
+    def _change(self, data: st.DataObject, account: Account, job: Callable[[], object], **now: Any) -> None:
+        """Amid requests of the one whom it concerns: one that it overtakes, and the same once more when it is done.
+
+        `now`: what is true of the account from then on.
+        """
+        own = [each for each in self.credentials if each.account is account]
+        credential = data.draw(st.sampled_from(own[-LATEST:]))
+        if data.draw(st.booleans()) and len(self.visits) < MOST_AT_ONCE:
+            self._begin(data, credential)
+        self._write(job)
+        for name, value in now.items():
+            setattr(account, name, value)
+        self._look()
+        if data.draw(st.booleans()):
+            self.all_are_answered()
+            self._begin(data, credential)
+
+    @precondition(lambda self: sum(account.exists for account in self.accounts) < MOST_ACCOUNTS)
+    @rule(password=st.sampled_from([*PASSWORDS, None]))
+    def join(self, password: str | None) -> None:
+        """Somebody gets an account and a token."""
         name = f"user-{next(self.numbers)}"
         self._write(partial(User.objects.create_user, name, password=password, client=True))
         (user,) = self.written
@@ -254,6 +288,7 @@ class Credentials(RuleBasedStateMachine):
         account = Account(user.pk, name, password)
         self.accounts.append(account)
         self.credentials.extend(PasswordOf(account, text) for text in PASSWORDS)
+        self._make_token(account, None)
 
     def _some(self, data: st.DataObject) -> Account:
         return data.draw(st.sampled_from([account for account in self.accounts if account.exists]))
@@ -265,7 +300,9 @@ class Credentials(RuleBasedStateMachine):
     @rule(data=st.data(), seconds=st.sampled_from([None, 10.0, 100.0]))
     def a_token_is_made(self, data: st.DataObject, seconds: float | None) -> None:
         """For one of the accounts."""
-        account = self._some(data)
+        self._make_token(self._some(data), seconds)
+
+    def _make_token(self, account: Account, seconds: float | None) -> None:
         make = partial(services.create_token, user_id=account.id, name="", expires_in_seconds=seconds)
         self._write(partial(make, now=self.clock.now))
         self.credentials.append(TokenOf(account, self.written[0].text, self.written[0].token.expires_at))
@@ -290,9 +327,8 @@ class Credentials(RuleBasedStateMachine):
             "by the service": lambda: services.revoke_token(user_id=token.account.id, token_id=rows.get().id),
             **self._raw_ways("DELETE FROM accounts_token WHERE digest = {}", digest(token.text)),
         }
-        self._write(ways[data.draw(st.sampled_from(sorted(ways)))])
-        token.exists = False
-        self._look()
+        job = ways[data.draw(st.sampled_from(sorted(ways)))]
+        self._change(data, token.account, lambda: (job(), setattr(token, "exists", False)))
 
     @precondition(_any_left)
     @rule(data=st.data())
@@ -302,52 +338,52 @@ class Credentials(RuleBasedStateMachine):
         if not account.active:
             return
 
-        def enroll() -> object:
+        def enroll() -> str:
             actor = User(username="an actor", is_superuser=True)
             actor.save()
             lent = services.invite(actor=actor, username=account.name, expires_in_seconds=60, now=self.clock.now)
             enrolled = services.enroll(code=lent.code, now=self.clock.now)
             actor.delete()
-            return enrolled
+            return enrolled.token
 
-        account_was_actor = account.actor
-        if account_was_actor:
-            self._set(account, "in bulk", actor=False)
+        if account.actor:  # who may do more is not invited again
+            self._write(lambda: User.objects.filter(id=account.id).update(actor=False))
             account.actor = False
             self._look()
-        self._write(enroll)
-        for each in self.credentials:
-            if isinstance(each, TokenOf) and each.account is account:
-                each.exists = False
-        self.credentials.append(TokenOf(account, self.written[0].token))
-        self._look()
+
+        def write() -> None:
+            made.append(TokenOf(account, enroll()))
+            for each in self.credentials:
+                if isinstance(each, TokenOf) and each.account is account:
+                    each.exists = False
+
+        made: list[TokenOf] = []
+        self._change(data, account, write)
+        self.credentials.extend(made)
 
     @precondition(_any_left)
     @rule(data=st.data())
     def an_account_is_closed_or_opened(self, data: st.DataObject) -> None:
         """Nobody's credentials are good meanwhile."""
         account = self._some(data)
-        self._set(account, data, is_active=not account.active)
-        account.active = not account.active
-        self._look()
+        job = self._setting(data, account, "is_active", not account.active)
+        self._change(data, account, job, active=not account.active)
 
     @precondition(_any_left)
     @rule(data=st.data())
     def a_role_is_given_or_taken(self, data: st.DataObject) -> None:
         """Views see the present one."""
         account = self._some(data)
-        self._set(account, data, actor=not account.actor)
-        account.actor = not account.actor
-        self._look()
+        job = self._setting(data, account, "actor", not account.actor)
+        self._change(data, account, job, actor=not account.actor)
 
     @precondition(_any_left)
     @rule(data=st.data(), password=st.sampled_from([None, *PASSWORDS]))
     def a_password_is_changed(self, data: st.DataObject, password: str | None) -> None:
         """To another or the same."""
         account = self._some(data)
-        self._set(account, data, password=make_password(password))
-        account.password = password
-        self._look()
+        job = self._setting(data, account, "password", make_password(password))
+        self._change(data, account, job, password=password)
 
     @precondition(_any_left)
     @rule(data=st.data())
@@ -356,9 +392,7 @@ class Credentials(RuleBasedStateMachine):
         account = self._some(data)
         rows = User.objects.filter(id=account.id)
         ways = {"one by one": lambda: rows.get().delete(), "in bulk": rows.delete}
-        self._write(ways[data.draw(st.sampled_from(sorted(ways)))])
-        account.exists = False
-        self._look()
+        self._change(data, account, ways[data.draw(st.sampled_from(sorted(ways)))], exists=False)
 
     @precondition(_any_left)
     @rule(data=st.data())
@@ -373,12 +407,10 @@ class Credentials(RuleBasedStateMachine):
                 Token.objects.filter(user_id=account.id).delete()
                 transaction.set_rollback(True, using=using)
 
-        self._write(write)
-        self._look()
+        self._change(data, account, write)
 
-    def _set(self, account: Account, data: "st.DataObject | str", **columns: Any) -> None:
-        """Change one column of a user's row in a way that is drawn, or is named."""
-        ((name, value),) = columns.items()
+    def _setting(self, data: st.DataObject, account: Account, name: str, value: "bool | str") -> Callable[[], object]:
+        """Changes one column of a user's row, in a way that is drawn."""
         rows = User.objects.filter(id=account.id)
 
         def save() -> None:
@@ -395,10 +427,10 @@ class Credentials(RuleBasedStateMachine):
         ways: dict[str, Callable[[], object]] = {
             "one by one": save,
             "by bulk_update": bulk_update,
-            "in bulk": lambda: rows.update(**columns),
+            "in bulk": lambda: rows.update(**{name: value}),
             **self._raw_ways(sql, account.name),
         }
-        self._write(ways[data if isinstance(data, str) else data.draw(st.sampled_from(sorted(ways)))])
+        return ways[data.draw(st.sampled_from(sorted(ways)))]
 
     def _raw_ways(self, sql: str, parameter: str) -> dict[str, Callable[[], object]]:
         def raw() -> None:
@@ -420,7 +452,7 @@ def _literal(value: "bool | str") -> str:
 def run(machine: type[Credentials], examples: int) -> None:
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         run_state_machine_as_test(
-            machine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None, print_blob=True)
+            machine, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None, print_blob=True)
         )
 
 
@@ -444,7 +476,7 @@ def test_on_sqlite(file: Path) -> None:
         source = staticmethod(partial(SqliteSource, file, connection))
         foreign = staticmethod(by_sqlite3(file))
 
-    run(OnSqlite, 60)
+    run(OnSqlite, 25)
 
 
 def test_where_only_this_process_s_changes_are_noted_and_every_lookup_may_be_overtaken(file: Path) -> None:
@@ -452,7 +484,7 @@ def test_where_only_this_process_s_changes_are_noted_and_every_lookup_may_be_ove
         source = staticmethod(lambda: Stepwise(SqliteSource(file, connection)))
         watched = staticmethod(lambda: connection.execute_wrapper(note_writes))
 
-    run(Overtaken, 100)
+    run(Overtaken, 50)
 
 
 def test_on_postgresql(postgres_url: str, django_db_setup: None, django_db_blocker: Any) -> None:
@@ -461,4 +493,4 @@ def test_on_postgresql(postgres_url: str, django_db_setup: None, django_db_block
         class OnPostgresql(Credentials):
             source = staticmethod(lambda: PostgresqlSource(connections[alias]))
 
-        run(OnPostgresql, 30)
+        run(OnPostgresql, 10)

@@ -3,7 +3,10 @@
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address
+from itertools import count
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 from django.conf import settings as django_settings
@@ -16,6 +19,8 @@ from rest_framework.test import APIRequestFactory
 
 from hansa.server.accounts.authentication import PasswordAuthentication, TokenAuthentication
 from hansa.server.accounts.models import User
+
+_callers = count(1)
 
 
 async def user_of_token(text: str) -> User | None:
@@ -30,7 +35,8 @@ async def user_of_password(username: str, password: str) -> User | None:
 
 
 async def _accepted(authenticator: TokenAuthentication | PasswordAuthentication, authorization: str) -> User | None:
-    request = Request(APIRequestFactory().get("/", HTTP_AUTHORIZATION=authorization))
+    address = str(IPv4Address("10.0.0.0") + next(_callers))  # each its own: nobody has failed too often
+    request = Request(APIRequestFactory().get("/", HTTP_AUTHORIZATION=authorization, REMOTE_ADDR=address))
     try:
         answer = await authenticator.aauthenticate(request)
     except AuthenticationFailed:
@@ -66,7 +72,7 @@ class OnlyTo:
 
 @contextmanager
 def routed_to(parameters: dict[str, Any]) -> Iterator[str]:
-    """All that the ORM reads and writes, in all threads, goes to this PostgreSQL; yields the alias of the database."""
+    """All that the ORM does, in whatever thread or transaction, goes to this PostgreSQL; yields its alias."""
     alias = f"postgresql-{uuid4().hex[:8]}"
     connections.settings[alias] = {
         **django_settings.DATABASES["default"],
@@ -77,7 +83,9 @@ def routed_to(parameters: dict[str, Any]) -> Iterator[str]:
     }
     try:
         call_command("migrate", database=alias, verbosity=0, interactive=False)
-        with override_settings(DATABASE_ROUTERS=[OnlyTo(alias)]):
+        # Services begin their transactions without a word about the database: on the default one.
+        begun_there = patch("django.db.transaction.DEFAULT_DB_ALIAS", alias)
+        with override_settings(DATABASE_ROUTERS=[OnlyTo(alias)]), begun_there:
             yield alias
     finally:
         connections[alias].close()

@@ -4,6 +4,7 @@ import asyncio
 import math
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -15,6 +16,7 @@ from hansa.server.accounts.credentials.directory import Directory, directory
 from hansa.server.accounts.credentials.identities import Identity
 from hansa.server.accounts.credentials.recent import Recent
 from hansa.server.accounts.credentials.sources import UnavailableError
+from hansa.server.accounts.credentials.sqlite import SqliteSource
 from hansa.server.accounts.models import User
 from hansa.server.accounts.secrets import digest
 from hansa.server.lifecycle.bridge import call, read
@@ -184,12 +186,10 @@ async def test_an_instance_is_as_the_orm_would_have_read_it(users, told):
     assert (await user_of_token(new.text)).first_name == "Augusta"
 
 
-async def test_where_the_file_cannot_be_opened_the_orm_answers(monkeypatch):
+async def test_where_the_file_cannot_be_opened_the_orm_answers():
     ada = await call(User.objects.create_user, "ada")
     new = await token_for(ada)
-    monkeypatch.setitem(connection.settings_dict, "NAME", "/nowhere/at/all.sqlite3")
-    users = Directory(module._source())
-    monkeypatch.undo()
+    users = Directory(SqliteSource(Path("/nowhere/at/all.sqlite3"), connection))
 
     assert await users.user_of_token(new.text, timezone.now) == ada
     assert await users.user_of_token("0" * 40, timezone.now) is None
@@ -211,7 +211,8 @@ async def test_a_source_that_fails_between_version_and_row_is_replaced_by_the_or
 
 @pytest.mark.parametrize("name", [":memory:", "file:memorydb_default?mode=memory&cache=shared", "", "relative.sqlite3"])
 def test_what_is_no_file_of_its_own_is_left_to_the_orm(monkeypatch, name):
-    monkeypatch.setitem(connection.settings_dict, "NAME", name)
+    default = SimpleNamespace(vendor="sqlite", settings_dict={"NAME": name})
+    monkeypatch.setattr(module, "connections", {"default": default})
 
     assert module._source() is None
 
