@@ -123,8 +123,13 @@ class BorrowedThread(Executor):
             if self._thread is None or (not ended and (self._unfinished or self.pins)):
                 return
             thread, self._thread = self._thread, None
+            busy = self._unfinished > 0
         thread.submit(_end)
-        self._lender.give_back(thread)
+        if busy:
+            # A call cannot be stopped when its request is: nobody else is to stand behind it.
+            thread.submit(self._lender.give_back, thread)
+        else:
+            self._lender.give_back(thread)
 
     def _finished(self, future: "Future[T]") -> None:
         with self._lock:
