@@ -8,6 +8,8 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
 DJANGO = "django.middleware"
+HERE = "lifecycle.handler.stacks"
+PLAIN, AWAITED = f"{HERE}.plain", f"{HERE}.awaited"
 OURS = "hansa.server.lifecycle.middleware"
 STOCK = (
     f"{DJANGO}.security.SecurityMiddleware",
@@ -131,15 +133,13 @@ STACKS = {
     "none": Stack((), ()),
     "Django's": Stack(STOCK, STOCK),
     "ours for Django's": Stack(IN_PLACE, STOCK),
-    "a plain function": _with("lifecycle.handler.stacks.plain", first=True),
-    "a coroutine function": _with(
-        "lifecycle.handler.stacks.plain", first=True, awaited_twin="lifecycle.handler.stacks.awaited"
-    ),
-    "plain hooks": _with("lifecycle.handler.stacks.PlainHooks"),
-    "awaited hooks": _with("lifecycle.handler.stacks.PlainHooks", awaited_twin="lifecycle.handler.stacks.AwaitedHooks"),
+    "a plain function": _with(PLAIN, first=True),
+    "a coroutine function": _with(PLAIN, first=True, awaited_twin=AWAITED),
+    "plain hooks": _with(f"{HERE}.PlainHooks"),
+    "awaited hooks": _with(f"{HERE}.PlainHooks", awaited_twin=f"{HERE}.AwaitedHooks"),
     "plain between ours": Stack(
-        (*IN_PLACE[:3], "lifecycle.handler.stacks.plain", *IN_PLACE[3:]),
-        (*STOCK[:3], "lifecycle.handler.stacks.plain", *STOCK[3:]),
+        (*IN_PLACE[:3], PLAIN, *IN_PLACE[3:]),
+        (*STOCK[:3], PLAIN, *STOCK[3:]),
     ),
     "login required": _with("django.contrib.auth.middleware.LoginRequiredMiddleware"),
     "languages": _with(f"{DJANGO}.locale.LocaleMiddleware"),
