@@ -30,7 +30,8 @@ class ViewSetMixin(viewsets.ViewSetMixin):
 
 
 def _is_awaited(cls: type, actions: dict[str, str]) -> bool:
-    if isinstance(stated := vars(cls).get("view_is_async"), bool):
+    stated = next((vars(each)["view_is_async"] for each in cls.__mro__ if "view_is_async" in vars(each)), None)
+    if isinstance(stated, bool):
         return stated
     return anatomy.has_awaited(cls, actions.values())
 
