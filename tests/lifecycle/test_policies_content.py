@@ -4,6 +4,7 @@ import json
 
 import pytest
 from django.test import override_settings
+from django.urls import path
 from rest_framework import renderers
 from rest_framework.exceptions import NotAcceptable, ParseError
 from rest_framework.metadata import BaseMetadata, SimpleMetadata
@@ -359,8 +360,6 @@ def test_p10_the_schema_is_bound_to_the_view_that_asks(way):
 @pytest.mark.parametrize("way", CLASS_WAYS)
 def test_p10_awaited_handlers_are_described_as_plain_ones_are(way):
     def described(way):
-        from django.urls import path
-
         view = make_view(way, hello, ["get", "post"], schema=AutoSchema())
         return SchemaGenerator(title="t", patterns=[path("example/", view)]).get_schema(request=None, public=True)
 
