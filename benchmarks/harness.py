@@ -64,13 +64,14 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """A server on a free port, with its data in `folder`."""
+def serving(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server on a free port, with its data in `folder`; as it comes but for `settings` (HANSA_* variables)."""
     account = {"USERNAME": ACTOR, "PASSWORD": secrets.token_hex(16), "EMAIL": "benchmark@example.org"}
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("HANSA_", "DJANGO_"))},
         **{f"DJANGO_SUPERUSER_{name}": value for name, value in account.items()},
         "HANSA_HOME": str(folder / "server"),
+        **(settings or {}),
     }
     log = folder / "server.log"
     with log.open("ab") as output:
@@ -133,7 +134,7 @@ class Usage:
 @contextmanager
 def measured(pid: int) -> Iterator[Usage]:
     """Watch a process and its descendants, from another thread, as long as the context lasts."""
-    usage, end, before = Usage(), threading.Event(), _cpu_seconds(pid)
+    usage, end, before = Usage(), threading.Event(), cpu_seconds(pid)
     watcher = threading.Thread(target=_watch, args=(pid, usage, end), daemon=True)
     watcher.start()
     try:
@@ -141,7 +142,7 @@ def measured(pid: int) -> Iterator[Usage]:
     finally:
         end.set()
         watcher.join()
-        usage.cpu_seconds = _cpu_seconds(pid) - before
+        usage.cpu_seconds = cpu_seconds(pid) - before
 
 
 def _watch(pid: int, usage: Usage, end: threading.Event) -> None:
@@ -163,6 +164,16 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def rss_kib(pid: int) -> int:
+    """VmRSS of a tree of processes."""
+    return sum(_memory_kib(each)[0] for each in tree(pid))
+
+
+def threads(pid: int) -> int:
+    """Threads of the operating system in a tree of processes."""
+    return sum(len(list(Path(f"/proc/{each}/task").glob("*"))) for each in tree(pid))
+
+
 def _memory_kib(pid: int) -> tuple[int, int]:
     """VmRSS and RssAnon of one process; zeros if it has ended."""
     lines = dict(line.split(":", 1) for line in _read(Path(f"/proc/{pid}/status")).splitlines())
@@ -170,7 +181,7 @@ def _memory_kib(pid: int) -> tuple[int, int]:
     return rss, anon
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """utime, stime, cutime and cstime (proc(5)) of a tree; the last two count children that have ended."""
     stats = [_read(Path(f"/proc/{each}/stat")).rpartition(")")[2].split() for each in tree(pid)]
     return sum(int(ticks) for fields in stats for ticks in fields[11:15]) / CLOCK_TICKS
