@@ -62,7 +62,7 @@ class Postgres:
         except ValueError:
             raise DatabaseURLError(f"its host or port cannot be read; it must be like {FORM}. {_ENCODE}") from None
         name = unquote(parts.path.removeprefix("/"))
-        if not name or "/" in name or parts.fragment:
+        if not name or "/" in name or parts.fragment or "@" in parts.query:  # an @ there: of a password cut in two
             raise DatabaseURLError(f"it must end with the name of one database, as {FORM} does. {_ENCODE}")
         parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
         if unknown := sorted(parameters.keys() - PARAMETERS):

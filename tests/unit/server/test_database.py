@@ -68,6 +68,7 @@ def test_django_is_told_everything_that_the_url_says_and_nothing_of_sqlite(tmp_p
         (f"postgresql://me:{SECRET}/x@db/hansa", ["%2F for /"]),
         (f"postgresql://me:{SECRET}#x@db/hansa", ["%23 for #"]),
         (f"postgresql://me:{SECRET}?x@db/hansa", ["%3F for ?"]),
+        (f"postgresql://me:12/x?{SECRET}=x@db/hansa", ["%3F for ?"]),
         (f"postgresql://me:{SECRET}[x@db/hansa", ["host or port"]),
         (f"postgresql://me:{SECRET}@db/hansa?sslmod=require", ["'sslmod' is not one of", "sslmode"]),
     ],
