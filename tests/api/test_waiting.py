@@ -132,8 +132,8 @@ async def test_clients_that_wait_hold_no_thread(bob, training, handler):
 def bound_on_threads():
     """The pools at their fullest, and whatever the test runner has of its own."""
     others = [thread for thread in threading.enumerate() if not thread.name.startswith("hansa-")]
-    pools = bridge.READERS + bridge.WORKERS + bridge.COMPUTERS + bridge.LABOURERS
-    return len(others) + 2 + pools
+    pools = bridge.WRITERS + bridge.READERS + bridge.WORKERS + bridge.COMPUTERS + bridge.LABOURERS
+    return len(others) + 1 + pools
 
 
 async def test_whoever_waits_is_answered_before_the_server_ends(bob, training):
