@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
-from django.shortcuts import get_object_or_404
 from rest_framework import generics
 from rest_framework.response import Response
 
@@ -41,7 +40,7 @@ class GenericAPIView(APIView, generics.GenericAPIView[Any]):  # Any: any model
             return await self._step("get_object")
         queryset = await self.afilter_queryset(await self.aget_queryset())
         lookup = self.lookup_url_kwarg or self.lookup_field
-        found = await self.hop(get_object_or_404, queryset, **{self.lookup_field: self.kwargs[lookup]})
+        found = await self.hop(generics.get_object_or_404, queryset, **{self.lookup_field: self.kwargs[lookup]})
         await self.acheck_object_permissions(self.request, found)
         return found
 
