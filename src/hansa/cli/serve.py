@@ -37,7 +37,7 @@ def serve(
 def migrate(context: typer.Context) -> None:
     """Bring the database up to date.
 
-    Django's command: its own options follow. `hansa serve` does so by itself on SQLite.
+    Django's command: its own options follow. `hansa serve` does so by itself.
     """
     raise typer.Exit(_process("hansa migrate").manage(["migrate", *context.args]))
 
