@@ -1,0 +1,1 @@
+"""One small Django project with Hansa's user record, served by each of the peers."""
