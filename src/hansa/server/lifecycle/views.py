@@ -351,7 +351,8 @@ class Promise:
 
     def __await__(self) -> Generator[Any, Any, None]:  # Any: the loop's own
         self._unawaited.discard(self)
-        return self._coroutine.__await__()
+        # Not the coroutine's own iterator: it would outlive this object, which closes the coroutine when it goes.
+        yield from self._coroutine.__await__()
 
     def __del__(self) -> None:
         self._coroutine.close()
