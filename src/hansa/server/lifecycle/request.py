@@ -102,8 +102,8 @@ class AsyncRequest(Request):
 
     @property
     def stream(self) -> "BodyStream | Any":  # Any: while DRF parses, what its parsers read
-        """`request.stream()` yields the body's chunks as they arrive; as an object it is DRF's file-like stream."""
-        return super().stream if self._parsing else BodyStream(self)
+        """On the event loop `request.stream()` yields the body's chunks as they arrive; elsewhere it is DRF's file."""
+        return BodyStream(self) if self._is_on_the_loop() and not self._parsing else super().stream
 
     def _parse(self) -> Any:  # Any: DRF's own
         self._parsing = True
@@ -168,7 +168,7 @@ class AsyncRequest(Request):
 
     async def _parse_awaited(self, parser: Any) -> None:  # Any: as above
         try:
-            parsed = await parser.aparse(self.stream(), self.content_type, self.parser_context)
+            parsed = await parser.aparse(BodyStream(self)(), self.content_type, self.parser_context)
         except BaseException:
             # As in DRF: who looks again finds nothing, not the same error.
             self._full_data = self._data = {}
@@ -211,8 +211,8 @@ class BodyStream:
 
 async def _pieces(http: HttpRequest, limit: int | None) -> AsyncIterator[bytes]:
     """The body of a request that has been read already: by another server, or for a middleware."""
-    if hasattr(http, "_post") and not hasattr(http, "_body"):
-        raise RawPostDataException("The body was parsed as a form, by a middleware perhaps. Read request.data instead.")
+    if getattr(http, "_read_started", False) and not hasattr(http, "_body"):  # as Django's own `body` asks
+        raise RawPostDataException("The body was read before, as a form perhaps. Read request.data instead.")
     file = io.BytesIO(http.body) if hasattr(http, "_body") else http
     total = 0
     while piece := file.read(PIECE):
