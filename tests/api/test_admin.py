@@ -12,6 +12,7 @@ from hansa.server.accounts.models import Invitation, Token, User
 from hansa.server.lifecycle.bridge import call
 from hansa.server.lifecycle.history import HistoryAdmin
 from hansa.server.registry.models import Model
+from support.answers import refused
 from support.work import add_up, lease, settle, update, upload_and_report
 
 OURS = [
@@ -169,9 +170,10 @@ async def test_a_person_signs_in_with_a_password_and_a_cookie_that_scripts_canno
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert (await nobody.get("/admin/")).status_code == 200
-    assert (await nobody.get("/api/users/myself/")).status_code == 401, (
-        "a browser's session is no credential of the API"
-    )
+    assert (await nobody.get("/api/users/myself/")).json()["username"] == "root"
+    refused(await nobody.post("/api/tokens/", json={"name": "t"}), 403, "permission_denied", "CSRF")
+    with_token = {"X-CSRFToken": nobody.cookies["csrftoken"]}
+    assert (await nobody.post("/api/tokens/", json={"name": "t"}, headers=with_token)).status_code == 201
 
 
 def set_password(user, text):

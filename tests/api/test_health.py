@@ -65,5 +65,15 @@ async def test_options_describes_an_endpoint(alice):
     assert response.json()["parses"] == ["application/json", "multipart/form-data"]
 
 
-async def test_only_json_is_spoken(alice):
-    refused(await alice.get("/api/models/", headers={"Accept": "text/html"}), 406, "not_acceptable")
+async def test_programs_get_json_and_browsers_a_page(alice):
+    assert (await alice.get("/api/models/")).headers["Content-Type"] == "application/json"
+
+    page = await alice.get("/api/models/", headers={"Accept": "text/html"})
+
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "Hansa API</title>" in page.text
+    assert "Accept" in page.headers["Vary"]
+
+
+async def test_nothing_else_is_spoken(alice):
+    refused(await alice.get("/api/models/", headers={"Accept": "text/csv"}), 406, "not_acceptable")

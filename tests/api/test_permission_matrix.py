@@ -73,8 +73,8 @@ ACTORS_ONLY = {"clients/", "clients/invitations/"}
 """Where a client is turned away before the method is looked at."""
 
 
-OTHERS = {"", "^api/"}
-"""The way to the admin, which asks for a password; and whatever else is asked of the API, which is 404 to all."""
+OTHERS = {"", "^api/", "api-auth/login/", "api-auth/logout/"}
+"""The way to the admin and to a session, which ask for a password; and all other paths of the API: 404."""
 
 
 def wanted(path: str, method: str, role: str) -> int:

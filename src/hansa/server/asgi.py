@@ -11,8 +11,9 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hansa.server.settings")
 django.setup()
 
-from hansa.server.lifecycle.asgi import Handler, Scope, Send  # noqa: E402  # Django must be set up before
+from hansa.server.lifecycle.asgi import Handler, Scope  # noqa: E402  # Django must be set up before
 from hansa.server.lifecycle.body import Receive  # noqa: E402  # as above
+from hansa.server.lifecycle.sending import Send  # noqa: E402  # as above
 from hansa.server.trainings.hints import HINTS  # noqa: E402  # as above
 from hansa.server.trainings.housekeeping import keep_house  # noqa: E402  # as above
 from hansa.server.trainings.orchestrator import Orchestrator  # noqa: E402  # as above

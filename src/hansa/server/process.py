@@ -196,6 +196,7 @@ async def _serve(host: str, port: int, tls_cert: Path | None, tls_key: Path | No
     from granian.server.embed import Server
 
     from hansa.server.asgi import application
+    from hansa.server.lifecycle import events
     from hansa.server.trainings.hints import HINTS
 
     # What was loaded at the start stays: the collector need not look at it again and again.
@@ -219,6 +220,7 @@ async def _serve(host: str, port: int, tls_cert: Path | None, tls_key: Path | No
 
     def stop() -> None:
         HINTS.close()
+        events.end_all()
         server.stop()  # type: ignore[no-untyped-call]  # granian's own
         loop.call_later(SHUTDOWN_SECONDS, _leave)
 

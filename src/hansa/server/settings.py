@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "hansa.server.ops",  # before rest_framework, whose pages it dresses
     "rest_framework",
     "drf_spectacular",
     "hansa.server.accounts",
@@ -77,6 +78,8 @@ STATIC_ROOT = CONFIG.home / "static"
 WHITENOISE_USE_FINDERS = True  # straight from the installed packages: no collectstatic before the first start
 WHITENOISE_AUTOREFRESH = False
 
+LOGIN_URL = "rest_framework:login"
+LOGIN_REDIRECT_URL = "schema"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CONFIG.trusted_proxy
@@ -90,12 +93,16 @@ X_FRAME_OPTIONS = "DENY"
 THROTTLE_RATES = {"user": "100_000/min", "address": "300_000/min", "sign_in_address": "20/min", "sign_in": "10/min"}
 
 REST_FRAMEWORK: dict[str, Any] = {  # Any: DRF's own shape of this setting
-    "DEFAULT_RENDERER_CLASSES": ["hansa.server.lifecycle.rendering.StructJSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "hansa.server.lifecycle.rendering.StructJSONRenderer",
+        "rest_framework.renderers.BrowsableAPIRenderer",
+    ],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "hansa.server.accounts.authentication.TokenAuthentication",
         "hansa.server.accounts.authentication.TokenInBasicAuthentication",
         "hansa.server.accounts.authentication.PasswordAuthentication",
+        "hansa.server.lifecycle.sessions.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_THROTTLE_CLASSES": [

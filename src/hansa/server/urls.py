@@ -1,14 +1,25 @@
 """All paths of the server. A feature's own are in its folder."""
 
 from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 import hansa.server.ops.openapi  # noqa: F401  # registers how messages are described
+from hansa.server.accounts.signin import SignInForm
 from hansa.server.ops.api import Health, Schema, Unknown
 
 admin.site.site_header = admin.site.site_title = "Hansa"
 admin.site.index_title = "Everything the server keeps"
+
+_signing_in = [
+    path(
+        "login/",
+        LoginView.as_view(template_name="rest_framework/login.html", authentication_form=SignInForm),
+        name="login",
+    ),
+    path("logout/", LogoutView.as_view(), name="logout"),
+]
 
 handler400 = "hansa.server.ops.errors.bad_request"
 handler500 = "hansa.server.ops.errors.server_error"
@@ -16,6 +27,7 @@ handler500 = "hansa.server.ops.errors.server_error"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("api-auth/", include((_signing_in, "rest_framework"))),  # the name under which DRF's pages look for it
     path("api/", include("hansa.server.accounts.urls")),
     path("api/", include("hansa.server.registry.urls")),
     path("api/", include("hansa.server.trainings.urls")),

@@ -3,10 +3,10 @@ from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest
 
 from hansa.server.accounts.models import Invitation, Token, User
-from hansa.server.accounts.signin import SignInForm
+from hansa.server.accounts.signin import StaffSignInForm
 from hansa.server.lifecycle.history import HistoryAdmin
 
-admin.site.login_form = SignInForm
+admin.site.login_form = StaffSignInForm
 
 
 @admin.register(User)

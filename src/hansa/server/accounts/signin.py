@@ -1,19 +1,17 @@
-"""The admin's login form, with the limits on failed attempts."""
+"""Login forms, of the API's pages and of the admin, with the limits on failed attempts."""
 
 from typing import Any
 
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 from rest_framework.exceptions import Throttled
 
 from hansa.server.accounts.attempts import attempt
 
 
-class SignInForm(AdminAuthenticationForm):
-    """Checks no password after too many wrong ones, and says how long to wait.
-
-    The right password of somebody who is not staff counts as wrong: else whether it counted would tell.
-    """
+class SignInForm(AuthenticationForm):
+    """Checks no password after too many wrong ones, and says how long to wait."""
 
     def clean(self) -> dict[str, Any]:  # Any: what a form's fields are
         """Check name and password."""
@@ -32,3 +30,7 @@ class SignInForm(AdminAuthenticationForm):
             raise
         trying.succeeded()
         return cleaned
+
+
+class StaffSignInForm(SignInForm, AdminAuthenticationForm):
+    """The admin's. The right password of who is not staff counts as wrong: else whether it counted would tell."""

@@ -72,25 +72,32 @@ class Handler(ASGIHandler):
             await self._close(request)
             return
         loop = asyncio.get_running_loop()
-        watch = loop.call_later(self.conf.watch_after, _watch, request, asyncio.current_task())
+        watch = loop.call_later(self.conf.watch_after, request.watch_for, asyncio.current_task())
         try:
             response = await self._respond(request)
-        except asyncio.CancelledError as gone:
-            request.close()
-            await _announce(signals.request_finished, sender=type(self))
-            if wire.has_gone or isinstance(gone, DisconnectedError):
-                return
-            raise
+            watch.cancel()
+            await self._send(request, response, send)
+        except asyncio.CancelledError as cancelled:
+            if not (wire.has_gone or isinstance(cancelled, DisconnectedError)):
+                raise
         finally:
             watch.cancel()
-            request.stop_watching()
+            if not request.is_answered:
+                request.close()
+                await _announce(signals.request_finished, sender=type(self))
+
+    async def _send(self, request: UnreadRequest, response: HttpResponseBase, send: Send) -> None:
+        request.is_answered = True
         if request.is_unread:
             # The rest of it will not be read, so nothing can follow on this connection: who does not know that sends
             # the next request into the void.
             response.headers["Connection"] = "close"
+        elif response.streaming:
+            request.watch_for(asyncio.current_task())  # granian's `send` does not say when the client has gone
         try:
             await send_response(response, send, request)
         finally:
+            request.stop_watching()
             await self._close(response)
 
     async def _respond(self, request: UnreadRequest) -> HttpResponseBase:
@@ -188,19 +195,6 @@ def _wrap(scope: Scope, wire: Wire) -> UnreadRequest | HttpResponseBase:
     except UnicodeDecodeError:
         log.warning("Bad request: the URL is not UTF-8.")
         return JsonResponse({"detail": "The URL is not UTF-8.", "code": "invalid"}, status=400)
-
-
-def _watch(request: UnreadRequest, serving: "asyncio.Task[Any] | None") -> None:  # Any: as asyncio tells it
-    """From now on the request is cancelled when its client goes; while its body comes, reading it notices that."""
-    request.watching = asyncio.ensure_future(_cancel_when_gone(request, serving))
-
-
-async def _cancel_when_gone(request: UnreadRequest, serving: "asyncio.Task[Any] | None") -> None:  # Any: as above
-    if request.is_unread:
-        await request.wire.finished()
-    await request.disconnected()
-    if serving is not None:
-        serving.cancel()
 
 
 def _strangers(

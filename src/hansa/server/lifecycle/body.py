@@ -56,7 +56,6 @@ class Wire:
         self._leaving: asyncio.Task[None] | None = None
         self.complete = False
         """Whether the whole body has come."""
-        self._completed: asyncio.Event | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises DisconnectedError."""
@@ -68,18 +67,9 @@ class Wire:
                 raise DisconnectedError from None
             if message["type"] == "http.disconnect":
                 raise DisconnectedError
-            if not message.get("more_body", False):
-                self.complete = True
-                if self._completed is not None:
-                    self._completed.set()
+            self.complete = not message.get("more_body", False)
             if chunk := message.get("body", b""):
                 yield chunk
-
-    async def finished(self) -> None:
-        """Return when the whole body has come."""
-        if not self.complete:
-            self._completed = asyncio.Event()
-            await self._completed.wait()
 
     def watch(self) -> "asyncio.Task[None]":
         """Begin to wait for the client to go, once the body has come; `has_gone` then knows."""
@@ -121,8 +111,9 @@ class UnreadRequest(ASGIRequest):
         super().__init__(scope, cast("IO[bytes]", _BodyOnDemand(self)))  # a file, as far as Django reads it
         self.wire = wire
         self._is_streamed = False
-        self.watching: asyncio.Future[None] | None = None
-        """Who cancels the request when its client goes."""
+        self.is_answered = False
+        """Whether there is a response; closing that closes this request."""
+        self._gone: Callable[[asyncio.Task[None]], None] | None = None
 
     @property
     def announced_length(self) -> int | None:
@@ -182,10 +173,22 @@ class UnreadRequest(ASGIRequest):
         """Return when the client has gone. To be awaited beside something else, after the body was read."""
         await self.wire.disconnected()
 
+    def watch_for(self, serving: "asyncio.Task[Any] | None") -> None:  # Any: as asyncio tells it
+        """From now on cancel `serving` when the client goes. While its body comes, reading that notices it."""
+        if serving is None or self._gone is not None or self.is_unread:
+            return
+
+        def gone(leaving: "asyncio.Task[None]") -> None:
+            if not leaving.cancelled():
+                serving.cancel()
+
+        self._gone = gone
+        self.wire.watch().add_done_callback(gone)
+
     def stop_watching(self) -> None:
-        """The response is there: from now on it is the sending that notices when the client goes."""
-        if self.watching is not None:
-            self.watching.cancel()
+        """The answer is sent."""
+        if self._gone is not None:
+            self.wire.watch().remove_done_callback(self._gone)
 
     def close(self) -> None:
         """Django's: closes the files of the body, and stops waiting for the client to go."""

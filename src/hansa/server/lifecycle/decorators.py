@@ -13,6 +13,7 @@ from rest_framework.decorators import (
     renderer_classes,
     schema,
     throttle_classes,
+    throttle_scope,
     versioning_class,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "schema",
     "streams_body",
     "throttle_classes",
+    "throttle_scope",
     "versioning_class",
 ]
 
@@ -54,12 +56,12 @@ _POLICIES = (
 def api_view(http_method_names: Sequence[str] | None = None) -> Callable[[Function], Any]:  # Any: DRF's view function
     """Make a view of a function, for these methods (default: GET). Policy decorators stand below this one.
 
-    Raises TypeError if the methods are missing (`@api_view` without a call) or are not a list.
+    Raises AssertionError, as DRF does, if the methods are missing (`@api_view` without a call) or are not a list.
     """
     if callable(http_method_names):
-        raise TypeError("@api_view is missing its list of methods: write @api_view(['GET']).")
+        raise AssertionError("@api_view is missing its list of methods: write @api_view(['GET']).")
     if http_method_names is not None and not isinstance(http_method_names, list | tuple):
-        raise TypeError(f"@api_view got {http_method_names!r}; it wants a list of methods, such as ['GET', 'POST'].")
+        raise AssertionError(f"@api_view got {http_method_names!r}; it wants a list of methods: ['GET', 'POST'].")
     names = [name.lower() for name in http_method_names or ("GET",)]
 
     def decorator(function: Function) -> Any:  # Any: as above

@@ -16,7 +16,7 @@ from hansa.server.lifecycle.views import APIView
 from hansa.server.lifecycle.viewsets import ViewSetMixin
 
 
-class GenericAPIView(APIView, generics.GenericAPIView[Any]):  # Any: any model
+class GenericAPIView(generics.GenericAPIView[Any], APIView):  # Any: any model
     """DRF's GenericAPIView over the awaited lifecycle."""
 
     async def aget_queryset(self) -> QuerySet[Any]:  # Any: any model

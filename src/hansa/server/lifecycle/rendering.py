@@ -45,7 +45,6 @@ class StructJSONRenderer(BaseRenderer):
     media_type = "application/json"
     format = "json"
     charset = None
-    render_style = "binary"
     in_place = True
 
     def render(
@@ -55,7 +54,9 @@ class StructJSONRenderer(BaseRenderer):
         renderer_context: Mapping[str, Any] | None = None,  # Any: DRF's own open dictionary
     ) -> bytes:
         """Return the body; nothing for None (204)."""
-        return b"" if data is None else encode(data)
+        body = b"" if data is None else encode(data)
+        indent = (renderer_context or {}).get("indent")  # the browsable API asks for it
+        return msgspec.json.format(body, indent=indent) if body and indent else body
 
 
 async def render(response: Any) -> HttpResponseBase:  # Any: whatever has a `render`, as Django wants it

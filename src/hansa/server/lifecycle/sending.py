@@ -1,4 +1,4 @@
-"""Sending a response over ASGI: piece by piece, and no further for a client that has gone."""
+"""Sending a response over ASGI, piece by piece."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
@@ -21,7 +21,7 @@ async def send_response(response: HttpResponseBase, send: Send, request: UnreadR
     if request is not None and request.method == "HEAD":
         await send({"type": "http.response.body", "body": b""})
     elif response.streaming:
-        await _stream(response, send, request)
+        await _stream(response, send)
     else:
         body: Any = response  # Any: only the responses that do not stream have `content`
         await send({"type": "http.response.body", "body": body.content})
@@ -33,19 +33,14 @@ def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
     return headers + [(b"Set-Cookie", cookie.output(header="").encode("ascii").strip()) for cookie in cookies]
 
 
-async def _stream(response: Any, send: Send, request: UnreadRequest | None) -> None:  # Any: a streaming response
-    """Read no further for a client that has gone: granian's `send` does not say so."""
+async def _stream(response: Any, send: Send) -> None:  # Any: a streaming response
     if hasattr(response, "file_to_stream"):
         response.block_size = FILE_PIECE
     content = response.streaming_content
     # Any: Django wraps any asynchronous iterator into a generator of its own, which can be closed
     pieces: Any = _pulled(content) if isinstance(content, Iterator) else aiter(content)
-    if request is not None and not request.is_unread:
-        request.wire.watch()
     async with aclosing(pieces) as closing:
         async for piece in closing:
-            if request is not None and request.wire.has_gone:
-                return
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 

@@ -67,12 +67,13 @@ class Unknown(MessageView):
     permission_classes = ()
     schema = None
 
-    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # DRF's is synchronous; Any: URL arguments
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # awaited; Any: URL arguments
         """Redirect GET and HEAD if only the final slash is missing."""
         if request.method in ("GET", "HEAD") and not request.path.endswith("/") and _exists(f"{request.path_info}/"):
             query = request.META.get("QUERY_STRING")
             return HttpResponsePermanentRedirect(f"{request.path}/" + (f"?{query}" if query else ""))
-        return await super().dispatch(request, *args, **kwargs)
+        response: HttpResponseBase = await super().dispatch(request, *args, **kwargs)
+        return response
 
     @in_place
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:

@@ -35,3 +35,14 @@ class PasswordScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
         """OpenAPI's words for it."""
         return {"type": "http", "scheme": "basic"}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its registry is untyped
+    """The cookie of somebody who signed in, as on the pages of the API."""
+
+    target_class = "hansa.server.lifecycle.sessions.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """OpenAPI's words for it."""
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "With X-CSRFToken for changes."}

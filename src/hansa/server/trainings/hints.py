@@ -5,53 +5,32 @@ on the event loop. The rows are the truth: whoever is woken looks at them, and a
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from uuid import UUID
 
+from hansa.server.lifecycle.waiting import Waiters
 
-class Hints:
-    """Wakes waiting coroutines by key, from any thread."""
+
+class Hints(Waiters[UUID]):
+    """Wakes waiting requests by client or training, and tells the orchestrator which trainings moved."""
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        super().__init__()
         self._moved: set[UUID] = set()
         self._some_moved = asyncio.Event()
-        self.closing = False
-        """The server is about to end: nobody should wait any longer."""
 
     def bind(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Deliver hints to this loop from now on; None: to nobody (commands run beside the server)."""
-        self._loop = loop
+        """As for all waiters; the orchestrator waits on this loop too."""
+        super().bind(loop)
         self._some_moved = asyncio.Event()
-        self.closing = False
-
-    def close(self) -> None:
-        """Wake everybody, so that waiting requests are answered before the server ends."""
-        self.closing = True
-        self._wake(list(self._waiting))
-
-    @contextmanager
-    def waiter(self, key: UUID) -> Iterator[asyncio.Event]:
-        """Register *before* reading the rows, so that no hint falls between the read and the wait."""
-        event = asyncio.Event()
-        self._waiting[key].add(event)
-        try:
-            yield event
-        finally:
-            self._waiting[key].discard(event)
-            if not self._waiting[key]:
-                del self._waiting[key]
 
     def tasks_offered(self, clients: Iterable[UUID]) -> None:
         """These clients have work."""
-        self._post(self._wake, list(clients))
+        self.wake(clients)
 
     def moved(self, training_id: UUID) -> None:
         """Something happened in this training: look at it, and show it."""
-        self._post(self._note, training_id)
+        self.post(self._note, training_id)
 
     async def next_moved(self, seconds: float) -> set[UUID]:
         """The trainings noted since the last call; waits up to `seconds` for the first."""
@@ -63,15 +42,6 @@ class Hints:
         self._some_moved.clear()
         moved, self._moved = self._moved, set()
         return moved
-
-    def _post(self, function: object, argument: object) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, argument)  # type: ignore[arg-type]  # one of the two below
-
-    def _wake(self, keys: list[UUID]) -> None:
-        for key in keys:
-            for event in self._waiting.get(key, ()):
-                event.set()
 
     def _note(self, training_id: UUID) -> None:
         self._moved.add(training_id)
