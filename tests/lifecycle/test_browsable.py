@@ -1,5 +1,4 @@
 """DRF's pages for people, over awaited views: rendered on a thread, byte for byte what DRF renders. Rows R9 and R10."""
-# ruff: noqa: N802  # the ids of the rows have capital letters
 
 import json
 import re
@@ -79,7 +78,7 @@ async def both(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("method", "url", "data", "content_type", "status"), PAGES)
-async def test_R9_the_browsable_page_is_drfs(
+async def test_r9_the_browsable_page_is_drfs(
     serve: Serve, transactional_db: None, kind: str, method: str, url: str, data: Any, content_type: str, status: int
 ) -> None:
     ours, theirs = await both(serve, kind, method, url, data, content_type, renderer_classes=BROWSABLE)
@@ -89,7 +88,7 @@ async def test_R9_the_browsable_page_is_drfs(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_R9_the_page_has_forms_breadcrumbs_and_the_extra_actions(
+async def test_r9_the_page_has_forms_breadcrumbs_and_the_extra_actions(
     serve: Serve, transactional_db: None, kind: str
 ) -> None:
     await filled()
@@ -108,7 +107,7 @@ async def test_R9_the_page_has_forms_breadcrumbs_and_the_extra_actions(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_R9_forms_are_shown_to_those_who_may_send_them(serve: Serve, transactional_db: None, kind: str) -> None:
+async def test_r9_forms_are_shown_to_those_who_may_send_them(serve: Serve, transactional_db: None, kind: str) -> None:
     class ReadOnly(BasePermission):
         def has_permission(self, request: Any, view: Any) -> bool:
             return request.method in ("GET", "OPTIONS")
@@ -128,7 +127,7 @@ async def test_R9_forms_are_shown_to_those_who_may_send_them(serve: Serve, trans
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_R9_who_is_signed_in_by_a_session_can_sign_out(serve: Serve, transactional_db: None, kind: str) -> None:
+async def test_r9_who_is_signed_in_by_a_session_can_sign_out(serve: Serve, transactional_db: None, kind: str) -> None:
     user = await get_user_model().objects.acreate(username="ada")
     session = SessionStore()
     session.update({"_auth_user_id": str(user.pk), "_auth_user_backend": settings.AUTHENTICATION_BACKENDS[0]})
@@ -158,7 +157,7 @@ ADMIN_PAGES = [
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("method", "url", "data", "content_type", "status"), ADMIN_PAGES)
-async def test_R9_drfs_admin_page_calls_handlers_itself_also_awaited_ones(
+async def test_r9_drfs_admin_page_calls_handlers_itself_also_awaited_ones(
     serve: Serve, transactional_db: None, kind: str, method: str, url: str, data: Any, content_type: str, status: int
 ) -> None:
     ours, theirs = await both(serve, kind, method, url, data, content_type, renderer_classes=ADMIN)
@@ -168,7 +167,7 @@ async def test_R9_drfs_admin_page_calls_handlers_itself_also_awaited_ones(
         assert "one" in page(ours)
 
 
-async def test_R9_drfs_admin_page_of_a_class_with_awaited_handlers(serve: Serve) -> None:
+async def test_r9_drfs_admin_page_of_a_class_with_awaited_handlers(serve: Serve) -> None:
     class Things(BareView):
         renderer_classes = ADMIN
         parser_classes = (parsers.JSONParser,)
@@ -186,7 +185,7 @@ async def test_R9_drfs_admin_page_of_a_class_with_awaited_handlers(serve: Serve)
     assert b"shown beside the error" in answer.body
 
 
-async def test_R9_a_handler_that_the_page_may_not_call_is_not_called(serve: Serve) -> None:
+async def test_r9_a_handler_that_the_page_may_not_call_is_not_called(serve: Serve) -> None:
     class PostOnly(BasePermission):
         async def ahas_permission(self, request: Any, view: Any) -> bool:
             return bool(request.method == "POST")
@@ -208,7 +207,7 @@ async def test_R9_a_handler_that_the_page_may_not_call_is_not_called(serve: Serv
     assert b"nobody may see this" not in answer.body
 
 
-async def test_R9_what_fails_while_a_page_is_rendered_reaches_the_project(serve: Serve, transactional_db: None) -> None:
+async def test_r9_what_fails_while_a_page_is_rendered_reaches_the_project(serve: Serve, transactional_db: None) -> None:
     class Failing(Plain):
         renderer_classes = BROWSABLE
         queryset = Group.objects.order_by("id")
@@ -232,7 +231,7 @@ def shouted_description(view: Any, html: bool = False) -> str:
 
 
 @pytest.mark.parametrize("hooked", HOOKED)
-async def test_R10_names_and_descriptions_are_made_by_the_projects_functions(serve: Serve, hooked: str) -> None:
+async def test_r10_names_and_descriptions_are_made_by_the_projects_functions(serve: Serve, hooked: str) -> None:
     view = make_view(hooked, lambda request, **_: Response(), renderer_classes=BROWSABLE)
     site = serve(
         path("", view),
@@ -251,7 +250,7 @@ async def test_R10_names_and_descriptions_are_made_by_the_projects_functions(ser
 
 
 @pytest.mark.parametrize("hooked", HOOKED)
-async def test_R10_without_them_they_come_from_the_class(serve: Serve, hooked: str) -> None:
+async def test_r10_without_them_they_come_from_the_class(serve: Serve, hooked: str) -> None:
     view = make_view(hooked, lambda request, **_: Response(), __doc__="\n    What it *does*.\n    ")
     described = (await serve(view).ask("OPTIONS")).json
     assert (described["name"], described["description"]) == ("Example", "What it *does*.")

@@ -1,5 +1,4 @@
 """Errors that are answered: by which status, which header, which handler. Rows E1 to E5 and E8 of the lifecycle."""
-# ruff: noqa: N802  # the ids of the rows have capital letters
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -100,7 +99,7 @@ class AwaitedNo(No):
     ],
     ids=lambda value: "+".join(each.__name__ for each in value) if isinstance(value, tuple) else str(value),
 )
-async def test_E1_the_first_authenticator_decides_between_401_and_403(
+async def test_e1_the_first_authenticator_decides_between_401_and_403(
     serve: Serve, way: str, authenticators: tuple[type, ...], status: int
 ) -> None:
     answer = await same_as_drf(
@@ -112,7 +111,7 @@ async def test_E1_the_first_authenticator_decides_between_401_and_403(
 
 @pytest.mark.parametrize("authenticators", [(Offering,), (Ignoring,), ()], ids=["header", "no header", "none"])
 @pytest.mark.parametrize("error", [exceptions.NotAuthenticated, exceptions.AuthenticationFailed])
-async def test_E1_holds_for_errors_that_the_handler_raises(
+async def test_e1_holds_for_errors_that_the_handler_raises(
     serve: Serve, way: str, authenticators: tuple[type, ...], error: type[exceptions.APIException]
 ) -> None:
     answer = await same_as_drf(serve, way, raising(error()), authentication_classes=authenticators)
@@ -121,7 +120,7 @@ async def test_E1_holds_for_errors_that_the_handler_raises(
 
 @pytest.mark.parametrize("awaited", [False, True], ids=["plain", "awaited"])
 @pytest.mark.parametrize("hooked", HOOKED)
-async def test_E1_the_header_may_be_a_hook_of_the_view(serve: Serve, hooked: str, awaited: bool) -> None:
+async def test_e1_the_header_may_be_a_hook_of_the_view(serve: Serve, hooked: str, awaited: bool) -> None:
     def plain(self: Any, request: Any) -> str:
         return "Own"
 
@@ -146,7 +145,7 @@ async def test_E1_the_header_may_be_a_hook_of_the_view(serve: Serve, hooked: str
     ],
     ids=["unknown", "unknown, no scheme", "known", "known, awaited", "known to the second", "nobody asks"],
 )
-async def test_E2_who_is_unknown_is_asked_for_credentials_and_who_is_known_is_told_why(
+async def test_e2_who_is_unknown_is_asked_for_credentials_and_who_is_known_is_told_why(
     serve: Serve, way: str, no: type, authenticators: tuple[type, ...], status: int, detail: str
 ) -> None:
     answer = await same_as_drf(serve, way, ok, authentication_classes=authenticators, permission_classes=(no,))
@@ -154,7 +153,7 @@ async def test_E2_who_is_unknown_is_asked_for_credentials_and_who_is_known_is_to
 
 
 @pytest.mark.parametrize("hooked", HOOKED)
-async def test_E2_message_and_code_of_the_permission_reach_the_exception(serve: Serve, hooked: str) -> None:
+async def test_e2_message_and_code_of_the_permission_reach_the_exception(serve: Serve, hooked: str) -> None:
     def handler(error: Any, context: Any) -> Response:
         return Response({"code": error.get_codes()}, status=error.status_code)
 
@@ -183,7 +182,7 @@ def throttle(allows: bool, wait: float | None, *, awaited: bool = False) -> type
     ("waits", "retry_after"),
     [((3, 7.2), "8"), ((7.2, 3), "8"), ((None, 3), "3"), ((3, None), "3"), ((None, None), None), ((0.1,), "1")],
 )
-async def test_E3_the_longest_wait_of_those_that_refuse_is_told_and_none_is_no_wait(
+async def test_e3_the_longest_wait_of_those_that_refuse_is_told_and_none_is_no_wait(
     serve: Serve, way: str, waits: tuple[float | None, ...], retry_after: str | None, awaited: bool
 ) -> None:
     throttles = [throttle(False, wait, awaited=awaited) for wait in waits]
@@ -213,7 +212,7 @@ ANSWERED = [
 
 
 @pytest.mark.parametrize(("error", "status", "data"), ANSWERED)
-async def test_E4_exceptions_that_are_known_become_their_answer(
+async def test_e4_exceptions_that_are_known_become_their_answer(
     serve: Serve, way: str, error: Exception, status: int, data: Any
 ) -> None:
     answer = await same_as_drf(serve, way, raising(error))
@@ -222,7 +221,7 @@ async def test_E4_exceptions_that_are_known_become_their_answer(
 
 
 @pytest.mark.parametrize("awaited", [False, True], ids=["plain", "awaited"])
-async def test_E4_it_is_the_same_for_exceptions_of_policies(serve: Serve, way: str, awaited: bool) -> None:
+async def test_e4_it_is_the_same_for_exceptions_of_policies(serve: Serve, way: str, awaited: bool) -> None:
     class Broken(BasePermission):
         def has_permission(self, request: Any, view: Any) -> bool:
             raise Teapot
@@ -235,7 +234,7 @@ async def test_E4_it_is_the_same_for_exceptions_of_policies(serve: Serve, way: s
     assert (answer.status, answer.json) == (418, {"detail": "Short and stout."})
 
 
-async def test_E4_anything_else_is_raised_again_for_the_project_to_see(serve: Serve, way: str) -> None:
+async def test_e4_anything_else_is_raised_again_for_the_project_to_see(serve: Serve, way: str) -> None:
     error = ZeroDivisionError("nothing that a client did")
     with escaped() as errors:
         answer = await serve(make_view(way, raising(error))).ask()
@@ -268,7 +267,7 @@ async def awaited_handler(error: Exception, context: Any) -> Response:
 
 
 @pytest.mark.parametrize("handler", [plain_handler, handler_in_place, awaited_handler])
-async def test_E5_the_projects_own_exception_handler_is_told_everything(serve: Serve, way: str, handler: Any) -> None:
+async def test_e5_the_projects_own_exception_handler_is_told_everything(serve: Serve, way: str, handler: Any) -> None:
     site = serve(make_view(way, raising(LookupError("gone"))), REST_FRAMEWORK={"EXCEPTION_HANDLER": handler})
     answer = await site.ask()
     assert answer.status == 418
@@ -283,7 +282,7 @@ async def test_E5_the_projects_own_exception_handler_is_told_everything(serve: S
 @pytest.mark.parametrize(
     ("handler", "where"), [(plain_handler, "thread"), (handler_in_place, "loop"), (awaited_handler, "loop")]
 )
-async def test_E5_in_an_awaited_view_only_what_may_block_takes_a_thread(
+async def test_e5_in_an_awaited_view_only_what_may_block_takes_a_thread(
     serve: Serve, awaited_way: str, handler: Any, where: str
 ) -> None:
     site = serve(make_view(awaited_way, raising(LookupError())), REST_FRAMEWORK={"EXCEPTION_HANDLER": handler})
@@ -291,7 +290,7 @@ async def test_E5_in_an_awaited_view_only_what_may_block_takes_a_thread(
     assert (answer.headers["X-Place"] == "loop") == (where == "loop")
 
 
-async def test_E5_an_exception_handler_may_query(serve: Serve, way: str, transactional_db: None) -> None:
+async def test_e5_an_exception_handler_may_query(serve: Serve, way: str, transactional_db: None) -> None:
     def counting(error: Exception, context: Any) -> Response:
         return Response({"users": get_user_model().objects.count()}, status=418)
 
@@ -302,7 +301,7 @@ async def test_E5_an_exception_handler_may_query(serve: Serve, way: str, transac
 
 @pytest.mark.parametrize("hooked", HOOKED)
 @pytest.mark.parametrize("awaited", [False, True], ids=["plain", "awaited"])
-async def test_E5_a_view_may_choose_its_handler_and_what_it_tells_it(serve: Serve, hooked: str, awaited: bool) -> None:
+async def test_e5_a_view_may_choose_its_handler_and_what_it_tells_it(serve: Serve, hooked: str, awaited: bool) -> None:
     async def awaited_choice(error: Exception, context: Any) -> Response:
         return plain_choice(error, context)
 
@@ -320,7 +319,7 @@ async def test_E5_a_view_may_choose_its_handler_and_what_it_tells_it(serve: Serv
 
 
 @pytest.mark.parametrize("hooked", HOOKED)
-async def test_E5_a_context_that_a_view_has_emptied_breaks_nothing(serve: Serve, hooked: str) -> None:
+async def test_e5_a_context_that_a_view_has_emptied_breaks_nothing(serve: Serve, hooked: str) -> None:
     answer = await same_as_drf(
         serve, hooked, raising(exceptions.ParseError("Unreadable.")), get_exception_handler_context=lambda self: {}
     )
@@ -328,7 +327,7 @@ async def test_E5_a_context_that_a_view_has_emptied_breaks_nothing(serve: Serve,
 
 
 @pytest.mark.parametrize("hooked", HOOKED)
-async def test_E5_a_handler_that_answers_nothing_leaves_the_error_to_the_project(serve: Serve, hooked: str) -> None:
+async def test_e5_a_handler_that_answers_nothing_leaves_the_error_to_the_project(serve: Serve, hooked: str) -> None:
     error = exceptions.ParseError("Unreadable.")
     with escaped() as errors:
         site = serve(make_view(hooked, raising(error)), REST_FRAMEWORK={"EXCEPTION_HANDLER": lambda *_: None})
@@ -338,7 +337,7 @@ async def test_E5_a_handler_that_answers_nothing_leaves_the_error_to_the_project
 
 
 @pytest.mark.parametrize("error", [None, exceptions.ParseError(), Http404()], ids=["fine", "own", "django's"])
-async def test_E8_a_response_made_of_an_exception_says_so(serve: Serve, way: str, error: Exception | None) -> None:
+async def test_e8_a_response_made_of_an_exception_says_so(serve: Serve, way: str, error: Exception | None) -> None:
     seen: list[bool] = []
 
     def middleware(get_response: Any) -> Any:
@@ -354,7 +353,7 @@ async def test_E8_a_response_made_of_an_exception_says_so(serve: Serve, way: str
     assert seen == [error is not None]
 
 
-async def test_E2_who_is_not_known_is_the_anonymous_user_when_the_answer_goes_out(serve: Serve, way: str) -> None:
+async def test_e2_who_is_not_known_is_the_anonymous_user_when_the_answer_goes_out(serve: Serve, way: str) -> None:
     users: list[Any] = []
 
     def middleware(get_response: Any) -> Any:

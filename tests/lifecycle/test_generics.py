@@ -1,5 +1,4 @@
 """Generic ViewSets: DRF's mixins over plain and awaited hooks, and awaited actions. Row X7 of the lifecycle."""
-# ruff: noqa: N802  # the ids of the rows have capital letters
 
 import json
 from typing import Any
@@ -66,7 +65,7 @@ REQUESTS: list[tuple[str, str, Any, int]] = [
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("method", "url", "data", "status"), REQUESTS, ids=lambda value: str(value)[:30])
-async def test_X7_a_generic_viewset_answers_and_stores_what_drfs_does(
+async def test_x7_a_generic_viewset_answers_and_stores_what_drfs_does(
     serve: Serve, transactional_db: None, kind: str, method: str, url: str, data: Any, status: int
 ) -> None:
     sent = {} if data is None else {"Content-Type": "application/json"}
@@ -90,7 +89,7 @@ def _without_new_id(answer: Answered) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_X7_the_queryset_of_the_class_is_never_evaluated(serve: Serve, transactional_db: None, kind: str) -> None:
+async def test_x7_the_queryset_of_the_class_is_never_evaluated(serve: Serve, transactional_db: None, kind: str) -> None:
     await filled()
     site = serve(*routed(kind))
     await site.ask(url="/groups/")
@@ -108,7 +107,7 @@ def routed_class(cls: Any) -> list[Any]:
     return [path("groups/<pk>/", cls.as_view()), path("groups/", cls.as_view())]
 
 
-async def test_X7_plain_overrides_are_honoured_by_their_awaited_namesakes(serve: Serve, transactional_db: None) -> None:
+async def test_x7_plain_overrides_are_honoured_by_their_awaited_namesakes(serve: Serve, transactional_db: None) -> None:
     class Own(Common, GenericAPIView):
         pagination_class = None
 
@@ -125,7 +124,7 @@ async def test_X7_plain_overrides_are_honoured_by_their_awaited_namesakes(serve:
     assert (await viewed(serve, Own)).json == [{"id": 2, "name": "two"}]
 
 
-async def test_X7_awaited_overrides_are_honoured_by_their_awaited_namesakes(
+async def test_x7_awaited_overrides_are_honoured_by_their_awaited_namesakes(
     serve: Serve, transactional_db: None
 ) -> None:
     class Own(Common, GenericAPIView):
@@ -145,7 +144,7 @@ async def test_X7_awaited_overrides_are_honoured_by_their_awaited_namesakes(
     assert (await viewed(serve, Own)).json == [{"id": 2, "name": "two"}]
 
 
-async def test_X7_drfs_list_over_awaited_overrides_of_every_hook_it_calls(serve: Serve, transactional_db: None) -> None:
+async def test_x7_drfs_list_over_awaited_overrides_of_every_hook_it_calls(serve: Serve, transactional_db: None) -> None:
     class Own(ListModelMixin, Common, GenericViewSet):
         async def get_queryset(self) -> Any:
             return Group.objects.filter(name="two")
@@ -164,7 +163,7 @@ async def test_X7_drfs_list_over_awaited_overrides_of_every_hook_it_calls(serve:
     assert (await site.ask(url="/groups/")).json == {"page": [{"id": 2, "name": "two"}]}
 
 
-async def test_X7_an_awaited_get_serializer_class_is_bridged(serve: Serve, transactional_db: None) -> None:
+async def test_x7_an_awaited_get_serializer_class_is_bridged(serve: Serve, transactional_db: None) -> None:
     class Shouting(Common.serializer_class):  # type: ignore[name-defined,misc]  # a class is what it is
         def to_representation(self, instance: Any) -> Any:
             return {"name": instance.name.upper()}
@@ -180,7 +179,7 @@ async def test_X7_an_awaited_get_serializer_class_is_bridged(serve: Serve, trans
 
 
 @pytest.mark.parametrize(("pk", "status"), [("1", 200), ("3", 403), ("9", 404), ("no-number", 404)])
-async def test_X7_aget_object_looks_up_by_what_the_class_says(
+async def test_x7_aget_object_looks_up_by_what_the_class_says(
     serve: Serve, transactional_db: None, pk: str, status: int
 ) -> None:
     class Own(Common, GenericAPIView):
@@ -193,7 +192,7 @@ async def test_X7_aget_object_looks_up_by_what_the_class_says(
     assert (await viewed(serve, Own, f"/groups/{pk}/")).status == status
 
 
-async def test_X7_a_plain_get_object_of_ones_own_may_be_awaited_as_well(serve: Serve, transactional_db: None) -> None:
+async def test_x7_a_plain_get_object_of_ones_own_may_be_awaited_as_well(serve: Serve, transactional_db: None) -> None:
     class Own(Common, GenericAPIView):
         def get_object(self) -> Any:
             return Group.objects.get(name="two")
@@ -204,7 +203,7 @@ async def test_X7_a_plain_get_object_of_ones_own_may_be_awaited_as_well(serve: S
     assert (await viewed(serve, Own, "/groups/1/")).json == "two"
 
 
-async def test_X7_an_object_check_that_nobody_awaits_is_no_answer(serve: Serve, transactional_db: None) -> None:
+async def test_x7_an_object_check_that_nobody_awaits_is_no_answer(serve: Serve, transactional_db: None) -> None:
     class Careless(Common, GenericAPIView):
         async def get(self, request: Any, pk: Any) -> Response:
             secret = await Group.objects.aget(pk=pk)
@@ -220,7 +219,7 @@ async def test_X7_an_object_check_that_nobody_awaits_is_no_answer(serve: Serve, 
 
 
 @pytest.mark.parametrize("error", [ValidationError({"name": ["No."]}), exceptions.PermissionDenied()])
-async def test_X7_what_a_bridged_hook_raises_is_answered(
+async def test_x7_what_a_bridged_hook_raises_is_answered(
     serve: Serve, transactional_db: None, error: exceptions.APIException
 ) -> None:
     async def perform_create(self: Any, serializer: Any) -> None:
@@ -231,6 +230,6 @@ async def test_X7_what_a_bridged_hook_raises_is_answered(
     assert answer.status == error.status_code
 
 
-def test_X7_a_route_is_awaited_by_what_it_needs() -> None:
+def test_x7_a_route_is_awaited_by_what_it_needs() -> None:
     awaited = {kind: iscoroutinefunction(groups(kind).as_view({"get": "list"})) for kind in ("drf", *KINDS)}
     assert awaited == {"drf": False, "plain": False, "awaited hooks": True, "awaited": True}

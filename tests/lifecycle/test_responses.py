@@ -1,5 +1,4 @@
 """What becomes of a handler's response on its way out. Rows R1 to R8 of the lifecycle."""
-# ruff: noqa: N802  # the ids of the rows have capital letters
 
 import asyncio
 import io
@@ -65,7 +64,7 @@ JSON = renderers.JSONRenderer
 
 
 @pytest.mark.parametrize("wrong", [None, {"a": "dict"}, "text", 204], ids=repr)
-async def test_R1_what_is_no_response_is_refused_by_name(serve: Serve, way: str, wrong: Any) -> None:
+async def test_r1_what_is_no_response_is_refused_by_name(serve: Serve, way: str, wrong: Any) -> None:
     with escaped() as errors:
         answer = await serve(make_view(way, answering(wrong))).ask()
     assert answer.status == 500
@@ -77,7 +76,7 @@ async def test_R1_what_is_no_response_is_refused_by_name(serve: Serve, way: str,
     )
 
 
-async def test_R1_a_coroutine_that_a_handler_returns_never_gets_out(serve: Serve, way: str) -> None:
+async def test_r1_a_coroutine_that_a_handler_returns_never_gets_out(serve: Serve, way: str) -> None:
     async def late() -> Response:
         return Response("late")
 
@@ -97,7 +96,7 @@ async def test_R1_a_coroutine_that_a_handler_returns_never_gets_out(serve: Serve
     ("accept", "rendered"),
     [("application/json", b'{"n":1}'), ("text/plain", b"text: {'n': 1}"), ("*/*", b'{"n":1}')],
 )
-async def test_R2_a_response_is_rendered_as_was_negotiated(
+async def test_r2_a_response_is_rendered_as_was_negotiated(
     serve: Serve, way: str, renderer: type, accept: str, rendered: bytes
 ) -> None:
     answer = await same_as_drf(
@@ -115,7 +114,7 @@ async def test_R2_a_response_is_rendered_as_was_negotiated(
 
 
 @pytest.mark.parametrize("renderer", [Text, AwaitedText])
-async def test_R2_where_nothing_was_agreed_the_first_renderer_has_to_do(serve: Serve, way: str, renderer: type) -> None:
+async def test_r2_where_nothing_was_agreed_the_first_renderer_has_to_do(serve: Serve, way: str, renderer: type) -> None:
     answer = await same_as_drf(
         serve,
         way,
@@ -128,7 +127,7 @@ async def test_R2_where_nothing_was_agreed_the_first_renderer_has_to_do(serve: S
     assert b"Could not satisfy the request Accept header." in answer.body
 
 
-async def test_R2_djangos_own_responses_are_not_negotiated(serve: Serve, way: str) -> None:
+async def test_r2_djangos_own_responses_are_not_negotiated(serve: Serve, way: str) -> None:
     answer = await same_as_drf(serve, way, answering(lambda: JsonResponse({"n": 1}, status=202)))
     assert (answer.status, answer.json) == (202, {"n": 1})
     assert "GET" in answer.headers["Allow"]
@@ -137,7 +136,7 @@ async def test_R2_djangos_own_responses_are_not_negotiated(serve: Serve, way: st
 @pytest.mark.parametrize(
     ("renderer_classes", "vary"), [((JSON,), "Cookie"), ((JSON, Text), "Cookie, Accept")], ids=["one", "two"]
 )
-async def test_R3_vary_is_added_to_and_names_accept_only_where_there_is_a_choice(
+async def test_r3_vary_is_added_to_and_names_accept_only_where_there_is_a_choice(
     serve: Serve, way: str, renderer_classes: Any, vary: str
 ) -> None:
     answer = await same_as_drf(
@@ -146,7 +145,7 @@ async def test_R3_vary_is_added_to_and_names_accept_only_where_there_is_a_choice
     assert answer.headers["Vary"] == vary
 
 
-async def test_R3_a_name_that_vary_has_already_is_not_repeated(serve: Serve, way: str) -> None:
+async def test_r3_a_name_that_vary_has_already_is_not_repeated(serve: Serve, way: str) -> None:
     answer = await same_as_drf(
         serve, way, answering(lambda: Response(headers={"Vary": "accept"})), renderer_classes=(JSON, Text)
     )
@@ -183,7 +182,7 @@ def unfit(request: Any, **kwargs: Any) -> Response:
         ("GET", 429, {}, {"throttle_classes": (Exhausted,)}),
     ],
 )
-async def test_R4_every_answer_says_what_is_allowed(
+async def test_r4_every_answer_says_what_is_allowed(
     serve: Serve, way: str, method: str, status: int, sent: Any, policies: Any
 ) -> None:
     body = b"{" if method == "POST" else b""
@@ -193,7 +192,7 @@ async def test_R4_every_answer_says_what_is_allowed(
     assert "DELETE" not in answer.headers["Allow"]
 
 
-async def test_R5_renderers_and_parsers_are_told_where_they_are(serve: Serve, way: str) -> None:
+async def test_r5_renderers_and_parsers_are_told_where_they_are(serve: Serve, way: str) -> None:
     seen: dict[str, Any] = {}
 
     class Renderer(Text):
@@ -237,7 +236,7 @@ FORMATS = [
 
 
 @pytest.mark.parametrize(("url", "sent", "status", "body"), FORMATS)
-async def test_R6_the_path_or_the_query_may_choose_the_format(
+async def test_r6_the_path_or_the_query_may_choose_the_format(
     serve: Serve, way: str, url: str, sent: Any, status: int, body: bytes | None
 ) -> None:
     def answer(request: Any, format: str | None = None) -> Response:  # noqa: A002  # DRF's name for it
@@ -254,7 +253,7 @@ async def test_R6_the_path_or_the_query_may_choose_the_format(
     assert body is None or ours.body == body
 
 
-async def test_R6_the_names_of_both_are_settings(serve: Serve, class_way: str) -> None:
+async def test_r6_the_names_of_both_are_settings(serve: Serve, class_way: str) -> None:
     def answer(request: Any, ending: str | None = None) -> Response:
         return Response({"n": 1})
 
@@ -294,7 +293,7 @@ class Raw(Text):
         ("GET", lambda: Response({"n": 1}, content_type="text/x-own"), JSON, b'{"n":1}', "text/x-own"),
     ],
 )
-async def test_R7_bodies_and_their_types_are_drfs(
+async def test_r7_bodies_and_their_types_are_drfs(
     serve: Serve, way: str, method: str, response: Any, renderer: type, body: bytes, content_type: str | None
 ) -> None:
     answer = await same_as_drf(
@@ -332,7 +331,7 @@ def own_file() -> Any:
     ids=["whole", "stream", "file", "attachment"],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_R8_responses_of_djangos_pass_as_they_are(serve: Serve, way: str, method: str, response: Any) -> None:
+async def test_r8_responses_of_djangos_pass_as_they_are(serve: Serve, way: str, method: str, response: Any) -> None:
     answer = await same_as_drf(
         serve, way, answering(response), method, methods=("get", "head"), renderer_classes=(JSON, Text)
     )
@@ -341,12 +340,12 @@ async def test_R8_responses_of_djangos_pass_as_they_are(serve: Serve, way: str, 
     assert "GET" in answer.headers["Allow"]
 
 
-async def test_R8_an_awaited_iterator_is_sent_piece_by_piece(serve: Serve, way: str) -> None:
+async def test_r8_an_awaited_iterator_is_sent_piece_by_piece(serve: Serve, way: str) -> None:
     answer = await serve(make_view(way, answering(lambda: StreamingHttpResponse(awaited_pieces())))).ask()
     assert [message.get("body") for message in answer.messages[1:]] == [b"one, ", b"two", b""]
 
 
-async def test_R8_a_plain_iterator_runs_on_the_requests_thread(serve: Serve, way: str) -> None:
+async def test_r8_a_plain_iterator_runs_on_the_requests_thread(serve: Serve, way: str) -> None:
     def telling() -> Iterator[bytes]:
         yield str(on_the_loop()).encode()
 
@@ -354,14 +353,14 @@ async def test_R8_a_plain_iterator_runs_on_the_requests_thread(serve: Serve, way
     assert answer.body == b"False"
 
 
-async def test_R8_a_file_is_never_held_as_a_whole(serve: Serve, way: str, tmp_path: Path) -> None:
+async def test_r8_a_file_is_never_held_as_a_whole(serve: Serve, way: str, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(5 * 2**20))
     answer = await serve(make_view(way, answering(lambda: FileResponse((tmp_path / "large").open("rb"))))).ask()
     assert len(answer.body) == 5 * 2**20
     assert max(len(message.get("body", b"")) for message in answer.messages[1:]) <= 2**20
 
 
-async def test_R8_templates_are_rendered_on_the_requests_thread(serve: Serve, way: str) -> None:
+async def test_r8_templates_are_rendered_on_the_requests_thread(serve: Serve, way: str) -> None:
     class Template(SimpleTemplateResponse):
         @property
         def rendered_content(self) -> str:
@@ -371,7 +370,7 @@ async def test_R8_templates_are_rendered_on_the_requests_thread(serve: Serve, wa
     assert answer.body == b"on the loop: False"
 
 
-async def test_R4_headers_of_the_view_are_on_the_response(serve: Serve) -> None:
+async def test_r4_headers_of_the_view_are_on_the_response(serve: Serve) -> None:
     class Own(BareView):
         async def get(self, request: Any) -> Response:
             self.headers["X-Own"] = "set in the handler"

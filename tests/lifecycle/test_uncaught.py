@@ -1,5 +1,4 @@
 """Errors and what becomes of the work done so far: rolled back, raised, or nobody's. Rows E6, E7 and E9 to E11."""
-# ruff: noqa: N802  # the ids of the rows have capital letters
 
 import asyncio
 from collections.abc import Callable
@@ -64,7 +63,7 @@ PLAIN = ("plain class", "plain handler of an awaited class", "plain viewset", "p
 
 @pytest.mark.parametrize("plain", PLAIN)
 @pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
-async def test_E6_what_a_plain_handler_stored_is_rolled_back_with_its_error(
+async def test_e6_what_a_plain_handler_stored_is_rolled_back_with_its_error(
     serve: Serve, plain: str, error: Exception, atomic: None
 ) -> None:
     theirs = await serve(make_view(DRF_OF[plain], storing(error))).ask_wsgi()
@@ -74,13 +73,13 @@ async def test_E6_what_a_plain_handler_stored_is_rolled_back_with_its_error(
 
 
 @pytest.mark.parametrize("plain", PLAIN)
-async def test_E6_what_a_plain_handler_stored_is_kept_if_it_answers(serve: Serve, plain: str, atomic: None) -> None:
+async def test_e6_what_a_plain_handler_stored_is_kept_if_it_answers(serve: Serve, plain: str, atomic: None) -> None:
     answer = await serve(make_view(plain, storing(None))).ask()
     assert (answer.json, await users()) == ({"in a transaction": True}, ["ada"])
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
-async def test_E6_what_an_awaited_handler_stored_is_rolled_back_with_its_error(
+async def test_e6_what_an_awaited_handler_stored_is_rolled_back_with_its_error(
     serve: Serve, error: Exception, atomic: None
 ) -> None:
     site = serve(Awaited.as_view(error=error))
@@ -88,12 +87,12 @@ async def test_E6_what_an_awaited_handler_stored_is_rolled_back_with_its_error(
     assert await users() == []
 
 
-async def test_E6_what_an_awaited_handler_stored_is_kept_if_it_answers(serve: Serve, atomic: None) -> None:
+async def test_e6_what_an_awaited_handler_stored_is_kept_if_it_answers(serve: Serve, atomic: None) -> None:
     assert (await serve(Awaited.as_view()).ask()).status == 200
     assert await users() == ["ada", "bo"]
 
 
-async def test_E6_rolling_back_leaves_nothing_behind_for_the_next_request_on_the_thread(
+async def test_e6_rolling_back_leaves_nothing_behind_for_the_next_request_on_the_thread(
     serve: Serve, atomic: None
 ) -> None:
     class Either(Awaited):
@@ -117,7 +116,7 @@ def refuse_plainly(error: Exception, context: Any) -> Any:
 
 @pytest.mark.parametrize("handler", [refuse_plainly, refuse_awaited])
 @pytest.mark.parametrize("view", ["awaited", "plain"])
-async def test_E6_an_exception_handler_of_ones_own_that_asks_drfs_rolls_back_as_well(
+async def test_e6_an_exception_handler_of_ones_own_that_asks_drfs_rolls_back_as_well(
     serve: Serve, handler: Any, view: str, atomic: None
 ) -> None:
     error = exceptions.ParseError()
@@ -126,7 +125,7 @@ async def test_E6_an_exception_handler_of_ones_own_that_asks_drfs_rolls_back_as_
     assert (answer.status, await users()) == (400, [])
 
 
-async def test_E6_a_hook_that_raises_rolls_back_what_another_stored(serve: Serve, atomic: None) -> None:
+async def test_e6_a_hook_that_raises_rolls_back_what_another_stored(serve: Serve, atomic: None) -> None:
     class Storing(BasePermission):
         def has_permission(self, request: Any, view: Any) -> bool:
             User.objects.create(username="ada")
@@ -140,7 +139,7 @@ async def test_E6_a_hook_that_raises_rolls_back_what_another_stored(serve: Serve
     assert (answer.status, await users()) == (403, [])
 
 
-async def test_E6_a_view_may_be_exempt_from_transactions(serve: Serve, atomic: None) -> None:
+async def test_e6_a_view_may_be_exempt_from_transactions(serve: Serve, atomic: None) -> None:
     view = transaction.non_atomic_requests(Awaited.as_view(error=exceptions.ParseError()))
     answer = await serve(view).ask()
     assert (answer.status, await users()) == (400, ["ada", "bo"])
@@ -177,7 +176,7 @@ def broken(request: Any, **kwargs: Any) -> Response:
         (False, renderers.JSONRenderer, None),
     ],
 )
-async def test_E7_under_debug_the_renderer_decides_how_a_traceback_looks(
+async def test_e7_under_debug_the_renderer_decides_how_a_traceback_looks(
     serve: Serve, way: str, debug: bool, renderer: type, plaintext: bool | None
 ) -> None:
     site = serve(make_view(way, broken, renderer_classes=(renderer,)), DEBUG=debug, MIDDLEWARE=[Unanswered])
@@ -188,7 +187,7 @@ async def test_E7_under_debug_the_renderer_decides_how_a_traceback_looks(
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json"])
-async def test_E7_the_traceback_under_debug_is_djangos_own(serve: Serve, way: str, accept: str) -> None:
+async def test_e7_the_traceback_under_debug_is_djangos_own(serve: Serve, way: str, accept: str) -> None:
     answer = await serve(make_view(way, broken), DEBUG=True).ask(headers={"Accept": accept})
     assert answer.status == 500
     assert answer.headers["Content-Type"].split(";")[0] == ("text/html" if accept == "*/*" else "text/plain")
@@ -198,7 +197,7 @@ async def test_E7_the_traceback_under_debug_is_djangos_own(serve: Serve, way: st
 
 @pytest.mark.parametrize("hooked", HOOKED)
 @pytest.mark.parametrize("hook", ["initialize_request", "get_parsers", "get_authenticators"])
-async def test_E9_errors_before_the_request_is_wrapped_are_nobodys_to_answer(
+async def test_e9_errors_before_the_request_is_wrapped_are_nobodys_to_answer(
     serve: Serve, hooked: str, hook: str
 ) -> None:
     error = exceptions.ParseError("too early")
@@ -211,7 +210,7 @@ async def test_E9_errors_before_the_request_is_wrapped_are_nobodys_to_answer(
     assert (answer.status, errors) == (500, [error])
 
 
-async def test_E9_is_so_for_an_awaited_hook(serve: Serve) -> None:
+async def test_e9_is_so_for_an_awaited_hook(serve: Serve) -> None:
     class Early(Awaited):
         async def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
             raise exceptions.ParseError("too early")
@@ -244,7 +243,7 @@ class AwaitedMisspeltParser(MisspeltParser):
 
 
 @pytest.mark.parametrize("authenticator", [Misspelt, AwaitedMisspelt])
-async def test_E10_an_attribute_missing_in_an_authenticator_is_not_taken_for_one_missing_in_the_request(
+async def test_e10_an_attribute_missing_in_an_authenticator_is_not_taken_for_one_missing_in_the_request(
     serve: Serve, way: str, authenticator: type
 ) -> None:
     with escaped() as errors:
@@ -256,7 +255,7 @@ async def test_E10_an_attribute_missing_in_an_authenticator_is_not_taken_for_one
 
 
 @pytest.mark.parametrize("length", [10, 100_000], ids=["short", "long"])
-async def test_E10_an_attribute_missing_in_a_parser_is_not_either(serve: Serve, way: str, length: int) -> None:
+async def test_e10_an_attribute_missing_in_a_parser_is_not_either(serve: Serve, way: str, length: int) -> None:
     def read(request: Any, **kwargs: Any) -> Response:
         return Response({"data": request.data, "attribute": getattr(request, "data", "swallowed")})
 
@@ -268,7 +267,7 @@ async def test_E10_an_attribute_missing_in_a_parser_is_not_either(serve: Serve, 
     assert "no_such_attribute" in str(error)
 
 
-async def test_E10_nor_is_one_missing_in_an_awaited_parser(serve: Serve) -> None:
+async def test_e10_nor_is_one_missing_in_an_awaited_parser(serve: Serve) -> None:
     class Reading(BareView):
         parser_classes = (AwaitedMisspeltParser,)
 
@@ -282,7 +281,7 @@ async def test_E10_nor_is_one_missing_in_an_awaited_parser(serve: Serve) -> None
     assert "no_such_attribute" in str(error)
 
 
-async def test_E10_no_attribute_is_just_that(serve: Serve, way: str) -> None:
+async def test_e10_no_attribute_is_just_that(serve: Serve, way: str) -> None:
     def ask(request: Any, **kwargs: Any) -> Response:
         return Response([hasattr(request, "no_such_attribute"), hasattr(request, "META")])
 
@@ -319,7 +318,7 @@ class ParkedView(BareView):
     [{}, {"authentication_classes": (Parked,)}, {"permission_classes": (ParkedPermission,)}],
     ids=["handler", "authenticator", "permission"],
 )
-async def test_E11_a_cancelled_request_is_never_answered(serve: Serve, policies: dict[str, Any]) -> None:
+async def test_e11_a_cancelled_request_is_never_answered(serve: Serve, policies: dict[str, Any]) -> None:
     asked: list[BaseException] = []
 
     def handler(error: Exception, context: Any) -> Response:
@@ -337,7 +336,7 @@ async def test_E11_a_cancelled_request_is_never_answered(serve: Serve, policies:
     assert (asked, errors) == ([], [])
 
 
-async def test_E11_a_cancellation_that_a_handler_raises_itself_is_not_answered_either(serve: Serve) -> None:
+async def test_e11_a_cancellation_that_a_handler_raises_itself_is_not_answered_either(serve: Serve) -> None:
     class Giving(BareView):
         async def get(self, request: Any) -> Response:
             raise asyncio.CancelledError

@@ -1,5 +1,4 @@
 """ViewSets with awaited actions: found, named, routed, reversed and described as DRF's are. Rows X1 to X6."""
-# ruff: noqa: N802  # the ids of the rows have capital letters
 
 import json
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ class BareViewSet(ViewSet):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_X1_extra_actions_are_found_also_if_they_are_awaited(kind: str) -> None:
+def test_x1_extra_actions_are_found_also_if_they_are_awaited(kind: str) -> None:
     found = groups(kind).get_extra_actions()
     assert [(each.__name__, each.url_path, each.url_name, each.detail) for each in found] == [
         ("newest", "newest", "newest", False),
@@ -38,7 +37,7 @@ def test_X1_extra_actions_are_found_also_if_they_are_awaited(kind: str) -> None:
     assert [each.kwargs["description"] for each in found] == ["The last one.", "Give it another name."]
 
 
-def test_X1_an_action_under_another_name_than_its_own_is_refused() -> None:
+def test_x1_an_action_under_another_name_than_its_own_is_refused() -> None:
     class Renamed(BareViewSet):
         @action(detail=False)
         async def original(self, request: Any) -> Response:
@@ -50,12 +49,12 @@ def test_X1_an_action_under_another_name_than_its_own_is_refused() -> None:
         Renamed.get_extra_actions()
 
 
-def test_X2_an_action_says_whether_it_is_of_one_or_of_all() -> None:
+def test_x2_an_action_says_whether_it_is_of_one_or_of_all() -> None:
     with pytest.raises(AssertionError, match=r"@action\(\) missing required argument: 'detail'"):
         action()
 
 
-def test_X2_name_and_suffix_exclude_each_other() -> None:
+def test_x2_name_and_suffix_exclude_each_other() -> None:
     async def both(self: Any, request: Any) -> Response:
         return Response()
 
@@ -63,7 +62,7 @@ def test_X2_name_and_suffix_exclude_each_other() -> None:
         action(detail=True, name="Name", suffix="Suffix")(both)
 
 
-def test_X2_a_method_is_mapped_once_and_by_another_function() -> None:
+def test_x2_a_method_is_mapped_once_and_by_another_function() -> None:
     @action(detail=True, methods=["post"])
     async def thing(self: Any, request: Any) -> Response:
         return Response()
@@ -117,12 +116,12 @@ def extras(router: Any = None) -> Any:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_X2_one_path_may_have_several_methods_plain_and_awaited(serve: Serve, method: str) -> None:
+async def test_x2_one_path_may_have_several_methods_plain_and_awaited(serve: Serve, method: str) -> None:
     answer = await serve(*extras()).ask(method, "/extras/both-kinds/")
     assert answer.json == ["both_deleted" if method == "DELETE" else "both", method]
 
 
-async def test_X2_an_action_has_policies_of_its_own(serve: Serve) -> None:
+async def test_x2_an_action_has_policies_of_its_own(serve: Serve) -> None:
     site = serve(*extras())
     assert (await site.ask(url="/extras/forbidden/")).status == 403
     assert (await site.ask(url="/extras/")).status == 200
@@ -138,11 +137,11 @@ LINKS = {
 
 
 @pytest.mark.parametrize("url", ["/extras/", "/extras/urls/"], ids=["plain", "awaited"])
-async def test_X3_extra_actions_are_linked_by_their_names(serve: Serve, url: str) -> None:
+async def test_x3_extra_actions_are_linked_by_their_names(serve: Serve, url: str) -> None:
     assert (await serve(*extras()).ask(url=url)).json == LINKS
 
 
-async def test_X3_links_stay_in_their_namespace(serve: Serve) -> None:
+async def test_x3_links_stay_in_their_namespace(serve: Serve) -> None:
     site = serve(
         path("one/", include((extras(), "extras"), namespace="one")),
         path("two/", include((extras(), "extras"), namespace="two")),
@@ -150,7 +149,7 @@ async def test_X3_links_stay_in_their_namespace(serve: Serve) -> None:
     assert (await site.ask(url="/two/extras/urls/")).json["Urls"] == "http://testserver/two/extras/urls/"
 
 
-async def test_X3_without_detail_nothing_is_linked(serve: Serve) -> None:
+async def test_x3_without_detail_nothing_is_linked(serve: Serve) -> None:
     assert (await serve(Extras.as_view({"get": "urls"})).ask()).json == {}
 
 
@@ -168,7 +167,7 @@ def reversing(**attributes: Any) -> Any:
 
 
 @pytest.mark.parametrize("below", ["/things/", "/things/1/"], ids=["awaited", "plain"])
-async def test_X4_actions_are_reversed_within_their_namespace_and_version(serve: Serve, below: str) -> None:
+async def test_x4_actions_are_reversed_within_their_namespace_and_version(serve: Serve, below: str) -> None:
     plain = serve(*reversing())
     assert (await plain.ask(url=below)).json == ["http://testserver/things/", "http://testserver/things/7/"]
 
@@ -213,7 +212,7 @@ ROUTERS = {
 @pytest.mark.parametrize(
     "attributes", [{}, {"lookup_field": "name", "lookup_value_regex": "[a-z]+"}], ids=["pk", "name"]
 )
-def test_X5_routers_make_of_it_what_they_make_of_drfs(router: str, kind: str, attributes: dict[str, str]) -> None:
+def test_x5_routers_make_of_it_what_they_make_of_drfs(router: str, kind: str, attributes: dict[str, str]) -> None:
     if router == "paths" and attributes:
         attributes = {"lookup_field": "name", "lookup_value_converter": "slug"}
     ours = list(routes(routed(kind, ROUTERS[router](), **attributes)))
@@ -241,7 +240,7 @@ def test_X5_routers_make_of_it_what_they_make_of_drfs(router: str, kind: str, at
         ("DELETE", "/groups/1/rename-to/", "unname"),
     ],
 )
-async def test_X5_actions_keep_the_names_of_drf(
+async def test_x5_actions_keep_the_names_of_drf(
     serve: Serve, kind: str, method: str, url: str, name: str | None
 ) -> None:
     seen: list[str | None] = []
@@ -256,7 +255,7 @@ async def test_X5_actions_keep_the_names_of_drf(
     assert seen == [name]
 
 
-async def test_X5_the_root_of_a_router_lists_what_is_registered(serve: Serve) -> None:
+async def test_x5_the_root_of_a_router_lists_what_is_registered(serve: Serve) -> None:
     class Root(routers.APIRootView):
         renderer_classes, authentication_classes = BareView.renderer_classes, ()
         permission_classes = throttle_classes = ()
@@ -272,7 +271,7 @@ async def test_X5_the_root_of_a_router_lists_what_is_registered(serve: Serve) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_X5_the_openapi_document_is_the_same(kind: str) -> None:
+def test_x5_the_openapi_document_is_the_same(kind: str) -> None:
     ours, theirs = (
         SchemaGenerator(patterns=routed(each, schema=AutoSchema())).get_schema(public=True) for each in (kind, "drf")
     )
@@ -281,7 +280,7 @@ def test_X5_the_openapi_document_is_the_same(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_X6_names_come_from_the_class_the_suffix_or_the_action(kind: str) -> None:
+def test_x6_names_come_from_the_class_the_suffix_or_the_action(kind: str) -> None:
     cls = groups(kind)
     assert cls(suffix="List").get_view_name() == "Group List"
     assert cls(name="People").get_view_name() == "People"
@@ -291,7 +290,7 @@ def test_X6_names_come_from_the_class_the_suffix_or_the_action(kind: str) -> Non
     assert cls(**cls.newest.kwargs).get_view_description() == "The last one."
 
 
-async def test_X2_a_ViewSet_serves_what_is_not_an_action_as_drf_does(serve: Serve, transactional_db: None) -> None:
+async def test_x2_a_viewset_serves_what_is_not_an_action_as_drf_does(serve: Serve, transactional_db: None) -> None:
     await Group.objects.acreate(name="one")
     theirs = await serve(*routed("drf")).ask_wsgi("PUT", "/groups/newest/")
     ours = await serve(*routed("awaited")).ask("PUT", "/groups/newest/")
