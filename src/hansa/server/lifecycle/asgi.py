@@ -175,8 +175,10 @@ class Handler(ASGIHandler):
         return response
 
     async def _close(self, response: HttpResponseBase) -> None:
-        """Close files and send `request_finished`: in place, unless somebody listens whom we do not know."""
-        if _strangers(signals.request_finished, type(self))[0]:
+        """Close files and send `request_finished`: in place, unless that runs plain code which we do not know."""
+        response._handler_class = type(self)  # type: ignore[attr-defined]  # who Django says has sent the signal
+        streams_plainly = not getattr(response, "is_async", True)
+        if streams_plainly or any(_strangers(signals.request_finished, type(self))):
             await threads.hop(response.close)
         else:
             response.close()
