@@ -4,6 +4,7 @@ import asyncio
 import io
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import IO, Any, BinaryIO, cast
 
 from asgiref.sync import async_to_sync
@@ -56,6 +57,8 @@ class Wire:
         self._leaving: asyncio.Task[None] | None = None
         self.complete = False
         """Whether the whole body has come."""
+        self.when_complete: Callable[[], None] | None = None
+        """Called once it has."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises DisconnectedError."""
@@ -68,6 +71,8 @@ class Wire:
             if message["type"] == "http.disconnect":
                 raise DisconnectedError
             self.complete = not message.get("more_body", False)
+            if self.complete and self.when_complete is not None:
+                self.when_complete()
             if chunk := message.get("body", b""):
                 yield chunk
 
@@ -175,7 +180,10 @@ class UnreadRequest(ASGIRequest):
 
     def watch_for(self, serving: "asyncio.Task[Any] | None") -> None:  # Any: as asyncio tells it
         """From now on cancel `serving` when the client goes. While its body comes, reading that notices it."""
-        if serving is None or self._gone is not None or self.is_unread:
+        if serving is None or self._gone is not None:
+            return
+        if self.is_unread:
+            self.wire.when_complete = partial(self.watch_for, serving)
             return
 
         def gone(leaving: "asyncio.Task[None]") -> None:
