@@ -20,7 +20,7 @@ from lifecycle.handler.exchanges import Ask, Exchange, ask_asgi
 from lifecycle.handler.sites import Never
 from lifecycle.handler.stacks import IN_PLACE, STOCK
 
-HERE = "lifecycle.handler.test_bodies"
+HERE = __name__
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
