@@ -68,6 +68,20 @@ async def test_b1_decorators_of_views_and_of_handlers_do_what_they_say(serve: Se
     assert "no-store" in (await serve(decorate(make_view("awaited class", ok))).ask()).headers["Cache-Control"]
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="Django's decorators take `dispatch` for plain: it is no coroutine function, and gives something to await",
+)
+@pytest.mark.filterwarnings("ignore:coroutine 'APIView._awaited_dispatch' was never awaited")
+async def test_b1_a_decorator_may_be_put_on_dispatch(serve: Serve) -> None:
+    class Decorated(BareView):
+        async def get(self, request: Any) -> Response:
+            return Response()
+
+    view = method_decorator(never_cache, name="dispatch")(Decorated).as_view()
+    assert "no-store" in (await serve(view).ask()).headers.get("Cache-Control", "")
+
+
 async def test_b1_the_function_below_api_view_may_be_wrapped(serve: Serve) -> None:
     def counted(function: Any) -> Any:
         @wraps(function)
@@ -182,6 +196,8 @@ ALWAYS = (
     "get_throttles",
     "finalize_response",
 )
+ASKED_TWICE = ("perform_content_negotiation",)
+"""`finalize_response` may have to ask it again, and so goes to a thread as well."""
 SOMETIMES = {
     "permission_denied": {"permission_classes": (No,)},
     "throttled": {"throttle_classes": (Exhausted,)},
@@ -220,9 +236,10 @@ async def test_b3_a_plain_override_of_a_hook_costs_one_thread_hop(serve: Serve, 
         return getattr(super(overriding, self), hook)(*args, **kwargs)
 
     overriding = type("Overriding", (base,), {hook: plain, **policies})
-    without = await _hops(serve, type("Same", (base,), policies).as_view())
-    assert await _hops(serve, overriding.as_view()) == (without[0], without[1] + 1)
-    assert called == [False]
+    status, without = await _hops(serve, type("Same", (base,), policies).as_view())
+    same_status, hops = await _hops(serve, overriding.as_view())
+    assert (same_status, called) == (status, [False])
+    assert 1 <= hops - without <= (2 if hook in ASKED_TWICE else 1)
 
 
 @pytest.mark.parametrize("hook", [*ALWAYS, *SOMETIMES])
