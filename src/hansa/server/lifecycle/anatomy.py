@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from hansa.server.lifecycle.in_place import is_async, is_framework
+from hansa.server.lifecycle.in_place import is_async, is_framework, may_block
 
 
 class Kind(Enum):
@@ -60,6 +60,21 @@ HOOKS = (
 """The hooks that an awaited view calls itself; others, if awaited, are bridged for the plain code that calls them."""
 
 
+_CALLS = {
+    "initialize_request": ("get_parsers", "get_authenticators", "get_content_negotiator", "get_parser_context"),
+    "perform_content_negotiation": ("get_renderers", "get_content_negotiator"),
+    "finalize_response": ("get_renderer_context",),
+}
+"""Hooks of DRF's that call others, synchronously. Where one of those is overridden, the whole goes to a thread: there
+plain ones may block, and awaited ones are bridged."""
+
+_POLICIES = {
+    "determine_version": ("versioning_class", "determine_version"),
+    "perform_content_negotiation": ("content_negotiation_class", "select_renderer"),
+}
+"""Hooks of DRF's that leave it to one policy class."""
+
+
 def of(cls: type, *, fresh: bool = False) -> Anatomy:
     """The anatomy of a view class; `fresh` after its attributes may have changed."""
     if fresh or cls not in _known:
@@ -67,8 +82,21 @@ def of(cls: type, *, fresh: bool = False) -> Anatomy:
     return _known[cls]
 
 
+def asks_a_stranger(view: object, hook: str) -> bool:
+    """Whether DRF's hook leaves it to a policy class of the project's own, which may block."""
+    if hook not in _POLICIES:
+        return False
+    policy, method = _POLICIES[hook]
+    return may_block(getattr(view, policy), method)
+
+
 def _dissect(cls: type) -> Anatomy:
     kinds = {name: _kind(getattr(cls, name)) for name in HOOKS if hasattr(cls, name)}
+    for name, called in _CALLS.items():
+        if kinds.get(name) is Kind.OWN and any(
+            _leaves_the_loop(getattr(cls, each)) for each in called if hasattr(cls, each)
+        ):
+            kinds[name] = Kind.PLAIN
     return Anatomy(kinds, tuple(sorted(name for name in _framework_names(cls) if _overrides_by_coroutine(cls, name))))
 
 
@@ -78,6 +106,10 @@ def _kind(function: Any) -> Kind:  # Any: a hook
     if is_framework(function):
         return Kind.OWN
     return Kind.IN_PLACE if getattr(function, "in_place", False) else Kind.PLAIN
+
+
+def _leaves_the_loop(function: Any) -> bool:  # Any: a hook
+    return _kind(function) in (Kind.AWAITED, Kind.PLAIN)
 
 
 def _framework_names(cls: type) -> frozenset[str]:

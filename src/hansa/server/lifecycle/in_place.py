@@ -40,6 +40,14 @@ def is_in_place(policy: object, method: str) -> bool:
     return getattr(function, "in_place", False) or (function.__hash__ is not None and function in _KNOWN)
 
 
+def may_block(policy: type | None, method: str) -> bool:
+    """Whether a policy class brings a method of its own, and does not say that it never blocks."""
+    if policy is None or getattr(policy, "in_place", False):
+        return False
+    function = getattr(policy, method, None)
+    return not is_framework(function) and not getattr(function, "in_place", False)
+
+
 def is_framework(function: object) -> bool:
     """Whether a hook is DRF's own or ours: what they do off the event loop is known, and done there."""
     return str(getattr(function, "__module__", "")).startswith(_FRAMEWORK)

@@ -19,7 +19,7 @@ _chosen: dict[Key, tuple[int, str]] = {}
 def is_by_header_alone(view: views.APIView, request: Request) -> bool:
     """Whether DRF's own negotiation decides, and neither a suffix nor a query parameter has a say."""
     return (
-        type(view).content_negotiation_class is DefaultContentNegotiation
+        view.content_negotiation_class is DefaultContentNegotiation
         and type(view).get_renderers is views.APIView.get_renderers
         and type(view).get_content_negotiator is views.APIView.get_content_negotiator
         and not getattr(view, "format_kwarg", None)

@@ -96,7 +96,7 @@ class APIView(views.APIView):
     async def _step(self, name: str, *args: Any, **kwargs: Any) -> Any:  # Any: any hook's
         """Call a hook as its kind wants; the framework's own by its awaited twin, if it has one."""
         kind = self._anatomy.kinds[name]
-        if kind is Kind.PLAIN:
+        if kind is Kind.PLAIN or (kind is Kind.OWN and anatomy.asks_a_stranger(self, name)):
             return await self.hop(getattr(self, name), *args, **kwargs)
         result = getattr(self, _TWINS.get(name, name) if kind is Kind.OWN else name)(*args, **kwargs)
         return await result if hasattr(result, "__await__") else result
@@ -197,6 +197,14 @@ class APIView(views.APIView):
             await self._step("raise_uncaught_exception", exc)
         response.exception = True
         return response  # type: ignore[no-any-return]  # an exception handler's
+
+    async def _awaited_finalize_response(
+        self, request: Request, response: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:  # Any: checked by DRF's; URL arguments
+        if isinstance(response, Response) and not getattr(request, "accepted_renderer", None):
+            negotiated = await self._step("perform_content_negotiation", request, force=True)
+            request.accepted_renderer, request.accepted_media_type = negotiated
+        return super().finalize_response(request, response, *args, **kwargs)
 
     # The hooks as others call them: on the event loop something to await, elsewhere DRF's own, synchronously.
 
@@ -326,6 +334,7 @@ _TWINS = {
         "check_throttles",
         "options",
         "handle_exception",
+        "finalize_response",
     )
 }
 """Hooks that may block, and the awaited methods that do what DRF's own do."""
