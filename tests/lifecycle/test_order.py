@@ -12,9 +12,11 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.versioning import QueryParameterVersioning
 from rest_framework.views import APIView as DRFView
+from rest_framework.viewsets import ViewSet as DRFViewSet
 
 from hansa.server.lifecycle.views import APIView
-from lifecycle.project import BARE, DRF_CLASS, DRF_OF, alike, make_view, place
+from hansa.server.lifecycle.viewsets import ViewSet
+from lifecycle.project import BARE, CLASSES, DRF_OF, VIEWSETS, alike, make_view, place
 
 STEPS = (
     "initialize_request",
@@ -34,7 +36,7 @@ STEPS = (
     "finalize_response",
 )
 """The hooks of a request; those below `initial` are called by it."""
-ATTRIBUTES = ("args", "kwargs", "request", "headers", "response", "format_kwarg")
+ATTRIBUTES = ("action", "args", "kwargs", "request", "headers", "response", "format_kwarg")
 
 
 def noted(log, base, awaited=()):
@@ -74,10 +76,11 @@ def fails(request):
 
 @pytest.mark.parametrize("awaited", [(), STEPS, STEPS[::2], STEPS[1::2]], ids=["plain", "awaited", "even", "odd"])
 @pytest.mark.parametrize("body", [succeeds, fails])
-async def test_l1_l2_the_steps_come_in_drfs_order_and_find_what_drfs_find(serve, class_way, body, awaited):
+@pytest.mark.parametrize("way", [*CLASSES, *VIEWSETS])
+async def test_l1_l2_the_steps_come_in_drfs_order_and_find_what_drfs_find(serve, way, body, awaited):
     expected, log = [], []
-    theirs = make_view(DRF_CLASS, body, **noted(expected, DRFView))
-    ours = make_view(class_way, body, **noted(log, APIView, awaited))
+    theirs = make_view(DRF_OF[way], body, **noted(expected, DRFViewSet if way in VIEWSETS else DRFView))
+    ours = make_view(way, body, **noted(log, ViewSet if way in VIEWSETS else APIView, awaited))
     site = serve(path("drf/", theirs), path("ours/", ours))
 
     answers = [await site.ask_wsgi("GET", "/drf/"), await site.ask("GET", "/ours/")]
