@@ -1,6 +1,7 @@
 """PostgreSQL: one connection per event loop, awaited in place."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -9,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from hansa.server.accounts.credentials.changes import CHANGES
 from hansa.server.accounts.credentials.identities import Identity, Lookup
 from hansa.server.accounts.credentials.rows import Rows, statement
+from hansa.server.accounts.credentials.sharing import Shared
 from hansa.server.accounts.credentials.sources import UnavailableError
 
 _STATEMENTS = {lookup: statement(lookup, "%s").encode() for lookup in Lookup}
@@ -29,6 +31,7 @@ class PostgresqlSource:
         self._parameters = _parameters(django_connection)
         self._rows = Rows(django_connection)
         self._lock = asyncio.Lock()
+        self._reads: Shared[Identity | None] = Shared()
         self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None  # Any: one type per column
 
     def version(self) -> int:
@@ -36,9 +39,13 @@ class PostgresqlSource:
         return CHANGES.number
 
     async def find(self, lookup: Lookup, key: str) -> Identity | None:
-        """Read one user. A connection that turns out to be broken (the server was restarted) is replaced once."""
+        """Read one user, once for all who ask while nothing changes."""
         if "\0" in key:
             return None  # PostgreSQL has no such text
+        return await self._reads.read((lookup, key, self.version()), partial(self._read, lookup, key))
+
+    async def _read(self, lookup: Lookup, key: str) -> Identity | None:
+        """A connection that turns out to be broken (the server was restarted) is replaced once."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS), self._lock:
                 try:
@@ -51,6 +58,10 @@ class PostgresqlSource:
 
     async def close(self) -> None:
         """Close the connection."""
+        await self._reads.close()
+        await self._close_connection()
+
+    async def _close_connection(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.close()
@@ -66,7 +77,7 @@ class PostgresqlSource:
         finally:
             # Broken, or left in the middle of a statement by a request that was cancelled: nobody else's to use.
             if self._connection.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                await self.close()
+                await self._close_connection()
 
 
 def _parameters(django_connection: BaseDatabaseWrapper) -> dict[str, Any]:  # Any: libpq's, of several types
