@@ -24,7 +24,7 @@ def django_site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     settings.LOGIN_URL = "/hello/"
     settings.FILE_UPLOAD_TEMP_DIR = None
     for module in ("django.contrib.sessions.backends.base", "django.middleware.csrf"):
-        monkeypatch.setattr(f"{module}.get_random_string", lambda length=12, **_: ("abcdefghij" * length)[:length])
+        monkeypatch.setattr(f"{module}.get_random_string", lambda length=12, *_, **__: ("abcdefghij" * length)[:length])
     yield settings
     cache.clear()
 
