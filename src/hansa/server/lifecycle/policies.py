@@ -1,8 +1,9 @@
 """Calling policies: authenticators, permissions and throttles, plain or awaited, alone or composed by `&`, `|`, `~`.
 
 Where a policy offers the awaited method (`aauthenticate`, `ahas_permission`, `ahas_object_permission`,
-`aallow_request`), that one is asked, from synchronous views as well. A synchronous policy is asked on the event loop if
-it says that it does not block (`in_place.py`); neighbours that may block share one thread hop. The order is the list's.
+`aallow_request`), that one is asked, from synchronous views as well; so is a method that is `async def` under its plain
+name, for a coroutine that nobody awaits would pass as a yes. A synchronous policy is asked on the event loop if it says
+that it does not block (`in_place.py`); neighbours that may block share one thread hop. The order is the list's.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from asgiref.sync import async_to_sync
 from rest_framework.permissions import AND, NOT, OR
 from rest_framework.request import Request
 
-from hansa.server.lifecycle.in_place import is_in_place
+from hansa.server.lifecycle.in_place import is_async, is_in_place
 
 T = TypeVar("T")
 Policy = Any
@@ -29,11 +30,8 @@ class View(Protocol):
 
 def authenticate(authenticator: Policy, request: Request) -> tuple[Any, Any] | None:  # Any: user, credential
     """Ask one authenticator, from synchronous code."""
-    if (awaited := getattr(authenticator, "aauthenticate", None)) is not None:
-        authenticator_says = async_to_sync(awaited)
-    else:
-        authenticator_says = authenticator.authenticate
-    found: tuple[Any, Any] | None = authenticator_says(request)  # Any: as above
+    ask = _awaited(authenticator, "authenticate") or authenticator.authenticate
+    found: tuple[Any, Any] | None = _now(ask(request))  # Any: as above
     return found
 
 
@@ -46,8 +44,7 @@ async def aauthenticate(
         if blocking and found is not None:
             return found
         for authenticator in () if blocking else some:
-            awaited = getattr(authenticator, "aauthenticate", None)
-            pair = await awaited(request) if awaited is not None else authenticator.authenticate(request)
+            pair: Any = await _ask(authenticator, "authenticate", view, request)  # Any: as in DRF, or None
             if pair is not None:
                 return authenticator, pair
     return None
@@ -55,23 +52,23 @@ async def aauthenticate(
 
 def _ask_in_turn(authenticators: Sequence[Policy], request: Request) -> tuple[Policy, tuple[Any, Any]] | None:
     for authenticator in authenticators:
-        if (pair := authenticator.authenticate(request)) is not None:
+        if (pair := _now(authenticator.authenticate(request))) is not None:
             return authenticator, pair
     return None
 
 
 def has_permission(permission: Policy, request: Request, view: View) -> bool:
     """Ask one permission, from synchronous code."""
-    if _offers(permission, "ahas_permission"):
+    if _offers(permission, "has_permission"):
         return async_to_sync(_ahas_permission)(permission, request, view)
-    return bool(permission.has_permission(request, view))
+    return bool(_now(permission.has_permission(request, view)))
 
 
 def has_object_permission(permission: Policy, request: Request, view: View, obj: object) -> bool:
     """Ask one permission about an object, from synchronous code."""
-    if _offers(permission, "ahas_permission") or _offers(permission, "ahas_object_permission"):
+    if _offers(permission, "has_permission") or _offers(permission, "has_object_permission"):
         return async_to_sync(_ahas_object_permission)(permission, request, view, obj)
-    return bool(permission.has_object_permission(request, view, obj))
+    return bool(_now(permission.has_object_permission(request, view, obj)))
 
 
 async def first_denying(permissions: Sequence[Policy], request: Request, view: View, *, ready: bool) -> Policy | None:
@@ -108,11 +105,12 @@ async def first_denying_object(
 
 
 def _denying_in_turn(permissions: Sequence[Policy], request: Request, view: View) -> Policy | None:
-    return next((each for each in permissions if not each.has_permission(request, view)), None)
+    return next((each for each in permissions if not _now(each.has_permission(request, view))), None)
 
 
 def _denying_object_in_turn(permissions: Sequence[Policy], request: Request, view: View, obj: object) -> Policy | None:
-    return next((each for each in permissions if not each.has_object_permission(request, view, obj)), None)
+    asked = ((each, each.has_object_permission(request, view, obj)) for each in permissions)
+    return next((each for each, answer in asked if not _now(answer)), None)
 
 
 async def _ahas_permission(permission: Policy, request: Request, view: View) -> bool:
@@ -146,9 +144,8 @@ async def _ahas_object_permission(permission: Policy, request: Request, view: Vi
 
 def allow_request(throttle: Policy, request: Request, view: View) -> bool:
     """Ask one throttle, from synchronous code."""
-    if (awaited := getattr(throttle, "aallow_request", None)) is not None:
-        return bool(async_to_sync(awaited)(request, view))
-    return bool(throttle.allow_request(request, view))
+    ask = _awaited(throttle, "allow_request") or throttle.allow_request
+    return bool(_now(ask(request, view)))
 
 
 async def refusing_throttles(throttles: Sequence[Policy], request: Request, view: View) -> list[Policy]:
@@ -165,16 +162,34 @@ async def refusing_throttles(throttles: Sequence[Policy], request: Request, view
 
 
 def _refusing_in_turn(throttles: Sequence[Policy], request: Request, view: View) -> list[Policy]:
-    return [throttle for throttle in throttles if not throttle.allow_request(request, view)]
+    return [throttle for throttle in throttles if not _now(throttle.allow_request(request, view))]
 
 
 async def _ask(policy: Policy, method: str, view: View, *args: object) -> object:
-    awaited: Callable[..., Awaitable[object]] | None = getattr(policy, f"a{method}", None)
-    if awaited is not None:
-        return await awaited(*args)
-    if is_in_place(policy, method):
-        return getattr(policy, method)(*args)
-    return await view.hop(getattr(policy, method), *args)
+    if not hasattr(policy, f"a{method}") and is_in_place(policy, method):
+        answer = getattr(policy, method)(*args)
+    elif (awaited := _awaited(policy, method)) is not None:
+        answer = awaited(*args)
+    else:
+        answer = await view.hop(getattr(policy, method), *args)
+    return await answer if hasattr(answer, "__await__") else answer
+
+
+def _awaited(policy: Policy, method: str) -> Callable[..., Awaitable[Any]] | None:  # Any: whatever the method says
+    """The awaited version of a method, if the policy offers one under either name."""
+    offered: Callable[..., Awaitable[Any]] | None = getattr(policy, f"a{method}", None)  # Any: as above
+    if offered is None and is_async(plain := getattr(policy, method, None)):
+        offered = plain
+    return offered
+
+
+def _now(answer: Any) -> Any:  # Any: whatever a policy says, or something to await for it
+    """The answer itself, in synchronous code."""
+    return async_to_sync(_settled)(answer) if hasattr(answer, "__await__") else answer
+
+
+async def _settled(answer: Awaitable[T]) -> T:
+    return await answer
 
 
 def _runs(policies: Iterable[Policy], method: str, *, ready: bool) -> Iterator[tuple[bool, list[Policy]]]:
@@ -187,15 +202,15 @@ def _may_block(policy: Policy, method: str, *, ready: bool) -> bool:
     """Whether all of this policy is to be asked on a thread. One with an awaited part is taken apart on the loop."""
     if hasattr(policy, "op1"):
         return (
-            not _offers(policy, "ahas_permission")
-            and not _offers(policy, "ahas_object_permission")
+            not _offers(policy, "has_permission")
+            and not _offers(policy, "has_object_permission")
             and any(_may_block(each, method, ready=ready) for each in _operands(policy))
         )
-    return not hasattr(policy, f"a{method}") and not (ready and is_in_place(policy, method))
+    return not (ready and is_in_place(policy, method)) and _awaited(policy, method) is None
 
 
-def _offers(policy: Policy, name: str) -> bool:
-    return hasattr(policy, name) or any(_offers(each, name) for each in _operands(policy))
+def _offers(policy: Policy, method: str) -> bool:
+    return _awaited(policy, method) is not None or any(_offers(each, method) for each in _operands(policy))
 
 
 def _operands(policy: Policy) -> list[Policy]:

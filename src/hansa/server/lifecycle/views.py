@@ -67,6 +67,7 @@ class APIView(views.APIView):
         """DRF's dispatch; a coroutine if the view is awaited."""
         if self.is_awaited():
             return self._awaited_dispatch(request, *args, **kwargs)
+        self._bridge(anatomy.of(type(self)).awaited_hooks)  # of a class that says `view_is_async = False`
         return super().dispatch(request, *args, **kwargs)
 
     async def _awaited_dispatch(
@@ -97,8 +98,10 @@ class APIView(views.APIView):
         """Call a hook as its kind wants; the framework's own by its awaited twin, if it has one."""
         kind = self._anatomy.kinds[name]
         if kind is Kind.PLAIN or (kind is Kind.OWN and anatomy.asks_a_stranger(self, name)):
-            return await self.hop(getattr(self, name), *args, **kwargs)
-        result = getattr(self, _TWINS.get(name, name) if kind is Kind.OWN else name)(*args, **kwargs)
+            result = await self.hop(getattr(self, name), *args, **kwargs)
+        else:
+            result = getattr(self, _TWINS.get(name, name) if kind is Kind.OWN else name)(*args, **kwargs)
+        # Also of a plain one: a decorator around an `async def` hides what it is.
         return await result if hasattr(result, "__await__") else result
 
     async def _awaited_initial(self, request: Request, *args: Any, **kwargs: Any) -> None:  # Any: URL arguments
@@ -315,7 +318,7 @@ class APIView(views.APIView):
     def _bridge(self, names: Iterable[str]) -> None:
         """Let plain code call what the class has made awaited: DRF's mixins, serializers, renderers."""
         for name in names:
-            setattr(self, name, _either(getattr(self, name), self._loop_thread))
+            setattr(self, name, _either(getattr(self, name), getattr(self, "_loop_thread", None)))
 
     def _bridge_handlers_for_renderers(self) -> None:
         """Renderers that ask the view do so on a thread, and DRF's admin renderer calls `view.get()` itself."""
@@ -377,7 +380,7 @@ def _longest_wait(refusing: list[Any]) -> float | None:  # Any: throttles
     return max(waits, default=None)
 
 
-def _either(function: Callable[..., Any], loop_thread: int) -> Callable[..., Any]:  # Any: any hook or handler
+def _either(function: Callable[..., Any], loop_thread: int | None) -> Callable[..., Any]:  # Any: any hook or handler
     """A coroutine function that plain code on another thread may call as a plain function."""
 
     @wraps(function)

@@ -1,0 +1,100 @@
+"""A check that is `async def` where nobody expects it is awaited all the same: a coroutine must never pass as a yes."""
+
+from functools import wraps
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.permissions import AllowAny, BasePermission
+from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
+
+from lifecycle.project import make_class, make_view
+
+
+def unmarked(function):
+    """What decorators often are: a plain function that returns what the coroutine function returns."""
+
+    @wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def answers(request):
+    return Response({"by": str(request.auth)})
+
+
+class No(BasePermission):
+    async def has_permission(self, request, view):
+        return False
+
+
+class NoInDisguise(BasePermission):
+    has_permission = unmarked(No.has_permission)
+
+
+class NoInPlace(No):
+    in_place = True
+
+
+class Exhausted(BaseThrottle):
+    async def allow_request(self, request, view):
+        return False
+
+    def wait(self):
+        return None
+
+
+class ExhaustedInDisguise(Exhausted):
+    allow_request = unmarked(Exhausted.allow_request)
+
+
+class Knows(BaseAuthentication):
+    async def authenticate(self, request):
+        return AnonymousUser(), "async def"
+
+
+class KnowsInDisguise(BaseAuthentication):
+    authenticate = unmarked(Knows.authenticate)
+
+
+@pytest.mark.parametrize(
+    "permission",
+    [No, NoInDisguise, NoInPlace, AllowAny & No, No | No, ~~No],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+async def test_p4_a_permission_that_is_async_def_under_its_plain_name_is_awaited(serve, way, permission):
+    assert (await serve(make_view(way, answers, permission_classes=[permission])).ask()).status == 403
+
+
+@pytest.mark.parametrize("throttle", [Exhausted, ExhaustedInDisguise])
+async def test_p5_a_throttle_that_is_async_def_under_its_plain_name_is_awaited(serve, way, throttle):
+    assert (await serve(make_view(way, answers, throttle_classes=[throttle])).ask()).status == 429
+
+
+@pytest.mark.parametrize("authenticator", [Knows, KnowsInDisguise])
+async def test_p3_an_authenticator_that_is_async_def_under_its_plain_name_is_awaited(serve, way, authenticator):
+    site = serve(make_view(way, answers, authentication_classes=[authenticator]))
+    assert (await site.ask()).json == {"by": "async def"}
+
+
+async def refuse(self, request, *args, **kwargs):
+    raise PermissionDenied
+
+
+CHECKS = ("initial", "perform_authentication", "check_permissions", "check_throttles")
+
+
+@pytest.mark.parametrize("hook", CHECKS)
+async def test_an_awaited_check_behind_a_plain_decorator_is_awaited_in_an_awaited_view(serve, hook):
+    view = make_view("awaited class", answers, **{hook: unmarked(refuse)})
+    assert (await serve(view).ask()).status == 403
+
+
+@pytest.mark.parametrize("hook", CHECKS)
+async def test_an_awaited_check_happens_also_in_a_class_that_says_it_is_plain(serve, hook):
+    view = make_class("plain class", answers, **{hook: refuse}, view_is_async=False).as_view()
+    assert (await serve(view).ask()).status == 403
