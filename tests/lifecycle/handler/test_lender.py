@@ -141,6 +141,20 @@ def test_who_ended_in_the_line_runs_nothing_and_keeps_nothing() -> None:
     lender.shutdown()
 
 
+def test_what_outlives_its_request_keeps_no_thread_though_it_releases_one_itself(lender: Lender) -> None:
+    borrowed = BorrowedThread(lender)
+    borrowed.release(ended=True)
+
+    for _ in range(5):
+        borrowed.release()
+        ident(borrowed)
+    others = [BorrowedThread(lender) for _ in range(2)]
+
+    assert len({ident(other) for other in others}) == 2
+    for other in others:
+        other.release(ended=True)
+
+
 def test_a_thread_still_busy_for_one_that_ended_is_lent_to_nobody(lender: Lender) -> None:
     gone, next_one = BorrowedThread(lender), BorrowedThread(lender)
     held = Held(gone)

@@ -119,7 +119,7 @@ class BorrowedThread(Executor):
         transaction is open on it, unless the request has `ended`.
         """
         with self._lock:
-            self._ended = ended
+            self._ended = self._ended or ended  # what a request has started may outlive it, and release as well
             if self._thread is None or (not ended and (self._unfinished or self.pins)):
                 return
             thread, self._thread = self._thread, None
