@@ -71,8 +71,21 @@ async def test_b5_whoever_is_cancelled_leaves_no_transaction_and_gives_the_threa
     assert (await asyncio.wait_for(plain.ask(), 30)).json == [False, 0 if atomic else 1]
 
 
-async def test_b5_the_stream_of_a_client_that_has_gone_is_closed(serve: Serve) -> None:
-    closed = asyncio.Event()
+class Slow(Exchange):
+    """Takes two pieces of a stream, and not the third."""
+
+    async def _send(self, message: Any) -> None:
+        await super()._send(message)
+        if len(self.sent) == 4:
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("leaving", ["the client goes", "the server ends"])
+@pytest.mark.parametrize("busy", [True, False], ids=["while it works", "while it is sent"])
+async def test_b5_the_stream_of_a_client_that_has_gone_is_closed_before_the_request_ends(
+    serve: Serve, leaving: str, busy: bool
+) -> None:
+    closed_late: list[bool] = []
 
     async def endless() -> AsyncIterator[bytes]:
         try:
@@ -80,15 +93,20 @@ async def test_b5_the_stream_of_a_client_that_has_gone_is_closed(serve: Serve) -
                 yield b"more"
                 await asyncio.sleep(0)
         finally:
-            closed.set()
+            closed_late.append(exchange.task.done())
 
     site = serve(make_view("awaited class", lambda request: StreamingHttpResponse(endless())))
-    exchange = Exchange(site.handler, Ask("GET", "/"))
+    exchange = (Exchange if busy else Slow)(site.handler, Ask("GET", "/"))
     exchange.give(b"", last=True)
-    await exchange.until_sent(3)
-    exchange.leave()
-    await exchange.ended()
-    assert closed.is_set()
+    await exchange.until_sent(4)
+    if leaving == "the client goes":
+        exchange.leave()
+        await exchange.ended()
+    else:
+        exchange.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await exchange.ended()
+    assert closed_late == [False]
 
 
 def files(folder: Path) -> list[str]:

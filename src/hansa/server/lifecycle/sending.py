@@ -1,13 +1,13 @@
 """Sending a response over ASGI, piece by piece."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from django.http.response import HttpResponseBase
 
 from hansa.server.lifecycle.body import Message, UnreadRequest
-from hansa.server.lifecycle.threads import hop
+from hansa.server.lifecycle.threads import hop, release
 
 Send = Callable[[Message], Awaitable[None]]
 
@@ -34,18 +34,24 @@ def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
 
 
 async def _stream(response: Any, send: Send) -> None:  # Any: a streaming response
-    if hasattr(response, "file_to_stream"):
+    is_file = getattr(response, "file_to_stream", None) is not None
+    if is_file:
         response.block_size = FILE_PIECE
     content = response.streaming_content
     # Any: Django wraps any asynchronous iterator into a generator of its own, which can be closed
-    pieces: Any = _pulled(content) if isinstance(content, Iterator) else aiter(content)
-    async with aclosing(pieces) as closing:
-        async for piece in closing:
+    pieces: Any = _pulled(content, keeps_thread=not is_file) if isinstance(content, Iterator) else aiter(content)
+    async with AsyncExitStack() as ending:
+        if closes := getattr(getattr(response, "_iterator", None), "aclose", None):
+            # Django keeps what it iterates over and never closes it: it would stay open until found as garbage.
+            ending.push_async_callback(closes)
+        async for piece in await ending.enter_async_context(aclosing(pieces)):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _pulled(content: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """A synchronous iterator, pulled on the request's thread: it may query."""
+async def _pulled(content: Iterator[bytes], *, keeps_thread: bool) -> AsyncIterator[bytes]:
+    """A synchronous iterator, pulled on the request's thread: it may query. Files do not mind which thread it is."""
     while (piece := await hop(next, content, None)) is not None:
+        if not keeps_thread:
+            await release()
         yield piece
