@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ ROWS = {"p": 11, "v": 14, "l": 10, "e": 11, "r": 10, "x": 7, "b": 12}
 and of what goes beyond DRF."""
 
 
+@cache
 def _tested_rows() -> set[str]:
     """The ids in the names of all tests beside this file."""
     return {
