@@ -161,6 +161,13 @@ async def test_every_byte_arrives(serve: Any, django_site: Any, target: str, siz
         assert answer.header("X-Kept") == ("memory" if size <= 1000 else "file")
 
 
+@pytest.mark.parametrize("target", ["/api/", "/plain/"])
+async def test_a_message_in_chunks_is_data_as_well(serve: Any, target: str) -> None:
+    answer = await ask_asgi(serve(URLS), Ask("POST", target, JSON, b'{"a":[1,2]}', announced=False), piece=3)
+
+    assert (answer.status, answer.body) == (200, b'{"a":[1,2]}')
+
+
 @pytest.mark.parametrize("middleware", [(), STOCK[2:3], IN_PLACE[2:3]])
 async def test_forms_and_files_are_parsed(serve: Any, middleware: tuple[str, ...]) -> None:
     content = bytes(range(256)) * 20_000
@@ -286,11 +293,38 @@ async def test_a_client_that_goes_while_its_body_is_streamed_is_given_up(serve: 
     assert exchange.sent == []
 
 
-@pytest.mark.xfail(strict=True, reason="Without a Content-Length only HTTP/1's Transfer-Encoding is taken for a body.")
-@pytest.mark.parametrize("target", ["/whole/", "/api/"])
-async def test_over_http_2_a_body_needs_neither_a_length_nor_an_encoding(serve: Any, target: str) -> None:
+@pytest.mark.parametrize("pieces", [[b"[1,2]"], [b"[1,", b"2]"], [b"[1,2]", b""]])
+@pytest.mark.parametrize("target", ["/whole/", "/pieces/", "/plain/", "/api/", "/streamed/"])
+async def test_over_http_2_a_body_needs_neither_a_length_nor_an_encoding(
+    serve: Any, target: str, pieces: list[bytes]
+) -> None:
     exchange = Exchange(serve(URLS), Ask("POST", target, JSON), http_version="2")
-    exchange.give(b"[1,")
-    exchange.give(b"2]", last=True)
+    for number, piece in enumerate(pieces, 1):
+        exchange.give(piece, last=number == len(pieces))
 
-    assert (await exchange.answer()).body == (b"[1,2]" if target == "/api/" else digest(b"[1,2]").encode())
+    body = (await exchange.answer()).body.strip(b'"')
+    assert body == (b"[1,2]" if target in ("/api/", "/plain/") else digest(b"[1,2]").encode())
+
+
+@pytest.mark.parametrize("target", ["/api/", "/streamed/", "/whole/"])
+async def test_over_http_2_there_may_be_no_body_as_well(serve: Any, target: str) -> None:
+    answer = await ask_asgi(serve(URLS), Ask("GET", target), http_version="2")
+
+    assert answer.status in (200, 405)
+    assert answer.header("Connection") is None
+
+
+async def test_over_http_2_a_refusal_closes_no_connection(serve: Any) -> None:
+    exchange = Exchange(serve(URLS), Ask("POST", "/closed/"), http_version="2")
+    exchange.give(b"1")
+    answer = await exchange.answer()
+
+    assert (answer.status, answer.header("Connection")) == (403, None)
+
+
+async def test_over_http_2_a_client_may_go_before_its_body(serve: Any) -> None:
+    exchange = Exchange(serve(URLS), Ask("POST", "/api/"), http_version="2")
+    exchange.leave()
+    await exchange.ended()
+
+    assert exchange.sent == []

@@ -91,7 +91,8 @@ class Handler(ASGIHandler):
         if request.is_unread:
             # The rest of it will not be read, so nothing can follow on this connection: who does not know that sends
             # the next request into the void.
-            response.headers["Connection"] = "close"
+            if request.is_http_1:
+                response.headers["Connection"] = "close"
         elif response.streaming:
             request.watch_for(asyncio.current_task())  # granian's `send` does not say when the client has gone
         try:
@@ -103,6 +104,8 @@ class Handler(ASGIHandler):
     async def _respond(self, request: UnreadRequest) -> HttpResponseBase:
         set_urlconf(settings.ROOT_URLCONF)
         request.body_limit = self.conf.body_limit
+        if not request.is_http_1 and request.announced_length is None:
+            await request.wire.begin()
         match = _resolve(request)
         request.resolved_ahead = match
         if match is None or not getattr(match.func, "reads_own_body", False):

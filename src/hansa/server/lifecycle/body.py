@@ -59,15 +59,29 @@ class Wire:
         """Whether the whole body has come."""
         self.when_complete: Callable[[], None] | None = None
         """Called once it has."""
+        self.is_begun = False
+        """Whether a body is known to come, though no header says so."""
+        self._first: Message | None = None
+
+    async def begin(self) -> None:
+        """Learn whether there is a body at all: of HTTP/2 only its beginning tells. Raises DisconnectedError."""
+        self._first = await self._in_time()
+        if self._first["type"] == "http.disconnect":
+            raise DisconnectedError
+        self.complete = not (self._first.get("body") or self._first.get("more_body"))
+        self.is_begun = not self.complete
+
+    async def _in_time(self) -> Message:
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                return await self._receive()
+        except TimeoutError:
+            raise DisconnectedError from None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises DisconnectedError."""
         while not self.complete:
-            try:
-                async with asyncio.timeout(IDLE_SECONDS):
-                    message = await self._receive()
-            except TimeoutError:
-                raise DisconnectedError from None
+            message, self._first = self._first or await self._in_time(), None
             if message["type"] == "http.disconnect":
                 raise DisconnectedError
             self.complete = not message.get("more_body", False)
@@ -129,7 +143,14 @@ class UnreadRequest(ASGIRequest):
     @property
     def is_unread(self) -> bool:
         """Whether some of the body is, or may be, still on the wire."""
-        return not self.wire.complete and (bool(self.announced_length) or "HTTP_TRANSFER_ENCODING" in self.META)
+        framed = bool(self.announced_length) or "HTTP_TRANSFER_ENCODING" in self.META
+        return not self.wire.complete and (framed or self.wire.is_begun)
+
+    @property
+    def is_http_1(self) -> bool:
+        """Whether headers say if there is a body, and a connection has one request at a time."""
+        version: str = self.scope.get("http_version", "1.1")
+        return version.startswith("1")
 
     @property
     def is_loaded(self) -> bool:
@@ -169,10 +190,14 @@ class UnreadRequest(ASGIRequest):
             return
         if self._is_streamed:
             raise RawPostDataException("The body of this request was streamed; what has been read is not kept.")
-        unread = self.is_unread
-        self._stream = (
-            await spool(self._arriving(self.body_limit if limit is None else limit)) if unread else io.BytesIO()
-        )
+        if not self.is_unread:
+            self._stream = io.BytesIO()
+            return
+        self._stream = await spool(self._arriving(self.body_limit if limit is None else limit))
+        if self.announced_length is None:
+            # DRF takes a body without a length for none.
+            self.META["CONTENT_LENGTH"] = str(self._stream.seek(0, io.SEEK_END))
+            self._stream.seek(0)
 
     async def disconnected(self) -> None:
         """Return when the client has gone. To be awaited beside something else, after the body was read."""
