@@ -27,7 +27,7 @@ async def parked(count, key):
 
 
 def _asleep(key):
-    return sum(bool(event._waiters) for event in HINTS._waiting.get(key, ()))
+    return sum(flag._waiting is not None for flag in HINTS._waiting.get(key, ()))
 
 
 def start_it(training):

@@ -1,10 +1,9 @@
 """Security headers on every answer, whichever way it was made."""
 
-from collections.abc import Awaitable, Callable
-
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+
+from hansa.server.lifecycle.middleware import InPlace
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -26,27 +25,10 @@ def secure(response: HttpResponseBase, *, over_tls: bool) -> None:
         response.headers.setdefault("Strict-Transport-Security", HSTS)
 
 
-class SecurityHeadersMiddleware:
-    """The same headers for Django's own views (the admin)."""
+class SecurityHeadersMiddleware(InPlace):
+    """The same headers on every answer, whichever way it was made."""
 
-    sync_capable = True
-    async_capable = True
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-        self._is_async = iscoroutinefunction(get_response)
-        if self._is_async:
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        """Answer, synchronously or as a coroutine, as the next middleware does."""
-        if self._is_async:
-            return self._awaited(request)
-        response = self.get_response(request)
-        secure(response, over_tls=request.is_secure())
-        return response
-
-    async def _awaited(self, request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase = await self.get_response(request)  # type: ignore[misc]  # async, as marked
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Add them."""
         secure(response, over_tls=request.is_secure())
         return response

@@ -4,15 +4,16 @@ Django adapts each hook of its own middleware by a thread hop, four to ten per r
 at a cookie or a header: that is done in place here; a hop is left where a session is read or stored, or a form parsed.
 """
 
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import middleware as auth
 from django.contrib.messages import middleware as messages
 from django.contrib.messages.storage import default_storage
 from django.contrib.sessions import middleware as sessions
+from django.core.handlers.exception import response_for_exception
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware import common, csrf
@@ -27,29 +28,68 @@ from hansa.server.lifecycle.threads import hop
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
-class _InPlace(MiddlewareMixin):
-    """Runs `process_request` and `process_response` on the event loop, or as the class says."""
+class InPlace(MiddlewareMixin):
+    """A middleware whose `process_request` and `process_response` run on the event loop, or as `may_block` says.
+
+    Neighbours of this kind run as one: Django wraps each middleware in two coroutines of its own, which a thousand
+    waiting requests would hold a thousand times. What is observable stays Django's: the order, who sees which response,
+    and that an error in a hook becomes a response for those further out.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        super().__init__(get_response)
+        # `convert_exception_to_response` says by `__wrapped__` what it wraps.
+        inner = getattr(get_response, "__wrapped__", None)
+        self._stages: tuple[InPlace, ...] = (self,)
+        self._innermost: Callable[..., Any] = get_response  # Any: a response, here to be awaited
+        if self.async_mode and isinstance(inner, InPlace):
+            self._stages, self._innermost = (self, *inner._stages), inner._innermost
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.process_request(request) if hasattr(self, "process_request") else None
-        if response is None:
-            response = await self.get_response(request)  # type: ignore[misc]  # awaited, in this mode
-        if not hasattr(self, "process_response"):
-            return response  # type: ignore[no-any-return]  # a middleware's
-        if self.may_block(request):
-            return await hop(self.process_response, request, response)
-        return self.process_response(request, response)  # type: ignore[no-any-return]  # as above
+        response: Any = None  # Any: what hooks answer, checked by Django further out
+        depth = 0
+        for stage in self._stages:
+            depth += 1
+            try:
+                response = stage.begin(request)
+                if isinstance(response, Coroutine):
+                    response = await response
+            except Exception as error:  # noqa: BLE001  # as convert_exception_to_response does
+                response, depth = await _answer_for(request, error), depth - 1
+            if response is not None:
+                break
+        else:
+            response = await self._innermost(request)
+        for stage in reversed(self._stages[:depth]):
+            try:
+                blocks = stage.may_block(request)
+                response = await hop(stage.end, request, response) if blocks else stage.end(request, response)
+            except Exception as error:  # noqa: BLE001  # as above
+                response = await _answer_for(request, error)
+        return response  # type: ignore[no-any-return]  # as above
+
+    def begin(self, request: HttpRequest) -> Any:  # Any: a response, None, or one of these to be awaited
+        """The way in: a response ends it."""
+        return self.process_request(request) if hasattr(self, "process_request") else None
+
+    def end(self, request: HttpRequest, response: HttpResponseBase) -> Any:  # Any: a middleware's response
+        """The way out."""
+        return self.process_response(request, response) if hasattr(self, "process_response") else response
 
     def may_block(self, request: HttpRequest) -> bool:
-        """Whether `process_response` has something to store."""
+        """Whether the way out has something to store: then it is done on the request's thread."""
         return False
 
 
-class CommonMiddleware(_InPlace, common.CommonMiddleware):
+async def _answer_for(request: HttpRequest, error: Exception) -> Any:  # Any: Django's own
+    return await sync_to_async(response_for_exception, thread_sensitive=False)(request, error)
+
+
+class CommonMiddleware(InPlace, common.CommonMiddleware):
     """Django's: host check, slashes, Content-Length."""
 
 
-class SessionMiddleware(_InPlace, sessions.SessionMiddleware):
+class SessionMiddleware(InPlace, sessions.SessionMiddleware):
     """Django's; a session that was changed is stored on the request's thread."""
 
     def may_block(self, request: HttpRequest) -> bool:
@@ -57,11 +97,11 @@ class SessionMiddleware(_InPlace, sessions.SessionMiddleware):
         return request.session.modified or settings.SESSION_SAVE_EVERY_REQUEST
 
 
-class AuthenticationMiddleware(_InPlace, auth.AuthenticationMiddleware):
+class AuthenticationMiddleware(InPlace, auth.AuthenticationMiddleware):
     """Django's: `request.user` is read when it is asked for."""
 
 
-class MessageMiddleware(_InPlace, messages.MessageMiddleware):
+class MessageMiddleware(InPlace, messages.MessageMiddleware):
     """Django's; a storage is made when it is asked for, and written to on the request's thread."""
 
     def process_request(self, request: HttpRequest) -> None:
@@ -84,7 +124,7 @@ def _was_asked_for(request: HttpRequest) -> bool:
     return storage is not None and getattr(storage, "_wrapped", storage) is not empty
 
 
-class CsrfViewMiddleware(_InPlace, csrf.CsrfViewMiddleware):
+class CsrfViewMiddleware(InPlace, csrf.CsrfViewMiddleware):
     """Django's; forms are parsed on the request's thread."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -105,27 +145,24 @@ class CsrfViewMiddleware(_InPlace, csrf.CsrfViewMiddleware):
         return await hop(check, request, callback, args, kwargs)
 
 
-class WhiteNoiseMiddleware(whitenoise.WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no type hints
+class WhiteNoiseMiddleware(InPlace, whitenoise.WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no type hints
     """WhiteNoise's static files: a look into a dictionary, and the file opened off the event loop."""
 
-    sync_capable = True
-    async_capable = True
-
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:  # Any: a response, or one to be awaited
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         super().__init__(get_response)
-        self._is_async = iscoroutinefunction(get_response)
-        if self._is_async:
-            markcoroutinefunction(self)
+        self.get_response = get_response  # MiddlewareMixin goes on to WhiteNoise's constructor without it
 
-    def __call__(self, request: HttpRequest) -> Any:  # Any: as above
+    def begin(self, request: HttpRequest) -> Any:  # Any: None, or a file's response to be awaited
         """Serve a static file, or pass the request on."""
-        return self._awaited(request) if self._is_async else super().__call__(request)
-
-    async def _awaited(self, request: HttpRequest) -> HttpResponseBase:
         if self.autorefresh:
-            found = await work(self.find_file, request.path_info)
-        else:
-            found = self.files.get(request.path_info)
-        # Any: whitenoise has no type hints
-        response: Any = await (self.get_response(request) if found is None else work(self.serve, found, request))
-        return cast("HttpResponseBase", response)  # as above
+            return work(self._serve_if_found, request)
+        found = self.files.get(request.path_info)
+        return None if found is None else work(self.serve, found, request)
+
+    def __call__(self, request: HttpRequest) -> Any:  # Any: a response, or one to be awaited
+        """WhiteNoise's own, where everything is synchronous."""
+        return self.__acall__(request) if self.async_mode else whitenoise.WhiteNoiseMiddleware.__call__(self, request)
+
+    def _serve_if_found(self, request: HttpRequest) -> Any:  # Any: whitenoise has no type hints
+        found = self.find_file(request.path_info)
+        return None if found is None else self.serve(found, request)

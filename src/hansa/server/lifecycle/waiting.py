@@ -17,6 +17,35 @@ K = TypeVar("K", bound=Hashable)
 K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
 
 
+class Flag:
+    """An asyncio.Event for one who waits: without a queue for more, which takes 600 bytes."""
+
+    __slots__ = ("_is_set", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    def set(self, _: object = None) -> None:
+        """Wake who waits, now or later. Any argument is ignored, so that this can be a callback."""
+        self._is_set = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def clear(self) -> None:
+        """From now on `wait` waits for the next `set`."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Return when it is set. For one at a time."""
+        if not self._is_set:
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+
+
 class Registry(Protocol[K_contra]):
     """What `wait_for` asks of a registry: `Waiters`, or something of a project's own."""
 
@@ -24,8 +53,8 @@ class Registry(Protocol[K_contra]):
     def closing(self) -> bool:
         """Whether nobody should wait any longer."""
 
-    def waiter(self, key: K_contra, /) -> AbstractContextManager[asyncio.Event]:
-        """An event that is set when something happened under the key, until the context is left."""
+    def waiter(self, key: K_contra, /) -> AbstractContextManager[Flag]:
+        """A flag that is set when something happened under the key, until the context is left."""
 
 
 class Waiters(Generic[K]):
@@ -33,7 +62,7 @@ class Waiters(Generic[K]):
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: defaultdict[K, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: defaultdict[K, set[Flag]] = defaultdict(set)
         self.closing = False
         """The server is about to end: nobody should wait any longer."""
 
@@ -48,14 +77,14 @@ class Waiters(Generic[K]):
         self._wake(list(self._waiting))
 
     @contextmanager
-    def waiter(self, key: K, /) -> Iterator[asyncio.Event]:
+    def waiter(self, key: K, /) -> Iterator[Flag]:
         """Register *before* looking, so that nothing falls between the look and the wait."""
-        event = asyncio.Event()
-        self._waiting[key].add(event)
+        flag = Flag()
+        self._waiting[key].add(flag)
         try:
-            yield event
+            yield flag
         finally:
-            self._waiting[key].discard(event)
+            self._waiting[key].discard(flag)
             if not self._waiting[key]:
                 del self._waiting[key]
 
@@ -70,8 +99,8 @@ class Waiters(Generic[K]):
 
     def _wake(self, keys: list[K]) -> None:
         for key in keys:
-            for event in self._waiting.get(key, ()):
-                event.set()
+            for flag in self._waiting.get(key, ()):
+                flag.set()
 
 
 async def wait_for(
@@ -97,37 +126,32 @@ async def wait_for(
     with waiters.waiter(key) as woken:
         if (found := await look()) is not None:
             return found
-        # Before the first wait only: who is answered at once needs nobody to watch the line.
-        gone = _watch(request, woken)
+        # Before the first wait only: who is answered at once needs nobody to watch the line, nor the clock.
+        leaving = _watch(request, woken)
+        over = loop.call_at(end, woken.set)
         try:
             while loop.time() < end and not waiters.closing:
                 await release()
-                if await _woken(woken, until=end) and settle and not waiters.closing:
-                    await asyncio.sleep(min(settle, max(0, end - loop.time())))
-                if gone is not None and gone.done():
+                await woken.wait()
+                if settle and loop.time() < end and not waiters.closing:
+                    await asyncio.sleep(min(settle, end - loop.time()))
+                if leaving is not None and leaving.done():
                     return None
                 woken.clear()
                 if (found := await look()) is not None:
                     return found
             return None
         finally:
-            if gone is not None:
-                gone.cancel()
+            over.cancel()
+            if leaving is not None:
+                leaving.remove_done_callback(woken.set)
 
 
-def _watch(request: HttpRequest | Request, woken: asyncio.Event) -> "asyncio.Task[None] | None":
-    """A task that ends, and wakes, when the client goes; None where the server cannot tell."""
+def _watch(request: HttpRequest | Request, woken: Flag) -> "asyncio.Task[None] | None":
+    """What is done, and wakes, when the client goes; None where the server cannot tell."""
     unread = request._request if isinstance(request, Request) else request  # DRF has no public name for it
     if not isinstance(unread, UnreadRequest):
         return None
-    gone = asyncio.create_task(unread.disconnected())
-    gone.add_done_callback(lambda _: woken.set())
-    return gone
-
-
-async def _woken(woken: asyncio.Event, *, until: float) -> bool:
-    try:
-        async with asyncio.timeout_at(until):
-            return await woken.wait()
-    except TimeoutError:
-        return False
+    leaving = unread.wire.watch()
+    leaving.add_done_callback(woken.set)
+    return leaving
