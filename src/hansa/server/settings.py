@@ -79,7 +79,7 @@ WHITENOISE_USE_FINDERS = True  # straight from the installed packages: no collec
 WHITENOISE_AUTOREFRESH = False
 
 LOGIN_URL = "rest_framework:login"
-LOGIN_REDIRECT_URL = "schema"
+LOGIN_REDIRECT_URL = "myself"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CONFIG.trusted_proxy

@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import msgspec
 from rest_framework import exceptions
+from rest_framework.parsers import JSONParser
 
 from hansa.server.lifecycle.body import UnreadRequest
 from hansa.server.lifecycle.views import APIView
@@ -19,6 +20,8 @@ class MessageView(APIView):
 
     streams_body = True
     view_is_async = True
+    parser_classes = (JSONParser,)
+    """What OPTIONS and the browsable API say that the view takes; `message` reads it without DRF's parser."""
 
     async def message(self, kind: type[T], *, limit: int = JSON_LIMIT) -> T:
         """Read the request's JSON body as a Struct; an empty body is an empty object.

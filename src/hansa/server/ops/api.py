@@ -61,8 +61,10 @@ class Schema(APIView, SpectacularAPIView):
 
 
 class Unknown(MessageView):
-    """Every other path under /api/: 404 as JSON, or the way to the path with its slash."""
+    """Every other path under /api/: 404, or the way to the path with its slash."""
 
+    name, description = "Nothing here", ""
+    """For people who come with a browser; the breadcrumbs of other pages leave this name out."""
     authentication_classes = ()
     permission_classes = ()
     schema = None

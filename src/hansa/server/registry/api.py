@@ -10,6 +10,7 @@ from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -51,6 +52,8 @@ ALL_PARAMS = (
 
 class Models(MessageView):
     """The models one may see; new models."""
+
+    parser_classes = (MultiPartParser,)
 
     @extend_schema(responses={200: listing(wire.Model)})
     async def get(self, request: Request) -> Response:
