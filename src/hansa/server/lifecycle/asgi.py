@@ -21,8 +21,9 @@ from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
-from django.urls import Resolver404, ResolverMatch, get_resolver, set_script_prefix, set_urlconf
+from django.urls import ResolverMatch, get_resolver, set_script_prefix, set_urlconf
 from django.utils.log import log_response
+from django.utils.translation import get_language
 
 from hansa.server.lifecycle import atomic, conf, rendering, threads
 from hansa.server.lifecycle.body import BodyTooLargeError, DisconnectedError, Receive, UnreadRequest, Wire
@@ -95,6 +96,8 @@ class Handler(ASGIHandler):
                 response.headers["Connection"] = "close"
         elif response.streaming:
             request.watch_for(asyncio.current_task())  # granian's `send` does not say when the client has gone
+        if threads.hops() and self._needs_no_thread(response):
+            await threads.release()  # a client that reads slowly is not to keep it
         try:
             await send_response(response, send, request)
         finally:
@@ -103,18 +106,19 @@ class Handler(ASGIHandler):
 
     async def _respond(self, request: UnreadRequest) -> HttpResponseBase:
         set_urlconf(settings.ROOT_URLCONF)
-        request.body_limit = self.conf.body_limit
         if not request.is_http_1 and request.announced_length is None:
             await request.wire.begin()
         match = _resolve(request)
-        request.resolved_ahead = match
+        request.resolved_ahead, request.resolved_for = match, _whereabouts(request)
+        limit = _stated(match, "body_limit")
+        request.body_limit = self.conf.body_limit if limit is None else limit
         if match is None or not getattr(match.func, "reads_own_body", False):
             try:
                 await request.load()
             except BodyTooLargeError as error:
                 return JsonResponse({"detail": str(error), "code": error.default_code}, status=error.status_code)
         else:
-            request.streams_body = getattr(match.func, "streams_body", False)
+            request.streams_body = bool(_stated(match, "streams_body"))
         return await self.run_get_response(request)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
@@ -128,9 +132,9 @@ class Handler(ASGIHandler):
         return cast("HttpResponseBase", response)  # as Django does
 
     def resolve_request(self, request: UnreadRequest) -> ResolverMatch:  # type: ignore[override]  # this handler's requests
-        """Django's; a match from before the middleware holds unless a middleware has set another URLconf."""
+        """Django's; a match from before the middleware holds unless one has set another URLconf, path or language."""
         ahead: ResolverMatch | None = request.resolved_ahead
-        if ahead is None or hasattr(request, "urlconf"):
+        if ahead is None or hasattr(request, "urlconf") or request.resolved_for != _whereabouts(request):
             return super().resolve_request(request)
         request.resolver_match = ahead
         return ahead
@@ -177,6 +181,12 @@ class Handler(ASGIHandler):
             raise error
         return response
 
+    def _needs_no_thread(self, response: HttpResponseBase) -> bool:
+        """Whether what is still to come may run on any thread: the body is there, awaited, or a file's."""
+        is_file = getattr(response, "file_to_stream", None) is not None
+        is_plain_stream = not getattr(response, "is_async", True)
+        return (is_file or not is_plain_stream) and not any(_strangers(signals.request_finished, type(self)))
+
     async def _close(self, response: HttpResponseBase) -> None:
         """Close files and send `request_finished`: in place, unless that runs plain code which we do not know."""
         response._handler_class = type(self)  # type: ignore[attr-defined]  # who Django says has sent the signal
@@ -189,9 +199,23 @@ class Handler(ASGIHandler):
 
 def _resolve(request: HttpRequest) -> ResolverMatch | None:
     try:
-        return get_resolver().resolve(request.path_info)
-    except Resolver404:
+        match = get_resolver().resolve(request.path_info)
+    except Exception:  # noqa: BLE001  # Resolver404, or a converter's: raised again where the middleware sees it
         return None
+    if not settings.DEBUG:
+        match.tried = None  # the patterns that did not match, for pages that only DEBUG shows: 3 KiB of each request
+    return match
+
+
+def _whereabouts(request: HttpRequest) -> tuple[str, str | None]:
+    """What, beside the URLconf, decides which view a request gets."""
+    return request.path_info, get_language() if settings.USE_I18N else None
+
+
+def _stated(match: ResolverMatch | None, name: str) -> Any:  # Any: an attribute of a view class
+    """What a view's class says of itself, or was told by `as_view(…)`; None where there is no class."""
+    view: Any = None if match is None else match.func  # Any: a function, with attributes if it is a class's
+    return getattr(view, "initkwargs", {}).get(name, getattr(getattr(view, "cls", None), name, None))
 
 
 def _wrap(scope: Scope, wire: Wire) -> UnreadRequest | HttpResponseBase:

@@ -9,6 +9,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.asgi import ASGIRequest
 from django.http import RawPostDataException
 from django.urls import ResolverMatch
@@ -24,8 +25,8 @@ IDLE_SECONDS = 60.0
 """A client that sends nothing of its body for so long is taken for gone."""
 
 
-class BodyTooLargeError(APIException):
-    """The body is longer than the view allows."""
+class BodyTooLargeError(APIException, RequestDataTooBig):
+    """The body is longer than the view allows. In a middleware, Django answers 400 to it, as to its own limit."""
 
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
@@ -125,6 +126,8 @@ class UnreadRequest(ASGIRequest):
 
     resolved_ahead: ResolverMatch | None = None
     """The view of this path, found before any middleware ran."""
+    resolved_for: tuple[str, str | None] | None = None
+    """The path and the language that it was found for."""
 
     def __init__(self, scope: dict[str, Any], wire: Wire) -> None:  # Any: an ASGI scope
         super().__init__(scope, cast("IO[bytes]", _BodyOnDemand(self)))  # a file, as far as Django reads it
