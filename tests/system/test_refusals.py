@@ -22,6 +22,8 @@ MODEL_LIMIT = 2**20
 PIECE = b"\0" * 2**16
 DIGEST = "0" * 64
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Upload:

@@ -122,6 +122,7 @@ async def test_signing_in_and_out_is_the_same(
         "django.contrib.messages.storage.session.SessionStorage"  # cookies are signed with the time
     )
     django_site.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+    django_site.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick
     make = get_user_model().objects.create_user
     await asyncio.to_thread(make, username="ada", email="ada@example.org", password=PASSWORD)
     wsgi = serve_wsgi(urls(me), middleware=STOCK)
