@@ -24,7 +24,7 @@ from rest_framework.throttling import BaseThrottle
 from hansa.server.lifecycle import threads
 from hansa.server.lifecycle.decorators import api_view
 from hansa.server.lifecycle.in_place import in_place
-from hansa.server.lifecycle.viewsets import ViewSet
+from hansa.server.lifecycle.viewsets import ViewSet, ViewSetMixin
 from lifecycle.comparison import BareView, Serve
 from lifecycle.project import AWAITED, WAYS, make_view, on_the_loop
 
@@ -68,11 +68,6 @@ async def test_b1_decorators_of_views_and_of_handlers_do_what_they_say(serve: Se
     assert "no-store" in (await serve(decorate(make_view("awaited class", ok))).ask()).headers["Cache-Control"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Django's decorators take `dispatch` for plain: it is no coroutine function, and gives something to await",
-)
-@pytest.mark.filterwarnings("ignore:coroutine 'APIView._awaited_dispatch' was never awaited")
 async def test_b1_a_decorator_may_be_put_on_dispatch(serve: Serve) -> None:
     class Decorated(BareView):
         async def get(self, request: Any) -> Response:
@@ -80,6 +75,48 @@ async def test_b1_a_decorator_may_be_put_on_dispatch(serve: Serve) -> None:
 
     view = method_decorator(never_cache, name="dispatch")(Decorated).as_view()
     assert "no-store" in (await serve(view).ask()).headers.get("Cache-Control", "")
+
+
+async def test_b1_a_decorator_on_dispatch_of_a_mixed_viewset_holds_for_every_route(serve: Serve) -> None:
+    @method_decorator(never_cache, name="dispatch")
+    class Decorated(ViewSetMixin, BareView):
+        async def list(self, request: Any) -> Response:
+            return Response()
+
+        def create(self, request: Any) -> Response:
+            return Response()
+
+    for method, action in (("GET", "list"), ("POST", "create")):
+        site = serve(Decorated.as_view({method.lower(): action}))
+        assert "no-store" in (await site.ask(method)).headers["Cache-Control"]
+
+
+async def test_b1_a_plain_route_of_a_mixed_viewset_stays_plain_also_in_a_subclass(serve: Serve) -> None:
+    class Things(ViewSetMixin, BareView):
+        async def list(self, request: Any) -> Response:
+            return Response()
+
+        def create(self, request: Any) -> Response:
+            return Response()
+
+    class More(Things):
+        pass
+
+    for kind in (Things, More, Things):
+        view = kind.as_view({"post": "create"})
+        assert not iscoroutinefunction(view)
+        assert (await serve(view).ask("POST")).status == 200
+        assert iscoroutinefunction(kind.as_view({"get": "list"}))
+
+
+async def test_b1_a_decorator_on_dispatch_of_a_plain_class_stays_plain(serve: Serve) -> None:
+    class Plain(BareView):
+        def get(self, request: Any) -> Response:
+            return Response()
+
+    view = method_decorator(never_cache, name="dispatch")(Plain).as_view()
+    assert not iscoroutinefunction(view)
+    assert "no-store" in (await serve(view).ask()).headers["Cache-Control"]
 
 
 async def test_b1_the_function_below_api_view_may_be_wrapped(serve: Serve) -> None:

@@ -12,7 +12,8 @@ from rest_framework.views import APIView as DRFView
 
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.generics import GenericAPIView
-from hansa.server.lifecycle.views import APIView, UnawaitedError
+from hansa.server.lifecycle.promises import UnawaitedError
+from hansa.server.lifecycle.views import APIView
 from lifecycle.project import BARE, DRF_OF, alike, make_class, make_view, place
 
 

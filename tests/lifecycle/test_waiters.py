@@ -56,7 +56,7 @@ class Line:
 async def parked(bells, key="key", count=1):
     """Wait until so many have looked, found nothing, and sleep."""
     async with asyncio.timeout(10):
-        while sum(bool(event._waiters) for event in bells._waiting.get(key, ())) < count:  # noqa: ASYNC110  # untold
+        while sum(flag._waiting is not None for flag in bells._waiting.get(key, ())) < count:  # noqa: ASYNC110  # untold
             await asyncio.sleep(0)
 
 

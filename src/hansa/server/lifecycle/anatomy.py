@@ -125,6 +125,12 @@ def _overrides_by_coroutine(cls: type, name: str) -> bool:
     return is_async(getattr(cls, name)) and not is_framework(getattr(cls, name)) and not name.startswith("a")
 
 
+def stated(cls: type) -> bool | None:
+    """What the class says itself, by `view_is_async = …`."""
+    said = next((vars(each)["view_is_async"] for each in cls.__mro__ if "view_is_async" in vars(each)), None)
+    return said if isinstance(said, bool) else None
+
+
 def has_awaited(cls: type, handlers: Iterable[str]) -> bool:
     """Whether any of these handlers, or any hook, is a coroutine function."""
     return bool(of(cls).awaited_hooks) or any(is_async(getattr(cls, name, None)) for name in handlers)

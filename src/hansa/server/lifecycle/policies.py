@@ -148,10 +148,13 @@ def allow_request(throttle: Policy, request: Request, view: View) -> bool:
     return bool(_now(ask(request, view)))
 
 
-async def refusing_throttles(throttles: Sequence[Policy], request: Request, view: View) -> list[Policy]:
-    """The throttles that refuse. Every one is asked, also after one has refused: each keeps its own count."""
+async def refusing_throttles(throttles: Sequence[Policy], request: Request, view: View, *, ready: bool) -> list[Policy]:
+    """The throttles that refuse. Every one is asked, also after one has refused: each keeps its own count.
+
+    `ready`: as above.
+    """
     refusing: list[Policy] = []
-    for blocking, some in _runs(throttles, "allow_request", ready=True):
+    for blocking, some in _runs(throttles, "allow_request", ready=ready):
         if blocking:
             refusing += await view.hop(_refusing_in_turn, some, request, view)
             continue
@@ -163,6 +166,12 @@ async def refusing_throttles(throttles: Sequence[Policy], request: Request, view
 
 def _refusing_in_turn(throttles: Sequence[Policy], request: Request, view: View) -> list[Policy]:
     return [throttle for throttle in throttles if not _now(throttle.allow_request(request, view))]
+
+
+def longest_wait(refusing: list[Policy]) -> float | None:
+    """Seconds until the last of these throttles lets the caller in again; None if none of them can say."""
+    waits = [wait for throttle in refusing if (wait := throttle.wait()) is not None]
+    return max(waits, default=None)
 
 
 async def _ask(policy: Policy, method: str, view: View, *args: object) -> object:

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import ContextVar
-from functools import partial
+from functools import partial, wraps
 from typing import Any, TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, markcoroutinefunction, sync_to_async
 from django.db import close_old_connections, connections, reset_queries
 
 log = logging.getLogger(__name__)
@@ -183,3 +183,15 @@ def _end() -> None:
 async def hop(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:  # Any: whatever the function takes
     """Call on the request's thread; under another server than ours, wherever asgiref finds right."""
     return await sync_to_async(function, thread_sensitive=True)(*args, **kwargs)
+
+
+def either(function: Callable[..., Any], loop_thread: int | None) -> Callable[..., Any]:  # Any: any hook or handler
+    """A coroutine function that plain code on another thread may call as a plain function."""
+
+    @wraps(function)
+    def either(*args: Any, **kwargs: Any) -> Any:  # Any: as above
+        if threading.get_ident() == loop_thread:
+            return function(*args, **kwargs)
+        return async_to_sync(function)(*args, **kwargs)
+
+    return markcoroutinefunction(either)

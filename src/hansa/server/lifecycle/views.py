@@ -10,8 +10,9 @@ answered before its first megabyte.
 """
 
 import threading
-from collections.abc import Callable, Coroutine, Generator, Iterable
-from functools import partial, wraps
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from asgiref.sync import async_to_sync, markcoroutinefunction
@@ -27,6 +28,7 @@ from rest_framework.response import Response
 from hansa.server.lifecycle import anatomy, atomic, negotiation, policies, threads
 from hansa.server.lifecycle.anatomy import Kind
 from hansa.server.lifecycle.in_place import is_async, is_framework, is_in_place
+from hansa.server.lifecycle.promises import Promise, UnawaitedError
 from hansa.server.lifecycle.request import AsyncRequest
 
 T = TypeVar("T")
@@ -39,6 +41,18 @@ class APIView(views.APIView):
     """The handlers read the body themselves, by `request.stream()`; otherwise it is read before a handler runs."""
     body_limit: ClassVar[int | None] = None
     """Bytes of a body; None: the project's `LIFECYCLE["BODY_LIMIT"]`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # Any: as in `object`
+        """Mark the `dispatch` of an awaited class, so that `method_decorator(…, name="dispatch")` sees what it is."""
+        super().__init_subclass__(**kwargs)
+        if cls.dispatch is not APIView.dispatch or anatomy.stated(cls) is False:
+            return
+        if anatomy.stated(cls) or anatomy.has_awaited(cls, cls._possible_handlers()):
+            cls.dispatch = _dispatch  # type: ignore[method-assign]  # the same, marked
+
+    @classmethod
+    def _possible_handlers(cls) -> Iterable[str]:
+        return cls.http_method_names
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:  # Any: DRF's own signature
@@ -55,7 +69,7 @@ class APIView(views.APIView):
     def view_is_async(cls) -> bool:  # noqa: N805  # a property of the class
         """Whether a handler or a hook is a coroutine function. Django refuses to mix; here classes may."""
         kind: Any = cls  # Any: what a classproperty takes for an instance
-        return anatomy.has_awaited(kind, cls.http_method_names)
+        return anatomy.has_awaited(kind, cls.http_method_names) or is_decorated_as_awaited(kind)
 
     def is_awaited(self) -> bool:
         """Whether this request is served on the event loop."""
@@ -139,9 +153,9 @@ class APIView(views.APIView):
 
     async def _awaited_check_throttles(self, request: Request) -> None:
         throttles = await self._step("get_throttles")
-        refusing = await policies.refusing_throttles(throttles, request, self)
+        refusing = await policies.refusing_throttles(throttles, request, self, ready=_is_ready(request))
         if refusing:
-            await self._step("throttled", request, _longest_wait(refusing))
+            await self._step("throttled", request, policies.longest_wait(refusing))
 
     async def _awaited_handler(
         self, request: Request, *args: Any, **kwargs: Any
@@ -267,7 +281,7 @@ class APIView(views.APIView):
             return self._promise("check_throttles", self._awaited_check_throttles(request))
         refusing = [each for each in self.get_throttles() if not policies.allow_request(each, request, self)]
         if refusing:
-            self.throttled(request, _longest_wait(refusing))  # type: ignore[arg-type]  # DRF takes None as well
+            self.throttled(request, policies.longest_wait(refusing))  # type: ignore[arg-type]  # DRF takes None as well
         return None
 
     def options(
@@ -318,13 +332,43 @@ class APIView(views.APIView):
     def _bridge(self, names: Iterable[str]) -> None:
         """Let plain code call what the class has made awaited: DRF's mixins, serializers, renderers."""
         for name in names:
-            setattr(self, name, _either(getattr(self, name), getattr(self, "_loop_thread", None)))
+            setattr(self, name, threads.either(getattr(self, name), getattr(self, "_loop_thread", None)))
 
     def _bridge_handlers_for_renderers(self) -> None:
         """Renderers that ask the view do so on a thread, and DRF's admin renderer calls `view.get()` itself."""
         renderer = getattr(self.request, "accepted_renderer", None)
         if renderer is not None and not is_in_place(renderer, "render"):
             self._bridge(name for name in self.http_method_names if is_async(getattr(self, name, None)))
+
+
+@markcoroutinefunction
+def _dispatch(self: APIView, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:  # Any: as in `dispatch`
+    return APIView.dispatch(self, request, *args, **kwargs)
+
+
+_dispatch.__name__, _dispatch.__doc__ = "dispatch", APIView.dispatch.__doc__
+
+
+def is_decorated_as_awaited(cls: type[APIView]) -> bool:
+    """Whether a decorator on `dispatch` has taken it for a coroutine function, and made one of it."""
+    return is_async(cls.dispatch) and cls.dispatch is not _dispatch
+
+
+@contextmanager
+def unmarked(cls: Any, *, unless: bool) -> Iterator[None]:  # Any: a view class
+    """Let `as_view` see a plain `dispatch`, for a plain route of a class that has awaited ones."""
+    if cls.dispatch is not _dispatch or unless:
+        yield
+        return
+    is_own = "dispatch" in vars(cls)
+    cls.dispatch = APIView.dispatch
+    try:
+        yield
+    finally:
+        if is_own:
+            cls.dispatch = _dispatch
+        else:
+            del cls.dispatch
 
 
 _TWINS = {
@@ -346,50 +390,9 @@ _TWINS = {
 _ANSWERED_BY_STEPS = frozenset({"options", "http_method_not_allowed"})
 
 
-class UnawaitedError(RuntimeError):
-    """A check was called in an `async def` handler and not awaited: it did not happen, so there is no answer."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"self.{name}() was called on the event loop without `await`; nothing was checked.")
-
-
-class Promise:
-    """A check that has not happened yet: it must be awaited, or the request fails."""
-
-    def __init__(self, name: str, coroutine: Coroutine[Any, Any, None], unawaited: "set[Promise]") -> None:
-        self.name = name
-        self._coroutine = coroutine
-        self._unawaited = unawaited
-
-    def __await__(self) -> Generator[Any, Any, None]:  # Any: the loop's own
-        self._unawaited.discard(self)
-        # Not the coroutine's own iterator: it would outlive this object, which closes the coroutine when it goes.
-        yield from self._coroutine.__await__()
-
-    def __del__(self) -> None:
-        self._coroutine.close()
-
-
 def _is_ready(request: Request) -> bool:
     """Whether reading `request.user` does not authenticate."""
     return not isinstance(request, AsyncRequest) or request.is_authenticated
-
-
-def _longest_wait(refusing: list[Any]) -> float | None:  # Any: throttles
-    waits = [wait for throttle in refusing if (wait := throttle.wait()) is not None]
-    return max(waits, default=None)
-
-
-def _either(function: Callable[..., Any], loop_thread: int | None) -> Callable[..., Any]:  # Any: any hook or handler
-    """A coroutine function that plain code on another thread may call as a plain function."""
-
-    @wraps(function)
-    def either(*args: Any, **kwargs: Any) -> Any:  # Any: as above
-        if threading.get_ident() == loop_thread:
-            return function(*args, **kwargs)
-        return async_to_sync(function)(*args, **kwargs)
-
-    return markcoroutinefunction(either)
 
 
 async def _refuse_to_evaluate(

@@ -3,6 +3,8 @@
 Apart from `generics.py`, so that this can stand in for DRF's own mixin before any generic view exists.
 """
 
+from collections.abc import Iterable
+from inspect import getmembers
 from typing import Any
 
 from asgiref.sync import markcoroutinefunction
@@ -10,7 +12,7 @@ from django.utils.decorators import classonlymethod
 from rest_framework import viewsets
 
 from hansa.server.lifecycle import anatomy
-from hansa.server.lifecycle.views import APIView
+from hansa.server.lifecycle.views import APIView, is_decorated_as_awaited, unmarked
 
 
 class ViewSetMixin(viewsets.ViewSetMixin):
@@ -20,20 +22,29 @@ class ViewSetMixin(viewsets.ViewSetMixin):
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:  # Any: DRF's own signature  # noqa: N805
         """DRF's view function; a coroutine function if the route is awaited."""
         anatomy.of(cls, fresh=True)
-        view: Any = super().as_view(actions, **initkwargs)  # Any: a function with attributes
-        view.reads_own_body, view.streams_body = _is_awaited(cls, actions), getattr(cls, "streams_body", False)
-        return markcoroutinefunction(view) if view.reads_own_body else view
+        awaited = _is_awaited(cls, actions)
+        with unmarked(cls, unless=awaited):
+            view: Any = super().as_view(actions, **initkwargs)  # Any: a function with attributes
+        view.reads_own_body, view.streams_body = awaited, getattr(cls, "streams_body", False)
+        return markcoroutinefunction(view) if awaited else view
+
+    @classmethod
+    def _possible_handlers(cls) -> Iterable[str]:
+        return (*_STANDARD_ACTIONS, *(name for name, _ in getmembers(cls, viewsets._is_extra_action)))
 
     def is_awaited(self) -> bool:
         """Whether this request is served on the event loop: by the actions of its route."""
         return _is_awaited(type(self), getattr(self, "action_map", None) or {})
 
 
-def _is_awaited(cls: type, actions: dict[str, str]) -> bool:
-    stated = next((vars(each)["view_is_async"] for each in cls.__mro__ if "view_is_async" in vars(each)), None)
-    if isinstance(stated, bool):
+_STANDARD_ACTIONS = ("list", "create", "retrieve", "update", "partial_update", "destroy")
+"""The names that DRF's routers know."""
+
+
+def _is_awaited(cls: Any, actions: dict[str, str]) -> bool:  # Any: a view class with this mixin
+    if (stated := anatomy.stated(cls)) is not None:
         return stated
-    return anatomy.has_awaited(cls, actions.values())
+    return anatomy.has_awaited(cls, (actions or {}).values()) or is_decorated_as_awaited(cls)
 
 
 class ViewSet(ViewSetMixin, APIView):

@@ -31,6 +31,10 @@ class Flag:
         self._is_set = False
         self._waiting: asyncio.Future[None] | None = None
 
+    def is_set(self) -> bool:
+        """Whether the next `wait` returns at once."""
+        return self._is_set
+
     def set(self, _: object = None) -> None:
         """Wake who waits, now or later. Any argument is ignored, so that this can be a callback."""
         self._is_set = True
