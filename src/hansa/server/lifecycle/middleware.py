@@ -134,6 +134,14 @@ class CsrfViewMiddleware(InPlace, csrf.CsrfViewMiddleware):
             awaited: Any = self._awaited_process_view
             self.process_view = awaited  # type: ignore[method-assign]  # how Django finds the hook
 
+    def begin(self, request: HttpRequest) -> Any:  # Any: None, or to be awaited
+        """Look for the secret: in a cookie, or in the session, which is read on the request's thread."""
+        return hop(self.process_request, request) if settings.CSRF_USE_SESSIONS else self.process_request(request)
+
+    def may_block(self, request: HttpRequest) -> bool:
+        """Whether the secret is kept in the session."""
+        return bool(settings.CSRF_USE_SESSIONS)
+
     async def _awaited_process_view(
         self, request: HttpRequest, callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:  # Any: a view and its URL arguments
