@@ -54,9 +54,9 @@ async def transactions(names: list[str]) -> AsyncIterator[None]:
     if borrowed := CURRENT.get():
         borrowed.pins += 1
     try:
-        for name in names:
-            await hop(stack.enter_context, transaction.atomic(using=name))
         try:
+            for name in names:
+                await hop(stack.enter_context, transaction.atomic(using=name))
             yield
         except BaseException as error:
             await _surely(stack, error)
@@ -68,12 +68,16 @@ async def transactions(names: list[str]) -> AsyncIterator[None]:
 
 
 async def _surely(stack: ExitStack, error: BaseException | None) -> None:
-    """End the transactions, even while the request is being cancelled."""
+    """End the transactions, even while the request is being cancelled; it is then cancelled when they have ended."""
+    cancelled = None
     ending = asyncio.ensure_future(hop(stack.__exit__, type(error) if error else None, error, None))
     while not ending.done():
         try:
             await asyncio.shield(ending)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancellation:
             if ending.cancelled():
                 raise
+            cancelled = cancellation
     ending.result()
+    if cancelled is not None:
+        raise cancelled
