@@ -9,14 +9,13 @@ from typing import Any, TypeVar
 from asgiref.sync import async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest, RawPostDataException
-from django.http.multipartparser import MultiPartParserError
 from django.utils.datastructures import MultiValueDict
 from rest_framework import exceptions
 from rest_framework.request import Empty, Request, wrap_attributeerrors
 
 from hansa.server.lifecycle import policies
 from hansa.server.lifecycle.body import BodyTooLargeError, BodyUnreadError, UnreadRequest
-from hansa.server.lifecycle.in_place import is_in_place
+from hansa.server.lifecycle.in_place import is_in_place, may_block
 from hansa.server.lifecycle.threads import hop
 
 T = TypeVar("T")
@@ -128,23 +127,27 @@ class AsyncRequest(Request):
     async def receive(self, *, parsed: bool) -> None:
         """Read the body, unless its parser wants it unread; `parsed`: make `data` readable on the event loop.
 
-        Long bodies are then parsed here, on a thread. An error of the parser is kept, and raised where `data` is read.
+        Long bodies, and those for a parser of the project's own, are then parsed here, on a thread. What the parser
+        raises is kept, and raised where `data` is read.
         """
         http = self._request
         if isinstance(http, UnreadRequest) and http.is_unread:
             if self._awaited_parser() is not None:
                 return
             await http.load(limit=getattr(self.parser_context.get("view"), "body_limit", None))
-        if parsed and self._full_data is Empty and self._is_long():
+        if parsed and self._full_data is Empty and not self._parses_in_place():
             try:
                 await self.hop(self._load_data_and_files)
-            except (exceptions.APIException, MultiPartParserError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever the parser raises, it is raised where DRF would
                 self._full_data = self._data = self._files = Empty
                 self._parse_error = error
 
-    def _is_long(self) -> bool:
+    def _parses_in_place(self) -> bool:
         length = self._request.META.get("CONTENT_LENGTH") or "0"
-        return not length.isdecimal() or int(length) > PARSED_IN_PLACE or self.content_type.startswith("multipart/")
+        if not length.isdecimal() or int(length) > PARSED_IN_PLACE or self.content_type.startswith("multipart/"):
+            return False
+        parser = self.negotiator.select_parser(self, self.parsers) if self.content_type else None
+        return parser is None or not may_block(type(parser), "parse")
 
     def _load_data_and_files(self) -> None:
         if self._parse_error is not None:
