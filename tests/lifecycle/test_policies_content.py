@@ -262,3 +262,17 @@ async def test_p6_another_negotiation_chooses_renderer_and_parser(serve, way, ur
 
     assert alike(ours, theirs)
     assert url != "/" or b"lines" in ours.body
+
+
+class ChoosesRenderersOnly(BaseContentNegotiation):
+    """As DRF's documents have it, for views that take no bodies."""
+
+    def select_renderer(self, request, renderers, format_suffix=None):
+        return renderers[0], renderers[0].media_type
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_p6_without_a_body_nobody_is_asked_for_a_parser(serve, way):
+    view = make_view(way, hello, content_negotiation_class=ChoosesRenderersOnly)
+
+    assert (await serve(view).ask("GET", headers={"Content-Type": "application/json"})).status == 200

@@ -144,6 +144,8 @@ class AsyncRequest(Request):
 
     def _parses_in_place(self) -> bool:
         length = self._request.META.get("CONTENT_LENGTH") or "0"
+        if length == "0":
+            return True  # there is nothing to parse, and nobody is asked for a parser
         if not length.isdecimal() or int(length) > PARSED_IN_PLACE or self.content_type.startswith("multipart/"):
             return False
         parser = self.negotiator.select_parser(self, self.parsers) if self.content_type else None
