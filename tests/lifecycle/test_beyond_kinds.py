@@ -359,3 +359,17 @@ async def test_b4_each_hook_sees_what_those_before_it_have_set(serve: Serve, met
             "plain throttle",
             handler,
         ]
+
+
+async def test_b1_a_plain_subclass_of_an_awaited_class_is_plain(serve: Serve) -> None:
+    class Awaited(BareView):
+        async def get(self, request: Any) -> Response:
+            return Response("awaited")
+
+    class Plain(Awaited):
+        def get(self, request: Any) -> Response:  # type: ignore[override]  # a plain one
+            return Response("plain")
+
+    assert not iscoroutinefunction(Plain.as_view())
+    assert (await serve(Plain.as_view()).ask()).json == "plain"
+    assert (await serve(Awaited.as_view()).ask()).json == "awaited"

@@ -58,7 +58,8 @@ class APIView(views.APIView):
     def as_view(cls, **initkwargs: Any) -> Any:  # Any: DRF's own signature
         """DRF's view function; a coroutine function if the class is awaited."""
         anatomy.of(cls, fresh=True)
-        view: Any = super().as_view(**initkwargs)  # Any: a function with attributes
+        with unmarked(cls, unless=cls.view_is_async):
+            view: Any = super().as_view(**initkwargs)  # Any: a function with attributes
         if isinstance(queryset := getattr(cls, "queryset", None), QuerySet):
             # DRF has guarded the synchronous ways of evaluating it, and with them `async for`.
             queryset.aget = partial(_refuse_to_evaluate, queryset)  # type: ignore[method-assign]  # a guard, as DRF's
