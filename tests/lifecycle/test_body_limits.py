@@ -43,3 +43,15 @@ async def test_a_middleware_that_reads_the_body_reads_no_more_of_it_than_the_vie
     refused = await site.ask("POST", body=b"a" * 101, headers=TEXT)
     assert refused.status == 400
     assert refused.received == 0
+
+
+async def test_the_refusal_of_a_body_that_no_view_has_seen_passes_through_the_middleware(serve):
+    site = serve(
+        make_view("plain class", counts, ["post"]),
+        LIFECYCLE={"BODY_LIMIT": 10},
+        MIDDLEWARE=["hansa.server.lifecycle.headers.SecurityHeadersMiddleware"],
+    )
+    refused = await site.ask("POST", body=b"a" * 11, headers=TEXT)
+
+    assert (refused.status, refused.received, refused.json["code"]) == (413, 0, "too_large")
+    assert refused.headers["X-Content-Type-Options"] == "nosniff"

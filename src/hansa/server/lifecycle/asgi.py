@@ -73,7 +73,8 @@ class Handler(ASGIHandler):
             await self._close(request)
             return
         loop = asyncio.get_running_loop()
-        watch = loop.call_later(self.conf.watch_after, request.watch_for, asyncio.current_task())
+        wire.serving = asyncio.current_task()
+        watch = loop.call_later(self.conf.watch_after, request.watch_for, wire.serving)
         try:
             response = await self._respond(request)
             watch.cancel()
@@ -116,7 +117,7 @@ class Handler(ASGIHandler):
             try:
                 await request.load()
             except BodyTooLargeError as error:
-                return JsonResponse({"detail": str(error), "code": error.default_code}, status=error.status_code)
+                request.refusal = error  # answered in the middle of the middleware, like everything
         else:
             request.streams_body = bool(_stated(match, "streams_body"))
         return await self.run_get_response(request)
@@ -141,6 +142,8 @@ class Handler(ASGIHandler):
 
     async def _get_response_async(self, request: UnreadRequest) -> HttpResponseBase:
         """Django's innermost step: view middleware, view, exception middleware, rendering."""
+        if (refusal := request.refusal) is not None:
+            return JsonResponse({"detail": str(refusal), "code": refusal.default_code}, status=refusal.status_code)
         view, args, kwargs = self.resolve_request(request)
         response: Any = None  # Any: checked below
         for middleware in self._view_middleware:

@@ -63,6 +63,9 @@ class Wire:
         self.is_begun = False
         """Whether a body is known to come, though no header says so."""
         self._first: Message | None = None
+        self.serving: asyncio.Task[Any] | None = None  # Any: as asyncio tells it
+        """The task that serves the request, once it is known."""
+        self._is_cut = False
 
     async def begin(self) -> None:
         """Learn whether there is a body at all: of HTTP/2 only its beginning tells. Raises DisconnectedError."""
@@ -84,6 +87,7 @@ class Wire:
         while not self.complete:
             message, self._first = self._first or await self._in_time(), None
             if message["type"] == "http.disconnect":
+                self._cut()
                 raise DisconnectedError
             self.complete = not message.get("more_body", False)
             if self.complete and self.when_complete is not None:
@@ -100,7 +104,16 @@ class Wire:
     @property
     def has_gone(self) -> bool:
         """Whether the client is known to have gone."""
-        return self._leaving is not None and self._leaving.done() and not self._leaving.cancelled()
+        left = self._leaving is not None and self._leaving.done() and not self._leaving.cancelled()
+        return left or self._is_cut
+
+    def _cut(self) -> None:
+        """The client has gone amid its body. Who reads that in a task of their own is not the only one to end: a
+        TaskGroup takes a cancelled child for one that is done, and half a body would pass as the whole.
+        """
+        self._is_cut = True
+        if self.serving is not None and self.serving is not asyncio.current_task():
+            self.serving.cancel()
 
     async def disconnected(self) -> None:
         """Return when the client has gone. To be awaited beside something else, after the body was read."""
@@ -126,6 +139,8 @@ class UnreadRequest(ASGIRequest):
 
     resolved_ahead: ResolverMatch | None = None
     """The view of this path, found before any middleware ran."""
+    refusal: BodyTooLargeError | None = None
+    """Why the body was not read for the view: what it is answered instead."""
     resolved_for: tuple[str, str | None] | None = None
     """The path and the language that it was found for."""
 
