@@ -7,6 +7,7 @@ from django.contrib.auth.models import AnonymousUser
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import AllowAny, BasePermission
+from rest_framework.renderers import BaseRenderer
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
@@ -81,6 +82,18 @@ async def test_p3_an_authenticator_that_is_async_def_under_its_plain_name_is_awa
     assert (await site.ask()).json == {"by": "async def"}
 
 
+class Said(BaseRenderer):
+    media_type = "text/plain"
+    format = "txt"
+
+    async def render(self, data, accepted_media_type=None, renderer_context=None):
+        return b"said"
+
+
+async def test_p1_a_renderer_that_is_async_def_under_its_plain_name_is_awaited(serve, way):
+    assert (await serve(make_view(way, answers, renderer_classes=[Said])).ask()).body == b"said"
+
+
 async def refuse(self, request, *args, **kwargs):
     raise PermissionDenied
 
@@ -97,4 +110,20 @@ async def test_an_awaited_check_behind_a_plain_decorator_is_awaited_in_an_awaite
 @pytest.mark.parametrize("hook", CHECKS)
 async def test_an_awaited_check_happens_also_in_a_class_that_says_it_is_plain(serve, hook):
     view = make_class("plain class", answers, **{hook: refuse}, view_is_async=False).as_view()
+    assert (await serve(view).ask()).status == 403
+
+
+@pytest.mark.parametrize("hook", CHECKS)
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_a_check_that_is_set_on_one_view_only_happens_in_it(serve, class_way, hook, awaited):
+    """By a keyword of `as_view`, as DRF lets one do."""
+
+    async def refuse_awaited(request, *args, **kwargs):
+        raise PermissionDenied
+
+    def refuse_plainly(request, *args, **kwargs):
+        raise PermissionDenied
+
+    refusal = refuse_awaited if awaited and class_way != "plain class" else refuse_plainly
+    view = make_view(class_way, answers).cls.as_view(**{hook: refusal})
     assert (await serve(view).ask()).status == 403

@@ -1,7 +1,7 @@
 """What a view class is made of: which of its hooks are plain, which are awaited, which are DRF's own."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -80,6 +80,13 @@ def of(cls: type, *, fresh: bool = False) -> Anatomy:
     if fresh or cls not in _known:
         _known[cls] = _dissect(cls)
     return _known[cls]
+
+
+def of_instance(view: object) -> Anatomy:
+    """That of its class, and of hooks which `as_view(…)` or `setup` has set on this very view."""
+    found = of(type(view))
+    own = found.kinds.keys() & vars(view).keys()
+    return replace(found, kinds={**found.kinds, **{name: _kind(vars(view)[name]) for name in own}}) if own else found
 
 
 def asks_a_stranger(view: object, hook: str) -> bool:

@@ -4,7 +4,7 @@ On the event loop: awaited renderers (`arender`), renderers that do not block, a
 data. Everything else, templates and the browsable API above all, on the request's thread.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -66,8 +66,9 @@ async def render(response: Any) -> HttpResponseBase:  # Any: whatever has a `ren
     renderer = getattr(response, "accepted_renderer", None)
     if not isinstance(response, Response) or renderer is None or response.is_rendered:
         return await hop(response.render)
-    if hasattr(renderer, "arender"):
-        await _render_awaited(response, renderer)
+    awaited = getattr(renderer, "arender", renderer.render if iscoroutinefunction(renderer.render) else None)
+    if awaited is not None:
+        await _render_awaited(response, renderer, awaited)
         return response
     if renders_in_place(renderer, response.data):
         response.render()
@@ -80,10 +81,14 @@ def renders_in_place(renderer: BaseRenderer, data: object) -> bool:
     return getattr(renderer, "in_place", False) or (type(renderer) is JSONRenderer and _count(data, SMALL) > 0)
 
 
-async def _render_awaited(response: Any, renderer: Any) -> None:  # Any: DRF's Response, which its stubs leave half told
+async def _render_awaited(
+    response: Any,  # Any: DRF's Response, which its stubs leave half told
+    renderer: BaseRenderer,
+    render_awaited: Callable[..., Awaitable[bytes | str]],
+) -> None:
     context = response.renderer_context
     context["response"] = response
-    body = await renderer.arender(response.data, response.accepted_media_type, context)
+    body = await render_awaited(response.data, response.accepted_media_type, context)
     response.accepted_renderer = _Rendered(renderer, body)
     response.render()
     response.accepted_renderer = renderer

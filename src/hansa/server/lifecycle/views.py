@@ -89,7 +89,7 @@ class APIView(views.APIView):
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:  # Any: as above
         self._loop_thread = threading.get_ident()
-        self._anatomy = anatomy.of(type(self))
+        self._anatomy = anatomy.of_instance(self)
         self._unawaited: set[Promise] = set()
         self._bridge(self._anatomy.awaited_hooks)
         self.args, self.kwargs = args, kwargs
