@@ -62,7 +62,7 @@ async def test_options_describes_an_endpoint(alice):
     response = await alice.options("/api/tokens/")
 
     assert response.status_code == 200
-    assert response.json()["parses"] == ["application/json", "multipart/form-data"]
+    assert response.json()["parses"] == ["application/json"]
 
 
 async def test_programs_get_json_and_browsers_a_page(alice):
