@@ -167,7 +167,7 @@ class Handler(ASGIHandler):
         return response  # type: ignore[no-any-return]  # checked above
 
     async def _call(
-        self, view: Callable[..., Any], request: HttpRequest, *args: Any, **kwargs: Any
+        self, view: Callable[..., Any], request: HttpRequest, /, *args: Any, **kwargs: Any
     ) -> Any:  # Any: a view's
         if not iscoroutinefunction(view):
             return await threads.hop(self.make_view_atomic(view), request, *args, **kwargs)

@@ -109,7 +109,7 @@ class APIView(views.APIView):
 
     # Steps.
 
-    async def _step(self, name: str, *args: Any, **kwargs: Any) -> Any:  # Any: any hook's
+    async def _step(self, name: str, /, *args: Any, **kwargs: Any) -> Any:  # Any: any hook's
         """Call a hook as its kind wants; the framework's own by its awaited twin, if it has one."""
         kind = self._anatomy.kinds[name]
         if kind is Kind.PLAIN or (kind is Kind.OWN and anatomy.asks_a_stranger(self, name)):
@@ -326,7 +326,7 @@ class APIView(views.APIView):
 
     # Plain code of an awaited view.
 
-    async def hop(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # Any: whatever it takes
+    async def hop(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:  # Any: whatever it takes
         """Call plain code on the request's thread."""
         return await threads.hop(function, *args, **kwargs)
 
