@@ -40,7 +40,7 @@ class NextTask(MessageView):
 
         async def look() -> wire.Task | None:
             # A read first: a client that finds nothing costs no write.
-            if not await read(tasks.leasable(user_id=user.id, instance=asked.instance).exists):
+            if not await read(tasks.has_work, user_id=user.id, instance=asked.instance):
                 return None
             now = timezone.now()
             leased = await call(tasks.lease_next, user_id=user.id, instance=asked.instance, now=now)

@@ -26,6 +26,11 @@ OPEN_ROUND = {TaskKind.TRAIN: RoundState.COLLECTING, TaskKind.EVALUATE: RoundSta
 """In which state of its round a task of a kind may be worked on."""
 
 
+def has_work(*, user_id: UUID, instance: str) -> bool:
+    """Whether `lease_next` would find a task. Cheap to ask, and without a turn: what it says may change at once."""
+    return leasable(user_id=user_id, instance=instance).exists()
+
+
 def leasable(*, user_id: UUID, instance: str) -> QuerySet[Task]:
     """Tasks this instance of the client may take now: offers, tasks it was given up on, and its own leases.
 
