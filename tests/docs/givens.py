@@ -1,8 +1,10 @@
 """What a document may take for granted, by the name it uses. Made with the commands that the tutorial teaches."""
 
+import shutil
+
 import numpy as np
 
-from docs.blocks import Command
+from docs.blocks import ROOT, Command
 from docs.terminal import Terminal
 from hansa.formats import safetensors
 
@@ -57,4 +59,14 @@ def _do(terminal: Terminal, *commands: str) -> None:
         terminal.run(Command(command, None), place="given")
 
 
-GIVENS = {"": nothing, "a server": a_server, "a federation": a_federation}
+def the_notes_example(terminal: Terminal) -> None:
+    """The project of examples/lifecycle, in the folder where its README is."""
+    shutil.copytree(ROOT / "examples" / "lifecycle" / "notes", terminal.work / "notes")
+
+
+GIVENS = {
+    "": nothing,
+    "a server": a_server,
+    "a federation": a_federation,
+    "the notes example": the_notes_example,
+}

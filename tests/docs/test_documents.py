@@ -46,6 +46,14 @@ def test_shell_and_code_are_in_blocks_that_are_run(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_what_is_said_to_be_from_a_file_of_the_example_is(document):
+    for block in blocks(document):
+        origin = re.match(r"from (notes/\w+\.py)$", block.directives.get("not run", ""))
+        if origin is not None:
+            assert block.text in (ROOT / "examples" / "lifecycle" / origin[1]).read_text(), block.place
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
 def test_every_link_to_a_file_leads_somewhere(document):
     text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
