@@ -6,12 +6,13 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.metadata import SimpleMetadata
 from rest_framework.permissions import AllowAny, BasePermission
 from rest_framework.renderers import BaseRenderer
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
-from lifecycle.project import make_class, make_view
+from lifecycle.project import WAYS, make_class, make_view
 
 
 def unmarked(function):
@@ -127,3 +128,25 @@ async def test_a_check_that_is_set_on_one_view_only_happens_in_it(serve, class_w
     refusal = refuse_awaited if awaited and class_way != "plain class" else refuse_plainly
     view = make_view(class_way, answers).cls.as_view(**{hook: refusal})
     assert (await serve(view).ask()).status == 403
+
+
+class Describing(SimpleMetadata):
+    async def determine_metadata(self, request, view):
+        return {"name": "awaited"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_metadata_may_be_awaited_under_the_plain_name_too(serve, way):
+    site = serve(make_view(way, answers, metadata_class=Describing))
+
+    assert (await site.ask("OPTIONS")).json == {"name": "awaited"}
+
+
+async def test_a_hook_that_a_test_replaces_after_as_view_is_the_one_that_is_called(serve, monkeypatch):
+    kind = make_class("awaited class", answers)
+    site = serve(kind.as_view())
+    assert (await site.ask()).status == 200
+
+    monkeypatch.setattr(kind, "check_permissions", refuse)
+
+    assert (await site.ask()).status == 403

@@ -28,7 +28,7 @@ class Anatomy:
     """Hooks of the framework that the class overrides by coroutine functions."""
 
 
-_known: WeakKeyDictionary[type, Anatomy] = WeakKeyDictionary()
+_known: WeakKeyDictionary[type, tuple[tuple[object, ...], Anatomy]] = WeakKeyDictionary()
 
 HOOKS = (
     "initialize_request",
@@ -77,9 +77,11 @@ _POLICIES = {
 
 def of(cls: type, *, fresh: bool = False) -> Anatomy:
     """The anatomy of a view class; `fresh` after its attributes may have changed."""
-    if fresh or cls not in _known:
-        _known[cls] = _dissect(cls)
-    return _known[cls]
+    hooks = tuple([getattr(cls, name, None) for name in HOOKS])  # a test may have replaced one by a mock
+    known = None if fresh else _known.get(cls)
+    if known is None or known[0] != hooks:
+        known = _known[cls] = hooks, _dissect(cls)
+    return known[1]
 
 
 def of_instance(view: object) -> Anatomy:

@@ -86,6 +86,7 @@ class Handler(ASGIHandler):
             watch.cancel()
             if not request.is_answered:
                 request.close()
+                close_caches()
                 await _announce(signals.request_finished, sender=type(self))
 
     async def _send(self, request: UnreadRequest, response: HttpResponseBase, send: Send) -> None:

@@ -1,10 +1,11 @@
 """Views whose messages are msgspec Structs: the fast typed path beside DRF's serializers."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
 from rest_framework import exceptions
-from rest_framework.parsers import JSONParser
+from rest_framework.parsers import BaseParser, JSONParser
 
 from hansa.server.lifecycle.body import UnreadRequest
 from hansa.server.lifecycle.views import APIView
@@ -20,7 +21,7 @@ class MessageView(APIView):
 
     streams_body = True
     view_is_async = True
-    parser_classes = (JSONParser,)
+    parser_classes: Sequence[type[BaseParser]] = (JSONParser,)
     """What OPTIONS and the browsable API say that the view takes; `message` reads it without DRF's parser."""
 
     async def message(self, kind: type[T], *, limit: int = JSON_LIMIT) -> T:

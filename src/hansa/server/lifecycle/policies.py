@@ -24,13 +24,13 @@ Policy = Any
 class View(Protocol):
     """What policies need of the view that asks them."""
 
-    async def hop(self, function: Callable[..., T], *args: Any) -> T:  # Any: whatever the function takes
+    async def hop(self, function: Callable[..., T], /, *args: Any) -> T:  # Any: whatever the function takes
         """Call on the request's thread."""
 
 
 def authenticate(authenticator: Policy, request: Request) -> tuple[Any, Any] | None:  # Any: user, credential
     """Ask one authenticator, from synchronous code."""
-    ask = _awaited(authenticator, "authenticate") or authenticator.authenticate
+    ask = awaited_method(authenticator, "authenticate") or authenticator.authenticate
     found: tuple[Any, Any] | None = _now(ask(request))  # Any: as above
     return found
 
@@ -144,7 +144,7 @@ async def _ahas_object_permission(permission: Policy, request: Request, view: Vi
 
 def allow_request(throttle: Policy, request: Request, view: View) -> bool:
     """Ask one throttle, from synchronous code."""
-    ask = _awaited(throttle, "allow_request") or throttle.allow_request
+    ask = awaited_method(throttle, "allow_request") or throttle.allow_request
     return bool(_now(ask(request, view)))
 
 
@@ -177,14 +177,14 @@ def longest_wait(refusing: list[Policy]) -> float | None:
 async def _ask(policy: Policy, method: str, view: View, *args: object) -> object:
     if not hasattr(policy, f"a{method}") and is_in_place(policy, method):
         answer = getattr(policy, method)(*args)
-    elif (awaited := _awaited(policy, method)) is not None:
+    elif (awaited := awaited_method(policy, method)) is not None:
         answer = awaited(*args)
     else:
         answer = await view.hop(getattr(policy, method), *args)
     return await answer if hasattr(answer, "__await__") else answer
 
 
-def _awaited(policy: Policy, method: str) -> Callable[..., Awaitable[Any]] | None:  # Any: whatever the method says
+def awaited_method(policy: Policy, method: str) -> Callable[..., Awaitable[Any]] | None:  # Any: as it says
     """The awaited version of a method, if the policy offers one under either name."""
     offered: Callable[..., Awaitable[Any]] | None = getattr(policy, f"a{method}", None)  # Any: as above
     if offered is None and is_async(plain := getattr(policy, method, None)):
@@ -215,11 +215,11 @@ def _may_block(policy: Policy, method: str, *, ready: bool) -> bool:
             and not _offers(policy, "has_object_permission")
             and any(_may_block(each, method, ready=ready) for each in _operands(policy))
         )
-    return not (ready and is_in_place(policy, method)) and _awaited(policy, method) is None
+    return not (ready and is_in_place(policy, method)) and awaited_method(policy, method) is None
 
 
 def _offers(policy: Policy, method: str) -> bool:
-    return _awaited(policy, method) is not None or any(_offers(each, method) for each in _operands(policy))
+    return awaited_method(policy, method) is not None or any(_offers(each, method) for each in _operands(policy))
 
 
 def _operands(policy: Policy) -> list[Policy]:

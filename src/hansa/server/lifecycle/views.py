@@ -10,12 +10,11 @@ answered before its first megabyte.
 """
 
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
-from asgiref.sync import async_to_sync, markcoroutinefunction
+from asgiref.sync import async_to_sync
 from django.db.models.query import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -28,6 +27,7 @@ from rest_framework.response import Response
 from hansa.server.lifecycle import anatomy, atomic, negotiation, policies, threads
 from hansa.server.lifecycle.anatomy import Kind
 from hansa.server.lifecycle.in_place import is_async, is_framework, is_in_place
+from hansa.server.lifecycle.marks import DispatchMark
 from hansa.server.lifecycle.promises import Promise, UnawaitedError
 from hansa.server.lifecycle.request import AsyncRequest
 
@@ -45,10 +45,9 @@ class APIView(views.APIView):
     def __init_subclass__(cls, **kwargs: Any) -> None:  # Any: as in `object`
         """Mark the `dispatch` of an awaited class, so that `method_decorator(…, name="dispatch")` sees what it is."""
         super().__init_subclass__(**kwargs)
-        if cls.dispatch is not APIView.dispatch or anatomy.stated(cls) is False:
-            return
-        if anatomy.stated(cls) or anatomy.has_awaited(cls, cls._possible_handlers()):
-            cls.dispatch = _dispatch  # type: ignore[method-assign]  # the same, marked
+        stated = anatomy.stated(cls)
+        if anatomy.has_awaited(cls, cls._possible_handlers()) if stated is None else stated:
+            DISPATCH.put_on(cls)
 
     @classmethod
     def _possible_handlers(cls) -> Iterable[str]:
@@ -58,7 +57,7 @@ class APIView(views.APIView):
     def as_view(cls, **initkwargs: Any) -> Any:  # Any: DRF's own signature
         """DRF's view function; a coroutine function if the class is awaited."""
         anatomy.of(cls, fresh=True)
-        with unmarked(cls, unless=cls.view_is_async):
+        with DISPATCH.taken_off(cls, unless=cls.view_is_async):
             view: Any = super().as_view(**initkwargs)  # Any: a function with attributes
         if isinstance(queryset := getattr(cls, "queryset", None), QuerySet):
             # DRF has guarded the synchronous ways of evaluating it, and with them `async for`.
@@ -70,7 +69,7 @@ class APIView(views.APIView):
     def view_is_async(cls) -> bool:  # noqa: N805  # a property of the class
         """Whether a handler or a hook is a coroutine function. Django refuses to mix; here classes may."""
         kind: Any = cls  # Any: what a classproperty takes for an instance
-        return anatomy.has_awaited(kind, cls.http_method_names) or is_decorated_as_awaited(kind)
+        return anatomy.has_awaited(kind, cls.http_method_names) or DISPATCH.is_decorated(kind)
 
     def is_awaited(self) -> bool:
         """Whether this request is served on the event loop."""
@@ -188,7 +187,7 @@ class APIView(views.APIView):
         if self.metadata_class is None:
             await self._step("http_method_not_allowed", request, *args, **kwargs)
         metadata: Any = self.metadata_class()  # type: ignore[operator,misc]  # a class here; Any: with or without `a…`
-        awaited = getattr(metadata, "adetermine_metadata", None)
+        awaited = policies.awaited_method(metadata, "determine_metadata")
         if awaited is not None:
             data = await awaited(request, self)
         else:
@@ -295,8 +294,8 @@ class APIView(views.APIView):
         if self._is_on_the_loop():
             return self._awaited_options(request, *args, **kwargs)
         metadata: Any = self.metadata_class and self.metadata_class()  # type: ignore[operator]  # as above
-        if hasattr(metadata, "adetermine_metadata"):
-            return Response(async_to_sync(metadata.adetermine_metadata)(request, self))
+        if awaited := policies.awaited_method(metadata, "determine_metadata"):
+            return Response(async_to_sync(awaited)(request, self))
         return super().options(request, *args, **kwargs)
 
     def handle_exception(self, exc: Exception) -> Any:  # Any: a response or its promise
@@ -342,35 +341,8 @@ class APIView(views.APIView):
             self._bridge(name for name in self.http_method_names if is_async(getattr(self, name, None)))
 
 
-@markcoroutinefunction
-def _dispatch(self: APIView, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:  # Any: as in `dispatch`
-    return APIView.dispatch(self, request, *args, **kwargs)
-
-
-_dispatch.__name__, _dispatch.__doc__ = "dispatch", APIView.dispatch.__doc__
-
-
-def is_decorated_as_awaited(cls: type[APIView]) -> bool:
-    """Whether a decorator on `dispatch` has taken it for a coroutine function, and made one of it."""
-    return is_async(cls.dispatch) and cls.dispatch is not _dispatch
-
-
-@contextmanager
-def unmarked(cls: Any, *, unless: bool) -> Iterator[None]:  # Any: a view class
-    """Let `as_view` see a plain `dispatch`, for a plain route of a class that has awaited ones."""
-    if cls.dispatch is not _dispatch or unless:
-        yield
-        return
-    is_own = "dispatch" in vars(cls)
-    cls.dispatch = APIView.dispatch
-    try:
-        yield
-    finally:
-        if is_own:
-            cls.dispatch = _dispatch
-        else:
-            del cls.dispatch
-
+DISPATCH = DispatchMark(APIView.dispatch)
+"""Whether a class's `dispatch` carries the mark of a coroutine function."""
 
 _TWINS = {
     name: f"_awaited_{name}"

@@ -12,7 +12,7 @@ from django.utils.decorators import classonlymethod
 from rest_framework import viewsets
 
 from hansa.server.lifecycle import anatomy
-from hansa.server.lifecycle.views import APIView, is_decorated_as_awaited, unmarked
+from hansa.server.lifecycle.views import DISPATCH, APIView
 
 
 class ViewSetMixin(viewsets.ViewSetMixin):
@@ -23,7 +23,7 @@ class ViewSetMixin(viewsets.ViewSetMixin):
         """DRF's view function; a coroutine function if the route is awaited."""
         anatomy.of(cls, fresh=True)
         awaited = _is_awaited(cls, actions)
-        with unmarked(cls, unless=awaited):
+        with DISPATCH.taken_off(cls, unless=awaited):
             view: Any = super().as_view(actions, **initkwargs)  # Any: a function with attributes
         view.reads_own_body, view.streams_body = awaited, getattr(cls, "streams_body", False)
         return markcoroutinefunction(view) if awaited else view
@@ -44,7 +44,7 @@ _STANDARD_ACTIONS = ("list", "create", "retrieve", "update", "partial_update", "
 def _is_awaited(cls: Any, actions: dict[str, str]) -> bool:  # Any: a view class with this mixin
     if (stated := anatomy.stated(cls)) is not None:
         return stated
-    return anatomy.has_awaited(cls, (actions or {}).values()) or is_decorated_as_awaited(cls)
+    return anatomy.has_awaited(cls, (actions or {}).values()) or DISPATCH.is_decorated(cls)
 
 
 class ViewSet(ViewSetMixin, APIView):
