@@ -8,6 +8,7 @@ import pytest
 from django.test import override_settings
 
 from lifecycle import project
+from lifecycle.event_sources import Source
 
 BARE_SETTINGS: dict[str, Any] = {"MIDDLEWARE": [], "REST_FRAMEWORK": {}, "LIFECYCLE": {}, "ALLOWED_HOSTS": ["*"]}
 """None of Hansa's own: the lifecycle serves any Django project."""
@@ -49,3 +50,9 @@ def awaited_way(request: pytest.FixtureRequest) -> str:
 def class_way(request: pytest.FixtureRequest) -> str:
     """Each kind of class, for rules about hooks that functions cannot override."""
     return str(request.param)
+
+
+@pytest.fixture
+def source() -> Source:
+    """The iterator of a stream, for tests of server-sent events."""
+    return Source()
