@@ -16,8 +16,8 @@ from rest_framework.response import Response
 
 from hansa.server.lifecycle.body import BodyUnreadError, UnreadRequest
 from hansa.server.lifecycle.views import APIView
+from lifecycle.handler.access import Never
 from lifecycle.handler.exchanges import Ask, Exchange, ask_asgi
-from lifecycle.handler.sites import Never
 from lifecycle.handler.stacks import IN_PLACE, STOCK
 
 HERE = __name__
