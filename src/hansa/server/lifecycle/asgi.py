@@ -9,6 +9,7 @@ loop; synchronous code, wherever it is met (a middleware, a view, a policy), run
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
@@ -197,8 +198,24 @@ class Handler(ASGIHandler):
         streams_plainly = not getattr(response, "is_async", True)
         if streams_plainly or any(_strangers(signals.request_finished, type(self))):
             await threads.hop(response.close)
-        else:
+        elif type(response).close is not HttpResponseBase.close:
             response.close()
+        else:
+            _close_unheard(response)
+
+
+def _close_unheard(response: Any) -> None:  # Any: Django's stubs do not know what a response closes
+    """Django's `close`, where nobody but Django listens: what its receivers do for this thread, without the signal.
+
+    A quarter of the time that it takes to answer a request which has waited.
+    """
+    for closer in response._resource_closers:
+        with suppress(Exception):  # as Django does
+            closer()
+    response._resource_closers.clear()
+    response.closed = True
+    close_caches()
+    set_urlconf(None)
 
 
 def _resolve(request: HttpRequest) -> ResolverMatch | None:

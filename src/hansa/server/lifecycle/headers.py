@@ -1,7 +1,7 @@
 """Security headers on every answer, whichever way it was made."""
 
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponseBase, ResponseHeaders
 
 from hansa.server.lifecycle.middleware import InPlace
 
@@ -14,13 +14,15 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
 }
+_CHECKED = dict(ResponseHeaders(HEADERS)._store)  # by lower-case name: (name, value)
 HSTS = "max-age=31536000"
 
 
 def secure(response: HttpResponseBase, *, over_tls: bool) -> None:
     """Add what is missing; a view may have set its own."""
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+    known = response.headers._store  # constants need not be checked for every response
+    for key, header in _CHECKED.items():
+        known.setdefault(key, header)
     if over_tls:
         response.headers.setdefault("Strict-Transport-Security", HSTS)
 
