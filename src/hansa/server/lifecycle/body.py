@@ -11,8 +11,9 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.asgi import ASGIRequest
-from django.http import RawPostDataException
+from django.http import QueryDict, RawPostDataException
 from django.urls import ResolverMatch
+from django.utils.functional import cached_property
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
@@ -151,6 +152,11 @@ class UnreadRequest(ASGIRequest):
         self.is_answered = False
         """Whether there is a response; closing that closes this request."""
         self._gone: Callable[[asyncio.Task[None]], None] | None = None
+
+    @cached_property
+    def GET(self) -> QueryDict:  # type: ignore[override]  # noqa: N802  # a cached value there as well; Django's name
+        """In the request's encoding, as under WSGI; Django's own ASGI request takes UTF-8 whatever that is."""
+        return QueryDict(self.META["QUERY_STRING"], encoding=self.encoding)
 
     @property
     def announced_length(self) -> int | None:
