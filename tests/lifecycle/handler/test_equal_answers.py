@@ -160,7 +160,7 @@ def _from_wsgi(application: Any, ask: Ask) -> Answer:
 
 
 def left_to_the_server(error: BadRequest) -> Answer:
-    """What becomes of a form in another charset: Django's page about it looks for a token in the same form, and fails."""
+    """What becomes of a form in another charset: Django's page about it looks for a token in the form, and fails."""
     return Answer(500, (), str(error).encode())
 
 
