@@ -270,3 +270,8 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def updates(server: ScriptedServer) -> list[str]:
+    """The requests that sent an update, or a part of one."""
+    return [request for request in server.requests if request.startswith("PUT")]
