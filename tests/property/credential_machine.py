@@ -1,42 +1,35 @@
-"""No credential is accepted by a request that began after the call which revoked it had returned.
-
-Requests go through the real authenticators and overlap with each other and with writers of every kind: services, the
-ORM one by one and in bulk, raw SQL, transactions that are rolled back, and connections that Django does not know of.
-"""
+"""Users, their credentials, and requests that present them, in any order that hypothesis can think of."""
 
 import asyncio
-import math
-import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
-from uuid import UUID
 
-import pytest
 from django.contrib.auth.hashers import make_password
-from django.db import connection, connections, router, transaction
-from django.test import override_settings
-from hypothesis import Phase, event, settings
+from hypothesis import event
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from presented import Account, PasswordOf, TokenOf, Visit
+from stepwise import Stepwise
+from writers import (
+    Foreign,
+    Ways,
+    change_and_take_back,
+    enroll_again,
+    ways_to_delete,
+    ways_to_revoke,
+    ways_to_set,
+)
 
 from hansa.server.accounts import services
 from hansa.server.accounts.credentials import directory as directories
-from hansa.server.accounts.credentials.changes import CHANGES, note_writes
-from hansa.server.accounts.credentials.identities import Identity, Lookup
-from hansa.server.accounts.credentials.postgresql import PostgresqlSource
 from hansa.server.accounts.credentials.sources import Source
-from hansa.server.accounts.credentials.sqlite import SqliteSource
-from hansa.server.accounts.models import Token, User
-from hansa.server.accounts.secrets import digest
+from hansa.server.accounts.models import User
 from hansa.server.lifecycle.bridge import call
-from support.credentials import django_parameters, routed_to, user_of_password, user_of_token
 from support.home import START
 
 PASSWORDS = ("correct horse", "battery staple")
@@ -44,99 +37,6 @@ MOST_AT_ONCE = 12  # password checks beyond a short queue are refused as busy
 MOST_ACCOUNTS = 2
 LATEST = 4
 AT_ITS_END = 3
-
-
-@dataclass
-class Account:
-    """What must be true of a user, by what the writers have done."""
-
-    id: UUID
-    name: str
-    password: str | None
-    active: bool = True
-    actor: bool = False
-    exists: bool = True
-
-
-@dataclass
-class TokenOf:
-    """A token that was made, and what must be true of it."""
-
-    account: Account
-    text: str
-    expires_at: datetime | None = None
-    exists: bool = True
-
-    def is_good(self, now: datetime) -> bool:
-        alive = self.exists and (self.expires_at is None or now < self.expires_at)
-        return alive and self.account.exists and self.account.active
-
-    def present(self) -> Any:
-        return user_of_token(self.text)
-
-
-@dataclass
-class PasswordOf:
-    """A text that somebody presents as an account's password."""
-
-    account: Account
-    text: str
-
-    def is_good(self, now: datetime) -> bool:
-        return self.account.exists and self.account.active and self.account.password == self.text
-
-    def present(self) -> Any:
-        return user_of_password(self.account.name, self.text)
-
-
-@dataclass
-class Visit:
-    """A request under way, and all that its answer may be: what held when it began, and since."""
-
-    credential: TokenOf | PasswordOf
-    task: "asyncio.Task[User | None]"
-    may_be: set[tuple[bool, bool]] = field(default_factory=set)
-
-    def look(self, now: datetime) -> None:
-        good = self.credential.is_good(now)
-        self.may_be.add((good, good and self.credential.account.actor))
-
-
-class Stepwise:
-    """A source that awaits before and after it reads, until the test lets it go on: every race can be drawn."""
-
-    max_age = math.inf
-
-    def __init__(self, inner: Source) -> None:
-        self._inner = inner
-        self.is_free = False
-        self.waiting: list[asyncio.Future[None]] = []
-
-    def version(self) -> int:
-        return CHANGES.number
-
-    async def find(self, lookup: Lookup, key: str) -> Identity | None:
-        await self._turn()
-        found = await self._inner.find(lookup, key)
-        await self._turn()
-        return found
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-    def free(self, is_free: bool) -> None:
-        """Let all go on as they like, or make them wait again."""
-        self.is_free = is_free
-        for turn in self.waiting:
-            turn.set_result(None)
-        self.waiting.clear()
-
-    async def _turn(self) -> None:
-        if self.is_free:
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
-        await turn
 
 
 class Clock:
@@ -151,8 +51,8 @@ class Credentials(RuleBasedStateMachine):
 
     source: Callable[[], Source]
     """What the directory asks."""
-    foreign: Callable[[str, str], None] | None = None
-    """Runs SQL by a connection that Django does not know of; None where two seconds may pass until that is seen."""
+    foreign: Foreign | None = None
+    """None where two seconds may pass until its changes are seen."""
     watched: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Around each write."""
 
@@ -319,15 +219,7 @@ class Credentials(RuleBasedStateMachine):
         """In any of these ways."""
         good = [each for each in self.credentials if isinstance(each, TokenOf) and each.is_good(START)]
         token = data.draw(st.sampled_from(good))
-        rows = Token.objects.filter(digest=digest(token.text))
-        ways: dict[str, Callable[[], object]] = {
-            "one by one": lambda: rows.get().delete(),
-            "in bulk": rows.delete,
-            "by its end": lambda: rows.update(expires_at=START),
-            "by the service": lambda: services.revoke_token(user_id=token.account.id, token_id=rows.get().id),
-            **self._raw_ways("DELETE FROM accounts_token WHERE digest = {}", digest(token.text)),
-        }
-        job = ways[data.draw(st.sampled_from(sorted(ways)))]
+        job = self._one(data, ways_to_revoke(token, type(self).foreign))
         self._change(data, token.account, lambda: (job(), setattr(token, "exists", False)))
 
     @precondition(_any_left)
@@ -338,21 +230,13 @@ class Credentials(RuleBasedStateMachine):
         if not account.active:
             return
 
-        def enroll() -> str:
-            actor = User(username="an actor", is_superuser=True)
-            actor.save()
-            lent = services.invite(actor=actor, username=account.name, expires_in_seconds=60, now=self.clock.now)
-            enrolled = services.enroll(code=lent.code, now=self.clock.now)
-            actor.delete()
-            return enrolled.token
-
         if account.actor:  # who may do more is not invited again
             self._write(lambda: User.objects.filter(id=account.id).update(actor=False))
             account.actor = False
             self._look()
 
         def write() -> None:
-            made.append(TokenOf(account, enroll()))
+            made.append(TokenOf(account, enroll_again(account, self.clock.now)))
             for each in self.credentials:
                 if isinstance(each, TokenOf) and each.account is account:
                     each.exists = False
@@ -390,114 +274,18 @@ class Credentials(RuleBasedStateMachine):
     def an_account_is_deleted(self, data: st.DataObject) -> None:
         """With all its tokens."""
         account = self._some(data)
-        rows = User.objects.filter(id=account.id)
-        ways = {"one by one": lambda: rows.get().delete(), "in bulk": rows.delete}
-        self._change(data, account, ways[data.draw(st.sampled_from(sorted(ways)))], exists=False)
+        self._change(data, account, self._one(data, ways_to_delete(account)), exists=False)
 
     @precondition(_any_left)
     @rule(data=st.data())
     def a_change_is_taken_back(self, data: st.DataObject) -> None:
         """Before it was committed: nothing has happened."""
         account = self._some(data)
-
-        def write() -> None:
-            using = router.db_for_write(User)
-            with transaction.atomic(using=using):
-                User.objects.filter(id=account.id).update(is_active=not account.active, password="")
-                Token.objects.filter(user_id=account.id).delete()
-                transaction.set_rollback(True, using=using)
-
-        self._change(data, account, write)
+        self._change(data, account, partial(change_and_take_back, account))
 
     def _setting(self, data: st.DataObject, account: Account, name: str, value: "bool | str") -> Callable[[], object]:
         """Changes one column of a user's row, in a way that is drawn."""
-        rows = User.objects.filter(id=account.id)
+        return self._one(data, ways_to_set(account, name, value, type(self).foreign))
 
-        def save() -> None:
-            user = rows.get()
-            setattr(user, name, value)
-            user.save()
-
-        def bulk_update() -> None:
-            user = rows.get()
-            setattr(user, name, value)
-            User.objects.bulk_update([user], [name])
-
-        sql = f"UPDATE accounts_user SET {name} = {_literal(value)} WHERE username = {{}}"  # noqa: S608  # a test's own names
-        ways: dict[str, Callable[[], object]] = {
-            "one by one": save,
-            "by bulk_update": bulk_update,
-            "in bulk": lambda: rows.update(**{name: value}),
-            **self._raw_ways(sql, account.name),
-        }
+    def _one(self, data: st.DataObject, ways: Ways) -> Callable[[], object]:
         return ways[data.draw(st.sampled_from(sorted(ways)))]
-
-    def _raw_ways(self, sql: str, parameter: str) -> dict[str, Callable[[], object]]:
-        def raw() -> None:
-            with connections[router.db_for_write(User)].cursor() as cursor:
-                cursor.execute(sql.format("%s"), [parameter])
-
-        ways: dict[str, Callable[[], object]] = {"by raw SQL": raw}
-        if (foreign := type(self).foreign) is not None:
-            ways["by somebody else"] = lambda: foreign(sql, parameter)
-        return ways
-
-
-def _literal(value: "bool | str") -> str:
-    if isinstance(value, bool):
-        return str(value).upper()
-    return "'" + value.replace("'", "''") + "'"
-
-
-# A failure is shown as it was found: to shrink it by a real database takes longer than a test may.
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
-
-
-def run(machine: type[Credentials], examples: int) -> None:
-    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=examples, stateful_step_count=30, deadline=None, print_blob=True, phases=PHASES
-            ),
-        )
-
-
-def by_sqlite3(file: Path) -> Callable[[str, str], None]:
-    """A connection that Django does not know of."""
-
-    def write(sql: str, parameter: str) -> None:
-        with closing(sqlite3.connect(file)) as other, other:
-            other.execute(sql.format("?"), [parameter])
-
-    return write
-
-
-@pytest.fixture
-def file(transactional_db: None) -> Path:
-    return Path(connection.settings_dict["NAME"])
-
-
-def test_on_sqlite(file: Path) -> None:
-    class OnSqlite(Credentials):
-        source = staticmethod(partial(SqliteSource, file, connection))
-        foreign = staticmethod(by_sqlite3(file))
-
-    run(OnSqlite, 25)
-
-
-def test_where_only_this_process_s_changes_are_noted_and_every_lookup_may_be_overtaken(file: Path) -> None:
-    class Overtaken(Credentials):
-        source = staticmethod(lambda: Stepwise(SqliteSource(file, connection)))
-        watched = staticmethod(lambda: connection.execute_wrapper(note_writes))
-
-    run(Overtaken, 50)
-
-
-def test_on_postgresql(postgres_url: str, django_db_setup: None, django_db_blocker: Any) -> None:
-    with django_db_blocker.unblock(), routed_to(django_parameters(postgres_url)) as alias:
-
-        class OnPostgresql(Credentials):
-            source = staticmethod(lambda: PostgresqlSource(connections[alias]))
-
-        run(OnPostgresql, 10)
