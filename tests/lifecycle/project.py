@@ -22,6 +22,7 @@ from hansa.server.lifecycle.asgi import Handler
 from hansa.server.lifecycle.decorators import api_view
 from hansa.server.lifecycle.views import APIView
 from hansa.server.lifecycle.viewsets import ViewSet
+from support.scopes import http_scope
 
 CLASSES = ("plain class", "awaited class", "plain handler of an awaited class")
 VIEWSETS = ("plain viewset", "awaited viewset")
@@ -199,7 +200,7 @@ class Site:
         pieces = [body] if isinstance(body, bytes) else list(body)
         wire = _Wire(pieces)
         sent = {"host": "testserver", **_length(pieces), **{name.lower(): v for name, v in (headers or {}).items()}}
-        await self.handler({**_scope(method, url, sent), **scope}, wire.receive, wire.send)
+        await self.handler({**http_scope(method, url, sent), **scope}, wire.receive, wire.send)
         return wire.answered()
 
     async def ask_json(self, method: str, url: str, data: Any, headers: Mapping[str, str] | None = None) -> Answered:
@@ -253,24 +254,6 @@ def _length(pieces: Sequence[bytes]) -> dict[str, str]:
     return {"content-length": str(total)} if total else {}
 
 
-def _scope(method: str, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
-    below, _, query = url.partition("?")
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": below,
-        "raw_path": below.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": [(name.encode(), value.encode("latin1")) for name, value in headers.items()],
-        "server": ("testserver", 80),
-        "client": ("127.0.0.1", 40000),
-    }
-
-
 def _ask_wsgi(method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answered:
     below, _, query = url.partition("?")
     sent = {"host": "testserver", **{name.lower(): value for name, value in headers.items()}}
@@ -283,7 +266,7 @@ def _ask_wsgi(method: str, url: str, body: bytes, headers: Mapping[str, str]) ->
         "SERVER_NAME": "testserver",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": "127.0.0.1",
+        "REMOTE_ADDR": "192.0.2.1",
         "CONTENT_LENGTH": str(len(body)) if body else "",
         "CONTENT_TYPE": environ.pop("HTTP_CONTENT_TYPE", ""),
         "wsgi.version": (1, 0),

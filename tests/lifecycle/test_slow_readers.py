@@ -8,6 +8,7 @@ from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
 from lifecycle import project
+from support.scopes import http_scope
 
 
 def small(request):
@@ -22,7 +23,7 @@ class Stuck:
         self._wire = project._Wire([])
 
     async def ask(self, site, url):
-        await site.handler(project._scope("GET", url, {"host": "testserver"}), self._wire.receive, self._send)
+        await site.handler(http_scope("GET", url, {"host": "testserver"}), self._wire.receive, self._send)
         return self._wire.answered()
 
     def let_go(self):

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.handlers.asgi import ASGIHandler
 
 from support.people import Person
+from support.scopes import http_scope
 
 
 class Exchange:
@@ -23,7 +24,8 @@ class Exchange:
         self._sent: list[Mapping[str, Any]] = []
         self.asked = 0
         """How often the server has asked for more of the body."""
-        scope = _scope(person, method, path, headers or {})
+        sent = {"host": "localhost", "authorization": f"Token {person.token}", **(headers or {})}
+        scope = http_scope(method, path, sent, server="localhost")
         self.task = asyncio.create_task(handler(scope, self._receive, self._collect))
 
     def send(self, data: bytes, *, last: bool = False) -> None:
@@ -74,22 +76,3 @@ class Exchange:
 
     async def _collect(self, message: Mapping[str, Any]) -> None:
         self._sent.append(message)
-
-
-def _scope(person: Person, method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
-    path, _, query = path.partition("?")
-    sent = {"host": "localhost", "authorization": f"Token {person.token}", **headers}
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
-        "server": ("localhost", 80),
-        "client": ("127.0.0.1", 40000),
-    }

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from support.scopes import http_scope
+
 Message = Mapping[str, Any]  # Any: ASGI messages are open dictionaries
 Application = Callable[[dict[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
 
@@ -99,21 +101,7 @@ class Exchange:
         self._events: asyncio.Queue[Message] = asyncio.Queue()
         self._asked = asyncio.Event()
         self._moved = asyncio.Event()
-        path, _, query = ask.target.partition("?")
-        described: dict[str, Any] = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": ask.method,
-            "scheme": "http",
-            "path": unquote_to_bytes(path).decode("utf-8", "replace"),
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(name.lower().encode(), value.encode("latin1")) for name, value in ask.sent_headers().items()],
-            "client": ("192.0.2.1", 1234),
-            "server": ("testserver", 80),
-        }
+        described = http_scope(ask.method, ask.target, ask.sent_headers())
         self.task = asyncio.create_task(application({**described, **scope}, self._receive, self._send))
 
     def give(self, data: bytes, *, last: bool = False) -> None:
