@@ -18,6 +18,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 THREADS = 4
 MANY = 200
+AFTERWARDS = 5 * THREADS
+"""So many are enough to meet every thread."""
+
 NAMES = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
 URL = sys.argv[1]
 
@@ -153,8 +156,8 @@ def outside() -> dict[str, int]:
     return seen
 
 
-async def many(handler: Handler, target: str) -> dict[str, Any]:
-    answers = await asyncio.gather(*(ask_asgi(handler, Ask("POST", target)) for _ in range(MANY)))
+async def many(handler: Handler, target: str, count: int = MANY) -> dict[str, Any]:
+    answers = await asyncio.gather(*(ask_asgi(handler, Ask("POST", target)) for _ in range(count)))
     return {"statuses": sorted({answer.status for answer in answers}), **await asyncio.to_thread(outside)}
 
 
@@ -177,7 +180,7 @@ async def leaving(handler: Handler, kind: str, way: str) -> dict[str, Any]:
     await asyncio.wait([each.task for each in exchanges], timeout=30)
     sent = sum(len(each.sent) for each in exchanges)
     seen = {"sent": sent, **await asyncio.to_thread(outside)}
-    return {**seen, "afterwards": await many(handler, f"/{kind}/")}
+    return {**seen, "afterwards": await many(handler, f"/{kind}/", AFTERWARDS)}
 
 
 async def cancelled_anywhere(handler: Handler, seed: int) -> dict[str, Any]:
