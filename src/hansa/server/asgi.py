@@ -41,6 +41,7 @@ class Application:
         running.add_done_callback(_end_if_it_ended)
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        running.remove_done_callback(_end_if_it_ended)  # now it shall end
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running

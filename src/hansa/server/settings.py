@@ -137,6 +137,7 @@ LOGGING: dict[str, Any] = {  # Any: the standard library's own shape of this set
     "root": {"handlers": ["stderr"], "level": CONFIG.log_level},
     "loggers": {
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # whoever scans addresses writes no log
         "_granian": {"level": "WARNING"},
         "asyncio": {"level": "WARNING"},
     },
