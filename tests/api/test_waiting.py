@@ -5,12 +5,13 @@ import threading
 
 import pytest
 
-from hansa.server.accounts.models import User
+from hansa.server.accounts.models import Token, User
 from hansa.server.lifecycle import bridge
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Task
 from hansa.server.trainings.services import trainings
+from support.answers import refused
 from support.exchange import Exchange
 from support.work import INSTANCE, lease, settle
 
@@ -109,6 +110,18 @@ async def test_gone_and_offered_at_the_same_moment_is_gone(bob, training, handle
 
     leased = await read(Task.objects.filter(state="leased").count)
     assert leased == (1 if exchange.status == 200 else 0), "leased, or not answered"
+
+
+async def test_a_client_whose_token_is_revoked_while_it_waits_is_given_nothing(bob, training):
+    asking = asyncio.create_task(bob.post("/api/tasks/next/?wait=60", json={"instance": INSTANCE}))
+    await parked(1, bob.user.id)
+    await call(Token.objects.filter(user=bob.user).delete)
+
+    await call(start_it, training)
+
+    async with asyncio.timeout(10):
+        refused(await asking, 401, "authentication_failed")
+    assert await read(Task.objects.filter(state="leased").count) == 0
 
 
 async def test_clients_that_wait_hold_no_thread(bob, training, handler):

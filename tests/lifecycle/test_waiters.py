@@ -227,6 +227,22 @@ async def test_several_changes_at_once_are_one_look(bells):
     assert (task.result(), shelf.looks) == ("both", 2)
 
 
+async def test_who_waits_first_binds_to_the_loop_it_waits_on():
+    bells = Waiters()
+    with bells.waiter("key") as flag:
+        await asyncio.to_thread(bells.wake, ["key"])
+        async with asyncio.timeout(5):
+            await flag.wait()
+
+    ended = asyncio.new_event_loop()
+    bells.bind(ended)
+    ended.close()
+    with bells.waiter("key") as flag:
+        await asyncio.to_thread(bells.wake, ["key"])
+        async with asyncio.timeout(5):
+            await flag.wait()
+
+
 async def test_nobody_is_woken_where_there_is_no_loop():
     """Commands run beside the server, with the same services."""
     bells = Waiters()

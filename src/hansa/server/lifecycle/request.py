@@ -71,6 +71,19 @@ class AsyncRequest(Request):
             else:
                 self._authenticator, (self.user, self.auth) = found
 
+    async def reauthenticate(self) -> None:
+        """Ask the authenticator that knew the caller once more, after a while: a credential may have been revoked.
+
+        Raises AuthenticationFailed, or what else the authenticator says.
+        """
+        authenticator = self.__dict__.get("_authenticator")
+        if authenticator is None:
+            return
+        found = await policies.aauthenticate([authenticator], self, self)
+        if found is None:
+            raise exceptions.AuthenticationFailed("The credentials of this request have ended.")
+        self.user, self.auth = found[1]
+
     def _authenticate(self) -> None:
         """DRF's, which also asks awaited authenticators; never by blocking the event loop."""
         if self._is_on_the_loop() and not all(is_in_place(each, "authenticate") for each in self.authenticators):

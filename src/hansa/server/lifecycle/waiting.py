@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 from hansa.server.lifecycle.body import UnreadRequest
+from hansa.server.lifecycle.request import AsyncRequest
 from hansa.server.lifecycle.threads import release
 
 T = TypeVar("T")
@@ -76,7 +77,10 @@ class Waiters(Generic[K]):
         """The server is about to end: nobody should wait any longer."""
 
     def bind(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Wake on this loop from now on; None: nobody is woken (commands that run beside the server)."""
+        """Wake on this loop from now on: needed only to be told of what happens before anybody waits.
+
+        Who waits first binds to the running loop. None: nobody is woken (commands that run beside the server).
+        """
         self._loop = loop
         self.closing = False
 
@@ -88,6 +92,9 @@ class Waiters(Generic[K]):
     @contextmanager
     def waiter(self, key: K, /) -> Iterator[Flag]:
         """Register *before* looking, so that nothing falls between the look and the wait."""
+        running = asyncio.get_running_loop()
+        if self._loop is None or self._loop.is_closed():
+            self.bind(running)
         flag = Flag()
         self._waiting[key].add(flag)
         try:
@@ -125,8 +132,9 @@ async def wait_for(
 
     `settle` seconds pass between being woken and looking, where several changes may be one answer. The waiter is
     registered before the first look, so that nothing can happen in between unseen. A client that has gone away is not
-    answered: it must not be given what it will never hear of. HEAD and OPTIONS do not wait. The body of the request
-    must have been read.
+    answered: it must not be given what it will never hear of. DRF's request is authenticated anew before each later
+    look, so that a credential which was revoked meanwhile is refused. HEAD and OPTIONS do not wait. The body of the
+    request must have been read.
     """
     if request.method in ("HEAD", "OPTIONS") or seconds <= 0:
         return await look()
@@ -147,6 +155,8 @@ async def wait_for(
                 if leaving is not None and leaving.done():
                     return None
                 woken.clear()
+                if isinstance(request, AsyncRequest):
+                    await request.reauthenticate()
                 if (found := await look()) is not None:
                     return found
                 if loop.time() + COARSE > end:

@@ -92,7 +92,7 @@ class TrainingDetail(MessageView):
             return None if changed.revision == known else changed
 
         await self.unread.body_bytes(limit=0)
-        changed = await wait_for(look, key=training_id, seconds=seconds, request=self.unread, settle=SETTLE_SECONDS)
+        changed = await wait_for(look, key=training_id, seconds=seconds, request=request, settle=SETTLE_SECONDS)
         return Response(changed or record)
 
     @extend_schema(responses={200: ref(Detail)})

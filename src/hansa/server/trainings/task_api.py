@@ -46,7 +46,7 @@ class NextTask(MessageView):
             leased = await call(tasks.lease_next, user_id=user.id, instance=asked.instance, now=now)
             return None if leased is None else await read(selectors.task_message, leased.id)
 
-        task = await wait_for(look, key=user.id, seconds=seconds, request=self.unread)
+        task = await wait_for(look, key=user.id, seconds=seconds, request=request)
         return Response(task) if task is not None else Response(status=204)
 
 
