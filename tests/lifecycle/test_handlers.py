@@ -204,11 +204,12 @@ async def test_l8_message_and_code_reach_the_hook_that_denies(serve, class_way, 
     assert heard == [("Not yours.", "foreign")]
 
 
-async def test_l8_a_check_that_nobody_awaits_is_no_answer_but_an_error(serve):
+@pytest.mark.parametrize("name", ["check_object_permissions", "acheck_object_permissions"])
+async def test_l8_a_check_that_nobody_awaits_is_no_answer_but_an_error(serve, name):
     errors = []
 
     def checks_nothing(request):
-        request.parser_context["view"].check_object_permissions(request, User(username="bob"))
+        getattr(request.parser_context["view"], name)(request, User(username="bob"))
         return Response("as if it were permitted")
 
     cls = make_class("awaited class", checks_nothing, permission_classes=[OwnOnly])
@@ -216,6 +217,4 @@ async def test_l8_a_check_that_nobody_awaits_is_no_answer_but_an_error(serve):
 
     assert (await serve(cls.as_view()).ask(url="/?for=carol")).status == 500
     assert [type(error) for error in errors] == [UnawaitedError]
-    assert str(errors[0]) == (
-        "self.check_object_permissions() was called on the event loop without `await`; nothing was checked."
-    )
+    assert str(errors[0]) == f"self.{name}() was called on the event loop without `await`; nothing was checked."

@@ -1,7 +1,6 @@
 """Error answers: the right status, `{"detail", "code"}`, and DRF's map for field errors."""
 
 import logging
-import re
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from rest_framework.views import exception_handler as drf_exception_handler
 
 from hansa.server.lifecycle.bridge import BusyError
 from hansa.server.lifecycle.errors import ServiceError, StorageFullError, is_disk_full, is_unstorable
+from hansa.server.lifecycle.fields import errors_of
 from hansa.server.lifecycle.in_place import in_place
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if isinstance(exc, BusyError):
         exc = exceptions.Throttled(wait=5, detail="Too many passwords are being checked. Use a token, or wait.")
     if isinstance(exc, msgspec.ValidationError):
-        return Response(field_errors(exc), status=status.HTTP_400_BAD_REQUEST)
+        return Response(errors_of(exc), status=status.HTTP_400_BAD_REQUEST)
     if isinstance(exc, msgspec.DecodeError):
         detail = f"The body is not valid JSON: {exc}. Send one JSON object."
         return Response({"detail": detail, "code": "invalid"}, status=status.HTTP_400_BAD_REQUEST)
@@ -41,25 +41,3 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         fallback = "not_found" if isinstance(exc, Http404) else "permission_denied"
         response.data = {"detail": response.data["detail"], "code": code if isinstance(code, str) else fallback}
     return response
-
-
-_PATH = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$\.?(?P<path>.*)`)?$", re.DOTALL)
-_MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]*)`$")
-_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`$")
-
-
-def field_errors(exc: msgspec.ValidationError) -> dict[str, list[str]]:
-    """DRF's field map from msgspec's sentence.
-
-    >>> field_errors(msgspec.ValidationError("Expected `int`, got `str` - at `$.num_examples`"))
-    {'num_examples': ['Expected `int`, got `str`.']}
-    """
-    match = _PATH.match(str(exc))
-    what, path = (match["what"], match["path"] or "") if match else (str(exc), "")
-    if match and match["key"]:
-        what = f"A key is not as wanted: {what}"
-    if missing := _MISSING.match(what):
-        path, what = ".".join(filter(None, (path, missing["name"]))), "This field is required"
-    elif unknown := _UNKNOWN.match(what):
-        path, what = ".".join(filter(None, (path, unknown["name"]))), "There is no such field"
-    return {path or "non_field_errors": [f"{what}."]}

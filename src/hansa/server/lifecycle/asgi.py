@@ -26,7 +26,7 @@ from django.urls import ResolverMatch, get_resolver, set_script_prefix, set_urlc
 from django.utils.log import log_response
 from django.utils.translation import get_language
 
-from hansa.server.lifecycle import atomic, conf, rendering, threads
+from hansa.server.lifecycle import atomic, conf, events, rendering, threads
 from hansa.server.lifecycle.body import BodyTooLargeError, DisconnectedError, Receive, UnreadRequest, Wire
 from hansa.server.lifecycle.sending import Send, send_response
 
@@ -53,7 +53,10 @@ class Handler(ASGIHandler):
         super().__init__()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
         if scope["type"] != "http":
             raise ValueError(f"This handler serves HTTP, not {scope['type']!r}.")
         borrowed = threads.BorrowedThread(self.lender)
@@ -64,6 +67,15 @@ class Handler(ASGIHandler):
         finally:
             threads.CURRENT.reset(token)
             borrowed.release(ended=True)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Nothing to start; at the end, streams and idle threads. A project may do more before it calls this."""
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        events.end_all()
+        self.lender.shutdown()
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, wire: Wire, send: Send) -> None:
         set_script_prefix(get_script_prefix(scope))

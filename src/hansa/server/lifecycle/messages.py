@@ -8,6 +8,8 @@ from rest_framework import exceptions
 from rest_framework.parsers import BaseParser, JSONParser
 
 from hansa.server.lifecycle.body import UnreadRequest
+from hansa.server.lifecycle.fields import all_errors_of
+from hansa.server.lifecycle.request import AsyncRequest
 from hansa.server.lifecycle.views import APIView
 
 T = TypeVar("T")
@@ -16,9 +18,10 @@ JSON_LIMIT = 64 * 2**10
 """Bytes of a JSON message, unless a view says otherwise."""
 
 
-class MessageView(APIView):
-    """An awaited view that reads its body itself: as one Struct by `message`, or piece by piece."""
-
+# No docstring: schema tools describe a view by the first that they find.
+class MessageView(APIView):  # noqa: D101  # see above
+    # An awaited view that reads its body itself: as one Struct by `message`, or piece by piece.
+    request: AsyncRequest
     streams_body = True
     view_is_async = True
     parser_classes: Sequence[type[BaseParser]] = (JSONParser,)
@@ -27,15 +30,20 @@ class MessageView(APIView):
     async def message(self, kind: type[T], *, limit: int = JSON_LIMIT) -> T:
         """Read the request's JSON body as a Struct; an empty body is an empty object.
 
-        Raises msgspec.ValidationError (answered as a field map), BodyTooLargeError, and 415 for another media type.
+        Raises DRF's ValidationError with a map of all fields that are wrong, ParseError, UnsupportedMediaType for
+        another media type, and BodyTooLargeError.
         """
-        body = await self.unread.body_bytes(limit=limit)
-        if body and self.unread.content_type not in ("application/json", ""):
-            raise exceptions.UnsupportedMediaType(
-                self.unread.content_type or "", f"The body is {self.unread.content_type}; send application/json."
-            )
+        body = b"".join([chunk async for chunk in self.request.stream(limit=limit)]) or b"{}"
+        media_type = self.request.content_type.partition(";")[0].strip()
+        if body != b"{}" and media_type not in ("application/json", ""):
+            raise exceptions.UnsupportedMediaType(media_type, f"The body is {media_type}; send application/json.")
         try:
-            return msgspec.json.decode(body or b"{}", type=kind)
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.ValidationError as error:
+            raise exceptions.ValidationError(all_errors_of(error, kind, body)) from error
+        except msgspec.DecodeError as error:
+            detail = f"The body is not valid JSON: {error}. Send one JSON object."
+            raise exceptions.ParseError(detail, code="invalid") from error
         except UnicodeDecodeError as error:
             raise exceptions.ParseError(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from error
         except RecursionError as error:

@@ -185,12 +185,12 @@ async def hop(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:  #
     return await sync_to_async(function, thread_sensitive=True)(*args, **kwargs)
 
 
-def either(function: Callable[..., Any], loop_thread: int | None) -> Callable[..., Any]:  # Any: any hook or handler
-    """A coroutine function that plain code on another thread may call as a plain function."""
+def either(function: Callable[..., Any], is_on_the_loop: Callable[[], bool]) -> Callable[..., Any]:  # Any: any hook
+    """A coroutine function that plain code, wherever the event loop is not, may call as a plain function."""
 
     @wraps(function)
     def either(*args: Any, **kwargs: Any) -> Any:  # Any: as above
-        if threading.get_ident() == loop_thread:
+        if is_on_the_loop():
             return function(*args, **kwargs)
         return async_to_sync(function)(*args, **kwargs)
 

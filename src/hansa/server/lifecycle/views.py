@@ -34,13 +34,17 @@ from hansa.server.lifecycle.request import AsyncRequest
 T = TypeVar("T")
 
 
-class APIView(views.APIView):
-    """A DRF view whose lifecycle is awaited. Policies, hooks and schema tools work as they do in DRF."""
+# No docstring: schema tools describe a view by the first that they find.
+class APIView(views.APIView):  # noqa: D101  # see above
+    # A DRF view whose lifecycle is awaited. Policies, hooks and schema tools work as they do in DRF.
 
     streams_body: ClassVar[bool] = False
     """The handlers read the body themselves, by `request.stream()`; otherwise it is read before a handler runs."""
     body_limit: ClassVar[int | None] = None
     """Bytes of a body; None: the project's `LIFECYCLE["BODY_LIMIT"]`."""
+
+    _loop_thread: int | None = None
+    """Whose event loop serves the request of this view; None while there is none."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # Any: as in `object`
         """Mark the `dispatch` of an awaited class, so that `method_decorator(…, name="dispatch")` sees what it is."""
@@ -48,6 +52,11 @@ class APIView(views.APIView):
         stated = anatomy.stated(cls)
         if anatomy.has_awaited(cls, cls._possible_handlers()) if stated is None else stated:
             DISPATCH.put_on(cls)
+
+    def __init__(self, **kwargs: Any) -> None:  # Any: as_view's own
+        super().__init__(**kwargs)
+        # From the beginning: schema tools make views, and ask them without a request.
+        self._bridge(anatomy.of(type(self)).awaited_hooks)
 
     @classmethod
     def _possible_handlers(cls) -> Iterable[str]:
@@ -81,7 +90,6 @@ class APIView(views.APIView):
         """DRF's dispatch; a coroutine if the view is awaited."""
         if self.is_awaited():
             return self._awaited_dispatch(request, *args, **kwargs)
-        self._bridge(anatomy.of(type(self)).awaited_hooks)  # of a class that says `view_is_async = False`
         return super().dispatch(request, *args, **kwargs)
 
     async def _awaited_dispatch(
@@ -90,7 +98,6 @@ class APIView(views.APIView):
         self._loop_thread = threading.get_ident()
         self._anatomy = anatomy.of_instance(self)
         self._unawaited: set[Promise] = set()
-        self._bridge(self._anatomy.awaited_hooks)
         self.args, self.kwargs = args, kwargs
         wrapped: Request = await self._step("initialize_request", request, *args, **kwargs)
         self.request = wrapped
@@ -271,9 +278,9 @@ class APIView(views.APIView):
                 self._deny_now(request, permission)
         return None
 
-    async def acheck_object_permissions(self, request: Request, obj: object) -> None:
-        """`check_object_permissions`, awaited, whichever way the class overrides it."""
-        await self._step("check_object_permissions", request, obj)
+    def acheck_object_permissions(self, request: Request, obj: object) -> "Promise":
+        """`check_object_permissions`, to be awaited, whichever way the class overrides it."""
+        return self._promise("acheck_object_permissions", self._step("check_object_permissions", request, obj))
 
     def check_throttles(self, request: Request) -> Any:  # Any: as above
         """DRF's."""
@@ -316,7 +323,7 @@ class APIView(views.APIView):
         )
 
     def _is_on_the_loop(self) -> bool:
-        return getattr(self, "_loop_thread", None) == threading.get_ident()
+        return self._loop_thread == threading.get_ident()
 
     def _promise(self, name: str, coroutine: Coroutine[Any, Any, None]) -> "Promise":  # Any: of no interest here
         promise = Promise(name, coroutine, self._unawaited)
@@ -332,7 +339,7 @@ class APIView(views.APIView):
     def _bridge(self, names: Iterable[str]) -> None:
         """Let plain code call what the class has made awaited: DRF's mixins, serializers, renderers."""
         for name in names:
-            setattr(self, name, threads.either(getattr(self, name), getattr(self, "_loop_thread", None)))
+            setattr(self, name, threads.either(getattr(self, name), self._is_on_the_loop))
 
     def _bridge_handlers_for_renderers(self) -> None:
         """Renderers that ask the view do so on a thread, and DRF's admin renderer calls `view.get()` itself."""

@@ -15,8 +15,9 @@ from hansa.server.lifecycle import anatomy
 from hansa.server.lifecycle.views import DISPATCH, APIView
 
 
-class ViewSetMixin(viewsets.ViewSetMixin):
-    """Binds methods to actions, plain or `async def`. A route is awaited if one of its actions, or a hook, is."""
+# No docstrings: schema tools describe a view by the first that they find.
+class ViewSetMixin(viewsets.ViewSetMixin):  # noqa: D101  # see above
+    # Binds methods to actions, plain or `async def`. A route is awaited if one of its actions, or a hook, is.
 
     @classonlymethod
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:  # Any: DRF's own signature  # noqa: N805
@@ -47,5 +48,6 @@ def _is_awaited(cls: Any, actions: dict[str, str]) -> bool:  # Any: a view class
     return anatomy.has_awaited(cls, (actions or {}).values()) or DISPATCH.is_decorated(cls)
 
 
-class ViewSet(ViewSetMixin, APIView):
-    """Actions of your own over the awaited lifecycle."""
+class ViewSet(ViewSetMixin, APIView):  # noqa: D101  # see above
+    # Actions of your own over the awaited lifecycle.
+    pass

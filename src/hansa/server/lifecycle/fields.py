@@ -1,0 +1,64 @@
+"""What is wrong with a message, field by field, in DRF's shape.
+
+msgspec stops at the first thing that is wrong. Who filled in a form wants to know all of them: after a refusal the
+fields are looked at one by one. Only then: a message that is right is decoded once.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+Errors = dict[str, list[str]]
+
+_PATH = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]*)`$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`$")
+
+
+def errors_of(refusal: msgspec.ValidationError) -> Errors:
+    """DRF's field map from msgspec's sentence.
+
+    >>> errors_of(msgspec.ValidationError("Expected `int`, got `str` - at `$.num_examples`"))
+    {'num_examples': ['Expected `int`, got `str`.']}
+    """
+    match = _PATH.match(str(refusal))
+    what, path = (match["what"], match["path"] or "") if match else (str(refusal), "")
+    if match and match["key"]:
+        what = f"A key is not as wanted: {what}"
+    if missing := _MISSING.match(what):
+        path, what = ".".join(filter(None, (path, missing["name"]))), "This field is required"
+    elif unknown := _UNKNOWN.match(what):
+        path, what = ".".join(filter(None, (path, unknown["name"]))), "There is no such field"
+    return {path or "non_field_errors": [f"{what}."]}
+
+
+def all_errors_of(refusal: msgspec.ValidationError, kind: Any, body: bytes) -> Errors:  # Any: a type
+    """As `errors_of`, for every field of the Struct that was wanted. `body` is the JSON that was refused."""
+    try:
+        data = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return errors_of(refusal)  # it was refused before it was read to its end
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(data, dict)):
+        return errors_of(refusal)
+    found: Errors = {}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, field in fields.items():
+        if name not in data:
+            if field.required:
+                found[name] = ["This field is required."]
+            continue
+        try:
+            msgspec.convert(data[name], field.type)
+        except msgspec.ValidationError as error:
+            found |= {_below(name, path): said for path, said in errors_of(error).items()}
+    if kind.__struct_config__.forbid_unknown_fields:
+        tag = kind.__struct_config__.tag_field
+        found |= {name: ["There is no such field."] for name in data if name not in fields and name != tag}
+    return found or errors_of(refusal)
+
+
+def _below(name: str, path: str) -> str:
+    if path == "non_field_errors":
+        return name
+    return f"{name}{path}" if path.startswith("[") else f"{name}.{path}"
