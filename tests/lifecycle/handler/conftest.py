@@ -1,6 +1,6 @@
 """A Django site of its own, under any middleware, on DRF by WSGI and on the lifecycle's handler."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -30,16 +30,20 @@ def django_site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def serve(django_site: Any) -> Callable[..., Handler]:
-    """Make a handler of the lifecycle for a URLconf."""
+def serve(django_site: Any) -> Iterator[Callable[..., Handler]]:
+    """Make a handler of the lifecycle for a URLconf; its threads end with the test."""
+    made: list[Handler] = []
 
     def make(urls: Any, *, middleware: tuple[str, ...] = (), **lifecycle: Any) -> Handler:
         django_site.ROOT_URLCONF = urls
         django_site.MIDDLEWARE = list(middleware)
         django_site.LIFECYCLE = lifecycle
-        return Handler()
+        made.append(Handler())
+        return made[-1]
 
-    return make
+    yield make
+    for handler in made:
+        handler.lender.shutdown()
 
 
 @pytest.fixture
