@@ -63,6 +63,27 @@ def test_v2_overriding_dispatch_does_not_lose_the_exemption():
     assert iscoroutinefunction(Overriding.as_view())
 
 
+@pytest.mark.parametrize("handler", ["get", "post"])
+async def test_v2_dispatch_may_be_overridden_by_a_coroutine_function(serve, handler):
+    class Overriding(APIView):
+        locals().update(BARE)
+
+        async def dispatch(self, request, *args, **kwargs):
+            response = await super().dispatch(request, *args, **kwargs)
+            response["X-Passed"] = "dispatch"
+            return response
+
+        async def get(self, request):
+            return Response()
+
+        def post(self, request):
+            return Response()
+
+    answered = await serve(Overriding.as_view()).ask(handler.upper(), "/")
+
+    assert (answered.status, answered.headers["X-Passed"]) == (200, "dispatch")
+
+
 @pytest.mark.parametrize("checking", [CsrfViewMiddleware, in_place.CsrfViewMiddleware])
 async def test_v2_the_middleware_lets_a_post_without_a_token_through(serve, way, checking):
     site = serve(make_view(way, hello, ["post"]), MIDDLEWARE=[checking])

@@ -55,8 +55,9 @@ class APIView(views.APIView):  # noqa: D101  # see above
 
     def __init__(self, **kwargs: Any) -> None:  # Any: as_view's own
         super().__init__(**kwargs)
-        # From the beginning: schema tools make views, and ask them without a request.
-        self._bridge(anatomy.of(type(self)).awaited_hooks)
+        # From the beginning: schema tools make views, and ask them without a request. `dispatch` comes before it is
+        # known where the event loop is; nobody calls it but Django.
+        self._bridge(name for name in anatomy.of(type(self)).awaited_hooks if name != "dispatch")
 
     @classmethod
     def _possible_handlers(cls) -> Iterable[str]:
