@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib import import_module
 
 import pytest
 from drf_spectacular.generators import SchemaGenerator
@@ -16,6 +17,8 @@ from hansa.cli import main
 from hansa.cli.exits import ExitCode
 from hansa.protocol.errors import ErrorCode
 from hansa.rounds.plan import parse, schema, to_data
+from hansa.server import lifecycle
+from hansa.server.lifecycle.conf import Conf
 
 REFERENCE = ROOT / "docs" / "reference"
 UNLISTED = {"HEAD /api/tasks/{task_id}/update/{digest}/"}
@@ -58,6 +61,19 @@ def test_every_message_named_in_the_page_of_the_api_is_one_of_the_protocol():
 def test_every_code_of_an_error_is_explained():
     written = {cells[0].strip("`") for cells in rows("api.md") if re.fullmatch(r"`[a-z_]+`", cells[0])}
     assert written == set(ErrorCode)
+
+
+def test_the_page_of_the_lifecycle_names_what_there_is():
+    named = [cells for cells in rows("lifecycle.md") if len(cells) == 3]
+    for name, module, _ in named:
+        assert hasattr(import_module(f"hansa.server.lifecycle.{module.strip('`')}"), name.strip("` *")), name
+    assert {cells[0].strip("` *") for cells in named if cells[0].endswith("*")} == set(lifecycle.__all__)
+
+
+def test_the_page_of_the_lifecycle_has_every_setting_with_its_default():
+    keys = {name.upper(): str(field.default) for name, field in Conf.__dataclass_fields__.items()}
+    page = [cells for cells in rows("lifecycle.md") if len(cells) == 4]
+    assert {cells[0].strip("`"): cells[2].strip("`") for cells in page if cells[0].strip("`").isupper()} == keys
 
 
 def leaves(data, path=""):
