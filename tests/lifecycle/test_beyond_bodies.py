@@ -22,8 +22,8 @@ from rest_framework.throttling import BaseThrottle
 
 from hansa.server.lifecycle.bridge import work
 from lifecycle import streams
-from lifecycle.comparison import BareView, Serve
 from lifecycle.handler.exchanges import Ask, Exchange
+from lifecycle.likeness import BareView, Serve
 from lifecycle.project import make_view
 
 GIGABYTE = 10**9

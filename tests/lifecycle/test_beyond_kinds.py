@@ -25,7 +25,7 @@ from hansa.server.lifecycle import threads
 from hansa.server.lifecycle.decorators import api_view
 from hansa.server.lifecycle.in_place import in_place
 from hansa.server.lifecycle.viewsets import ViewSet, ViewSetMixin
-from lifecycle.comparison import BareView, Serve
+from lifecycle.likeness import BareView, Serve
 from lifecycle.project import AWAITED, WAYS, make_view, on_the_loop
 
 

@@ -23,8 +23,8 @@ from hansa.server.lifecycle.events import Event, EventStream, EventStreamRendere
 from hansa.server.lifecycle.files import RangedFile
 from hansa.server.lifecycle.rendering import StructJSONRenderer
 from hansa.server.lifecycle.threads import BorrowedThread
-from lifecycle.comparison import BareView, Serve
 from lifecycle.handler.exchanges import Ask, Exchange
+from lifecycle.likeness import BareView, Serve
 from support.people import Person
 
 PARKED = 50

@@ -17,7 +17,7 @@ from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.response import Response
 
-from lifecycle.comparison import HOOKED, BareView, Serve, escaped
+from lifecycle.likeness import HOOKED, BareView, Serve, escaped
 from lifecycle.project import Answered, make_view
 from lifecycle.twins import BROWSABLE, KINDS, Plain, routed
 

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
 from hansa.server.lifecycle.in_place import in_place
-from lifecycle.comparison import HOOKED, Serve, escaped, same_as_drf
+from lifecycle.likeness import HOOKED, Serve, escaped, same_as_drf
 from lifecycle.project import make_view, place
 
 

@@ -14,7 +14,7 @@ from rest_framework.serializers import ValidationError
 
 from hansa.server.lifecycle.generics import GenericAPIView, GenericViewSet
 from hansa.server.lifecycle.promises import UnawaitedError
-from lifecycle.comparison import Serve, escaped
+from lifecycle.likeness import Serve, escaped
 from lifecycle.project import Answered, Site, alike
 from lifecycle.twins import KINDS, Common, groups, routed
 

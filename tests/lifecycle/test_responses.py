@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.urlpatterns import format_suffix_patterns
 
-from lifecycle.comparison import BareView, Serve, escaped, same_as_drf
+from lifecycle.likeness import BareView, Serve, escaped, same_as_drf
 from lifecycle.project import DRF_OF, Answer, alike, make_view, on_the_loop
 
 

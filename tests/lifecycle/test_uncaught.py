@@ -15,7 +15,7 @@ from rest_framework.request import WrappedAttributeError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from lifecycle.comparison import HOOKED, BareView, Serve, escaped, same_as_drf
+from lifecycle.likeness import HOOKED, BareView, Serve, escaped, same_as_drf
 from lifecycle.project import DRF_OF, make_view
 
 User = get_user_model()

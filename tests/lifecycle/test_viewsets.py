@@ -16,7 +16,7 @@ from rest_framework.versioning import NamespaceVersioning, URLPathVersioning
 
 from hansa.server.lifecycle.decorators import action
 from hansa.server.lifecycle.viewsets import ViewSet
-from lifecycle.comparison import BareView, Serve
+from lifecycle.likeness import BareView, Serve
 from lifecycle.project import alike
 from lifecycle.twins import KINDS, groups, routed
 

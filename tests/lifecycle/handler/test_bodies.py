@@ -18,7 +18,7 @@ from hansa.server.lifecycle.body import BodyUnreadError, UnreadRequest
 from hansa.server.lifecycle.views import APIView
 from lifecycle.handler.access import Never
 from lifecycle.handler.exchanges import Ask, Exchange, ask_asgi
-from lifecycle.handler.stacks import IN_PLACE, STOCK
+from lifecycle.handler.middlewares import IN_PLACE, STOCK
 
 HERE = __name__
 JSON = {"Content-Type": "application/json"}

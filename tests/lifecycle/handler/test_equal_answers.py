@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lifecycle.handler.exchanges import Answer, Ask, ask_asgi, ask_wsgi
+from lifecycle.handler.middlewares import STACKS
 from lifecycle.handler.sites import SITES
-from lifecycle.handler.stacks import STACKS
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -18,7 +18,7 @@ from django.shortcuts import redirect
 from django.urls import path
 
 from lifecycle.handler.exchanges import Answer, Ask, ask_asgi, ask_wsgi
-from lifecycle.handler.stacks import IN_PLACE, STOCK
+from lifecycle.handler.middlewares import IN_PLACE, STOCK
 
 PASSWORD = "correct horse"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

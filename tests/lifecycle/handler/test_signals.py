@@ -22,7 +22,7 @@ from hansa.server.lifecycle.asgi import Handler
 from hansa.server.lifecycle.views import APIView
 from lifecycle.handler.access import Never
 from lifecycle.handler.exchanges import Ask, Exchange, ask_asgi
-from lifecycle.handler.stacks import IN_PLACE
+from lifecycle.handler.middlewares import IN_PLACE
 
 
 class Api(APIView):

@@ -19,7 +19,7 @@ from rest_framework.views import APIView as DRFView
 from hansa.server.lifecycle import threads
 from hansa.server.lifecycle.views import APIView
 from lifecycle.handler.exchanges import Ask, Exchange, ask_asgi
-from lifecycle.handler.stacks import IN_PLACE, STOCK
+from lifecycle.handler.middlewares import IN_PLACE, STOCK
 
 HERE = __name__
 PATIENCE = 10

@@ -55,9 +55,12 @@ class Window:
         """The status of the page that a button leads to."""
         if isinstance(button, str):
             button = self.page.get_by_role("button", name=button, exact=True)
+        await self.page.evaluate("document.body.setAttribute('data-before', '')")
         async with self.page.expect_event("response", _is_page) as answer:
             await button.click()
         response: Response = await answer.value
+        # DRF's script writes the page anew when the answer has come: no navigation tells when.
+        await self.page.locator("body[data-before]").wait_for(state="detached")
         await self.page.wait_for_load_state("load")
         return response.status
 

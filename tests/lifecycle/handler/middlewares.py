@@ -8,7 +8,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
 DJANGO = "django.middleware"
-HERE = "lifecycle.handler.stacks"
+HERE = "lifecycle.handler.middlewares"
 PLAIN, AWAITED = f"{HERE}.plain", f"{HERE}.awaited"
 OURS = "hansa.server.lifecycle.middleware"
 STOCK = (
