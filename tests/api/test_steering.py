@@ -217,7 +217,13 @@ async def test_nobody_joins_what_is_over(alice, training, clock):
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 @pytest.mark.parametrize(
-    ("body", "field"), [({}, "clients"), ({"clients": []}, "clients"), ({"clients": "bob"}, "clients"), ({"x": 1}, "x")]
+    ("body", "field"),
+    [
+        ({}, "clients"),
+        ({"clients": []}, "clients"),
+        ({"clients": "bob"}, "clients"),
+        ({"clients": ["bob"], "x": 1}, "x"),
+    ],
 )
 async def test_refuses_a_list_that_is_not_as_the_protocol_says(alice, training, method, body, field):
     async with nothing_changes():
