@@ -4,11 +4,7 @@ import argparse
 import json
 import os
 import platform
-import shutil
-import signal
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,7 +18,7 @@ import idle
 import msgspec
 import wrk
 from databases import KINDS, databases
-from harness import START_SECONDS, BenchmarkError, measured
+from harness import START_SECONDS, BenchmarkError, in_a_folder, measured
 from stacks import BASELINES, PATH, STACKS, Stack
 
 from hansa.client.errors import HansaError
@@ -88,28 +84,19 @@ class FailedError(Exception):
 
 def main(description: str, arguments: Sequence[str]) -> int:
     options = parse(description, arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends, and the folder goes
-    if sys.platform != "linux":
-        print("The benchmarks read /proc, which only Linux has.", file=sys.stderr)
-        return 2
-    folder = Path(tempfile.mkdtemp(prefix="hansa-http-"))
-    folder.chmod(0o755)
-    try:
+
+    def compare(folder: Path) -> int:
+        folder.chmod(0o755)  # the database's server is another user
         if options.idle:
             parked = idle.benchmark(folder, options.connections)
             print(idle.as_json(parked, circumstances()) if options.json else idle.described(parked))
             return 0
         wrk.program()
         rows = [row for kind in options.database for row in benchmark(options, kind, folder / kind)]
-    except KeyboardInterrupt:
-        return 130
-    except (BenchmarkError, HansaError) as error:
-        print(f"No result: {error}", file=sys.stderr)
-        return 1
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(as_json(options, rows) if options.json else described(options, rows))
-    return 0 if all(row.outcome != "failed" for row in rows) else 1
+        print(as_json(options, rows) if options.json else described(options, rows))
+        return 0 if all(row.outcome != "failed" for row in rows) else 1
+
+    return in_a_folder(compare, prefix="hansa-http-")
 
 
 def benchmark(options: Options, kind: str, folder: Path) -> list[Row]:

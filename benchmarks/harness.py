@@ -7,11 +7,13 @@ killed by the kernel if the benchmark itself is killed.
 import ctypes
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hansa.client.api import Api
-from hansa.client.errors import Unreachable
+from hansa.client.errors import HansaError, Unreachable
 from hansa.client.transport import Transport
 
 HANSA = Path(sysconfig.get_path("scripts"), "hansa")
@@ -35,6 +37,24 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 class BenchmarkError(Exception):
     """The benchmark has no result; the text says why."""
+
+
+def in_a_folder(work: Callable[[Path], int], *, prefix: str, parent: Path | None = None) -> int:
+    """The exit code of a benchmark that has a folder to itself, which is gone afterwards however it ended."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends, and the folder goes
+    if sys.platform != "linux":
+        print("The benchmarks read /proc, which only Linux has.", file=sys.stderr)
+        return 2
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        return work(folder)
+    except KeyboardInterrupt:
+        return 130
+    except (BenchmarkError, HansaError) as error:
+        print(f"No result: {error}", file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,8 @@ import argparse
 import json
 import os
 import platform
-import shutil
-import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,10 +30,9 @@ from pathlib import Path
 
 import numpy as np
 from clients import STEP
-from harness import START_SECONDS, BenchmarkError, Child, Server, Usage, child, measured, serving
+from harness import START_SECONDS, BenchmarkError, Child, Server, Usage, child, in_a_folder, measured, serving
 
 from hansa.client.api import Api
-from hansa.client.errors import HansaError
 from hansa.client.transport import Transport
 from hansa.core.params import Params
 from hansa.formats import safetensors
@@ -88,22 +84,13 @@ class Figures:
 
 def main() -> int:
     options = parse(sys.argv[1:])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends, and the folder goes
-    if sys.platform != "linux":
-        print("The benchmarks read /proc, which only Linux has.", file=sys.stderr)
-        return 2
-    folder = Path(tempfile.mkdtemp(prefix="hansa-rounds-", dir=options.folder))
-    try:
+
+    def train(folder: Path) -> int:
         result = benchmark(options, folder)
-    except KeyboardInterrupt:
-        return 130
-    except (BenchmarkError, HansaError) as error:
-        print(f"No result: {error}", file=sys.stderr)
-        return 1
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(json.dumps(asdict(result)) if options.json else described(result))
-    return 0
+        print(json.dumps(asdict(result)) if options.json else described(result))
+        return 0
+
+    return in_a_folder(train, prefix="hansa-rounds-", parent=options.folder)
 
 
 def benchmark(options: Options, folder: Path) -> Figures:

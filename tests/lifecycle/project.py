@@ -312,3 +312,14 @@ def __getattr__(name: str) -> Any:
         return LENT[name]
     except KeyError:
         raise AttributeError(name) from None
+
+
+class Shout(renderers.BaseRenderer):
+    """A renderer that nobody takes for another."""
+
+    media_type = "text/shout"
+    format = "shout"
+    charset = "latin-1"
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> str:
+        return f"{accepted_media_type} {data.get('hello', 'nothing').upper()}!"

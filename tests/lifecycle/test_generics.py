@@ -124,19 +124,23 @@ async def test_x7_plain_overrides_are_honoured_by_their_awaited_namesakes(serve:
     assert (await viewed(serve, Own)).json == [{"id": 2, "name": "two"}]
 
 
+class AwaitedHooks:
+    """Every hook that lists go through, made awaited."""
+
+    async def get_queryset(self) -> Any:
+        return Group.objects.filter(name="two")
+
+    async def filter_queryset(self, queryset: Any) -> Any:
+        return queryset if await queryset.aexists() else queryset.none()
+
+    async def paginate_queryset(self, queryset: Any) -> Any:
+        return [group async for group in queryset]
+
+
 async def test_x7_awaited_overrides_are_honoured_by_their_awaited_namesakes(
     serve: Serve, transactional_db: None
 ) -> None:
-    class Own(Common, GenericAPIView):
-        async def get_queryset(self) -> Any:
-            return Group.objects.filter(name="two")
-
-        async def filter_queryset(self, queryset: Any) -> Any:
-            return queryset if await queryset.aexists() else queryset.none()
-
-        async def paginate_queryset(self, queryset: Any) -> Any:
-            return [group async for group in queryset]
-
+    class Own(AwaitedHooks, Common, GenericAPIView):
         async def get(self, request: Any) -> Response:
             page = await self.apaginate_queryset(await self.afilter_queryset(await self.aget_queryset()))
             return Response(await self.aserialize(page, many=True))
@@ -145,16 +149,7 @@ async def test_x7_awaited_overrides_are_honoured_by_their_awaited_namesakes(
 
 
 async def test_x7_drfs_list_over_awaited_overrides_of_every_hook_it_calls(serve: Serve, transactional_db: None) -> None:
-    class Own(ListModelMixin, Common, GenericViewSet):
-        async def get_queryset(self) -> Any:
-            return Group.objects.filter(name="two")
-
-        async def filter_queryset(self, queryset: Any) -> Any:
-            return queryset if await queryset.aexists() else queryset.none()
-
-        async def paginate_queryset(self, queryset: Any) -> Any:
-            return [group async for group in queryset]
-
+    class Own(ListModelMixin, AwaitedHooks, Common, GenericViewSet):
         def get_paginated_response(self, data: Any) -> Response:
             return Response({"page": data})
 

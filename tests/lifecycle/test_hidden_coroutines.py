@@ -3,6 +3,7 @@
 from functools import wraps
 
 import pytest
+from asgiref.sync import SyncToAsync
 from django.contrib.auth.models import AnonymousUser
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import PermissionDenied
@@ -150,3 +151,14 @@ async def test_a_hook_that_a_test_replaces_after_as_view_is_the_one_that_is_call
     monkeypatch.setattr(kind, "check_permissions", refuse)
 
     assert (await site.ask()).status == 403
+
+
+async def test_plain_code_that_asgiref_has_made_awaitable_is_awaited(serve, monkeypatch):
+    kind = make_class("awaited class", answers)
+    monkeypatch.setattr(kind, "check_permissions", SyncToAsync(refuse_now))
+
+    assert (await serve(kind.as_view()).ask()).status == 403
+
+
+def refuse_now(view, request):
+    raise PermissionDenied

@@ -13,6 +13,7 @@ from lifecycle.project import (
     BARE,
     DRF_OF,
     WAYS,
+    Shout,
     alike,
     bare,
     make_view,
@@ -26,15 +27,6 @@ def hello(request, **kwargs):
 
 def echo(request):
     return Response({"data": request.data})
-
-
-class Shout(renderers.BaseRenderer):
-    media_type = "text/shout"
-    format = "shout"
-    charset = "latin-1"
-
-    def render(self, data, accepted_media_type=None, renderer_context=None):
-        return f"{accepted_media_type} {data.get('hello', 'nothing').upper()}!"
 
 
 class Whisper(Shout):

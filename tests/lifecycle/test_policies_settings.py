@@ -19,6 +19,7 @@ from lifecycle.project import (
     AWAITED,
     DRF_OF,
     WAYS,
+    Shout,
     alike,
     bare,
     make_class,
@@ -31,15 +32,6 @@ CLASS_WAYS = tuple(way for way in WAYS if "function" not in way)
 
 def hello(request, **kwargs):
     return Response({"hello": "world"})
-
-
-class Shout(renderers.BaseRenderer):
-    media_type = "text/shout"
-    format = "shout"
-    charset = "latin-1"
-
-    def render(self, data, accepted_media_type=None, renderer_context=None):
-        return f"{accepted_media_type} {data.get('hello', 'nothing').upper()}!"
 
 
 # P7.

@@ -150,7 +150,7 @@ async def test_nobody_looks_for_a_client_that_has_gone(bells):
         await parked(bells)
         shelf.found.append("too late")
         line.cut()
-        await line.request.disconnected()
+        await asyncio.shield(line.request.wire.watch())
         bells.wake(["key"])
 
     assert (task.result(), shelf.looks) == (None, 1)

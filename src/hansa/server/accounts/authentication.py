@@ -1,7 +1,7 @@
 """DRF authenticators: `Token <40 hex>`, the token as Basic user without a password, and Basic with a password.
 
-Each has DRF's `authenticate`, by the ORM, for plain DRF views; and `aauthenticate`, which our lifecycle awaits and
-which asks `credentials.directory`. Both accept and refuse the same, in the same words.
+Each is awaited (`aauthenticate`) and asks `credentials.directory`; DRF's `authenticate`, for plain DRF views, waits for
+the same.
 """
 
 import base64
@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from asgiref.sync import async_to_sync
 from django.contrib.auth import authenticate
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from hansa.server.accounts import selectors
 from hansa.server.accounts.attempts import attempt
 from hansa.server.accounts.credentials.directory import directory
 from hansa.server.accounts.models import User
@@ -25,20 +25,28 @@ from hansa.server.lifecycle.bridge import slowly
 _TOKEN = re.compile(r"[0-9a-f]{40}")
 
 
-class TokenAuthentication(BaseAuthentication):
+class _Awaited(BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[User, str | None] | None:
+        """`aauthenticate`, for synchronous code."""
+        return async_to_sync(self.aauthenticate)(request)
+
+    async def aauthenticate(self, request: Request) -> tuple[User, str | None] | None:
+        """Return the user and the token's text, if it was one; None if the header has another scheme."""
+        raise NotImplementedError
+
+
+class TokenAuthentication(_Awaited):
     """`Authorization: Token <40 hex>`."""
 
-    def authenticate(self, request: Request) -> tuple[User, str] | None:
-        """Return the user and the token's text; None if the header has another scheme."""
-        text = self.presented(request)
-        return None if text is None else (_known(selectors.user_of_token(text, timezone.now())), text)
-
     async def aauthenticate(self, request: Request) -> tuple[User, str] | None:
-        """The same in place, without a thread."""
+        """Return the user and the token's text; None if the header has another scheme."""
         text = self.presented(request)
         if text is None:
             return None
-        return _known(await (await directory()).user_of_token(text, timezone.now)), text
+        user = await (await directory()).user_of_token(text, timezone.now)
+        if user is None:
+            raise AuthenticationFailed("Invalid token.")
+        return user, text
 
     def presented(self, request: Request) -> str | None:
         """The token in the request; None if there is another kind of credential, or none.
@@ -67,21 +75,14 @@ class TokenInBasicAuthentication(TokenAuthentication):
         return pair[0] if pair is not None and not pair[1] and _TOKEN.fullmatch(pair[0]) else None
 
 
-class PasswordAuthentication(BaseAuthentication):
+class PasswordAuthentication(_Awaited):
     """Basic with user name and password. Slow by design (the hash); tokens are for programs."""
 
-    def authenticate(self, request: Request) -> tuple[User, None] | None:
-        """Return the user; None if the header has another scheme."""
-        pair = _basic(request)
-        if pair is None:
-            return None
-        with _counted(request, pair[0]):
-            return _signed_in(authenticate(username=pair[0], password=pair[1])), None
-
     async def aauthenticate(self, request: Request) -> tuple[User, None] | None:
-        """The same; a password that was found right in the last minutes is not hashed again.
+        """Return the user; None if the header has another scheme.
 
-        Any other pays for the slow hash, also under a name that nobody has: Django sees to that.
+        A password that was found right in the last minutes is not hashed again. Any other pays for the
+        slow hash, also under a name that nobody has: Django sees to that.
         """
         pair = _basic(request)
         if pair is None:
@@ -98,12 +99,6 @@ class PasswordAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """What a 401 asks for."""
         return "Basic"
-
-
-def _known(user: User | None) -> User:
-    if user is None:
-        raise AuthenticationFailed("Invalid token.")
-    return user
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Reads of accounts, each with its permission filter."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q
@@ -9,21 +8,10 @@ from django.db.models import Exists, OuterRef, Q
 from hansa.protocol import accounts as wire
 from hansa.server.accounts import presence
 from hansa.server.accounts.models import Token, User
-from hansa.server.accounts.secrets import digest
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
 
 NAMES_AT_ONCE = 500
 """A query has room for so many variables, and no more."""
-
-
-def user_of_token(text: str, now: datetime) -> User | None:
-    """The active user a token belongs to, unless it has expired."""
-    token = (
-        Token.objects.select_related("user")
-        .filter(Q(expires_at=None) | Q(expires_at__gt=now), digest=digest(text), user__is_active=True)
-        .first()
-    )
-    return None if token is None else token.user
 
 
 def myself(user: User) -> wire.User:

@@ -11,7 +11,7 @@ from rest_framework.views import exception_handler as drf_exception_handler
 
 from hansa.server.lifecycle.bridge import BusyError
 from hansa.server.lifecycle.errors import ServiceError, StorageFullError, is_disk_full, is_unstorable
-from hansa.server.lifecycle.fields import errors_of
+from hansa.server.lifecycle.fields import errors_of, malformed
 from hansa.server.lifecycle.in_place import in_place
 
 log = logging.getLogger(__name__)
@@ -31,10 +31,9 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if isinstance(exc, BusyError):
         exc = exceptions.Throttled(wait=5, detail="Too many passwords are being checked. Use a token, or wait.")
     if isinstance(exc, msgspec.ValidationError):
-        return Response(errors_of(exc), status=status.HTTP_400_BAD_REQUEST)
-    if isinstance(exc, msgspec.DecodeError):
-        detail = f"The body is not valid JSON: {exc}. Send one JSON object."
-        return Response({"detail": detail, "code": "invalid"}, status=status.HTTP_400_BAD_REQUEST)
+        exc = exceptions.ValidationError(errors_of(exc))
+    elif isinstance(exc, msgspec.DecodeError):
+        exc = malformed(exc)
     response = drf_exception_handler(exc, context)
     if response is not None and isinstance(response.data, dict) and "detail" in response.data:
         code = exc.get_codes() if isinstance(exc, exceptions.APIException) else None

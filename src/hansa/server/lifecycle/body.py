@@ -116,10 +116,6 @@ class Wire:
         if self.serving is not None and self.serving is not asyncio.current_task():
             self.serving.cancel()
 
-    async def disconnected(self) -> None:
-        """Return when the client has gone. To be awaited beside something else, after the body was read."""
-        await asyncio.shield(self.watch())
-
     async def _wait_until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -222,10 +218,6 @@ class UnreadRequest(ASGIRequest):
             # DRF takes a body without a length for none.
             self.META["CONTENT_LENGTH"] = str(self._stream.seek(0, io.SEEK_END))
             self._stream.seek(0)
-
-    async def disconnected(self) -> None:
-        """Return when the client has gone. To be awaited beside something else, after the body was read."""
-        await self.wire.disconnected()
 
     def watch_for(self, serving: "asyncio.Task[Any] | None") -> None:  # Any: as asyncio tells it
         """From now on cancel `serving` when the client goes. While its body comes, reading that notices it."""

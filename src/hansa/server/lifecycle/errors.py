@@ -17,6 +17,12 @@ POSTGRES_DISK_FULL = "53100"
 POSTGRES_UNSTORABLE = frozenset({None, "22001", "22003", "22021", "22P05"})
 """NUL characters (None: refused by the driver already), texts that are too long, numbers that are too large."""
 
+SERVER_ERROR = {
+    "detail": "The server made a mistake; its log has the details. Nothing you sent was at fault.",
+    "code": "server_error",
+}
+"""What a caller is told of an error that is ours."""
+
 
 class ServiceError(Exception):
     """Something the caller can act upon. `detail` is for people, `code` for programs."""

@@ -24,6 +24,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hansa.server.lifecycle.answers import exception_handler
+from hansa.server.lifecycle.errors import SERVER_ERROR
 from hansa.server.lifecycle.rendering import encode
 from hansa.server.lifecycle.threads import release
 
@@ -33,10 +34,6 @@ MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0
 """Proxies take a connection on which nothing comes for dead; most after 60 seconds, some after 30."""
 LONGEST_ID = 1024
-SERVER_ERROR = {
-    "detail": "The server made a mistake; its log has the details. Nothing you sent was at fault.",
-    "code": "server_error",
-}
 _SILENCE = b":\n\n"
 """A comment: it says that the line is alive, and no client takes it for an event."""
 

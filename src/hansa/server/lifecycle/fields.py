@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import msgspec
+from rest_framework.exceptions import ParseError
 
 Errors = dict[str, list[str]]
 
@@ -31,6 +32,11 @@ def errors_of(refusal: msgspec.ValidationError) -> Errors:
     elif unknown := _UNKNOWN.match(what):
         path, what = ".".join(filter(None, (path, unknown["name"]))), "There is no such field"
     return {path or "non_field_errors": [f"{what}."]}
+
+
+def malformed(refusal: msgspec.DecodeError) -> ParseError:
+    """DRF's error for a body that is no JSON."""
+    return ParseError(f"The body is not valid JSON: {refusal}. Send one JSON object.", code="invalid")
 
 
 def all_errors_of(refusal: msgspec.ValidationError, kind: Any, body: bytes) -> Errors:  # Any: a type

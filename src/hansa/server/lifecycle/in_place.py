@@ -37,7 +37,7 @@ def is_in_place(policy: object, method: str) -> bool:
     if getattr(policy, "in_place", False):
         return True
     function = getattr(type(policy), method, None)
-    return getattr(function, "in_place", False) or (function.__hash__ is not None and function in _KNOWN)
+    return getattr(function, "in_place", False) or function in _KNOWN
 
 
 def may_block(policy: type | None, method: str) -> bool:
@@ -55,4 +55,4 @@ def is_framework(function: object) -> bool:
 
 def is_async(function: object) -> bool:
     """Whether calling it gives something to await."""
-    return iscoroutinefunction(getattr(function, "func", function))
+    return iscoroutinefunction(function)

@@ -8,7 +8,7 @@ from rest_framework import exceptions
 from rest_framework.parsers import BaseParser, JSONParser
 
 from hansa.server.lifecycle.body import UnreadRequest
-from hansa.server.lifecycle.fields import all_errors_of
+from hansa.server.lifecycle.fields import all_errors_of, malformed
 from hansa.server.lifecycle.request import AsyncRequest
 from hansa.server.lifecycle.views import APIView
 
@@ -42,8 +42,7 @@ class MessageView(APIView):  # noqa: D101  # see above
         except msgspec.ValidationError as error:
             raise exceptions.ValidationError(all_errors_of(error, kind, body)) from error
         except msgspec.DecodeError as error:
-            detail = f"The body is not valid JSON: {error}. Send one JSON object."
-            raise exceptions.ParseError(detail, code="invalid") from error
+            raise malformed(error) from error
         except UnicodeDecodeError as error:
             raise exceptions.ParseError(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from error
         except RecursionError as error:

@@ -8,24 +8,20 @@ that it does not block (`in_place.py`); neighbours that may block share one thre
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
 from rest_framework.permissions import AND, NOT, OR
 from rest_framework.request import Request
 
 from hansa.server.lifecycle.in_place import is_async, is_in_place
+from hansa.server.lifecycle.threads import hop
 
 T = TypeVar("T")
 Policy = Any
 """A policy is what its duck says: DRF prescribes no base class, and composed permissions have none."""
-
-
-class View(Protocol):
-    """What policies need of the view that asks them."""
-
-    async def hop(self, function: Callable[..., T], /, *args: Any) -> T:  # Any: whatever the function takes
-        """Call on the request's thread."""
+View = Any
+"""What policies are told of the view; nothing here asks it."""
 
 
 def authenticate(authenticator: Policy, request: Request) -> tuple[Any, Any] | None:  # Any: user, credential
@@ -35,16 +31,14 @@ def authenticate(authenticator: Policy, request: Request) -> tuple[Any, Any] | N
     return found
 
 
-async def aauthenticate(
-    authenticators: Sequence[Policy], request: Request, view: View
-) -> tuple[Policy, tuple[Any, Any]] | None:
+async def aauthenticate(authenticators: Sequence[Policy], request: Request) -> tuple[Policy, tuple[Any, Any]] | None:
     """The first authenticator that knows the caller, and what it says; None if none does."""
     for blocking, some in _runs(authenticators, "authenticate", ready=True):
-        found = await view.hop(_ask_in_turn, some, request) if blocking else None
+        found = await hop(_ask_in_turn, some, request) if blocking else None
         if blocking and found is not None:
             return found
         for authenticator in () if blocking else some:
-            pair: Any = await _ask(authenticator, "authenticate", view, request)  # Any: as in DRF, or None
+            pair: Any = await _ask(authenticator, "authenticate", request)  # Any: as in DRF, or None
             if pair is not None:
                 return authenticator, pair
     return None
@@ -76,41 +70,39 @@ async def first_denying(permissions: Sequence[Policy], request: Request, view: V
 
     `ready`: the request is authenticated, so that reading `request.user` does not block.
     """
-    for blocking, some in _runs(permissions, "has_permission", ready=ready):
-        if blocking:
-            denying = await view.hop(_denying_in_turn, some, request, view)
-            if denying is not None:
-                return denying
-            continue
-        for permission in some:
-            if not await _ahas_permission(permission, request, view):
-                return permission
-    return None
+    return await _first_denying(permissions, "has_permission", _ahas_permission, (request, view), ready=ready)
 
 
 async def first_denying_object(
     permissions: Sequence[Policy], request: Request, view: View, obj: object, *, ready: bool
 ) -> Policy | None:
     """The first permission that says no to this object; None if all say yes."""
-    for blocking, some in _runs(permissions, "has_object_permission", ready=ready):
+    asked = (request, view, obj)
+    return await _first_denying(permissions, "has_object_permission", _ahas_object_permission, asked, ready=ready)
+
+
+async def _first_denying(
+    permissions: Sequence[Policy],
+    method: str,
+    awaited: Callable[..., Awaitable[bool]],
+    asked: tuple[object, ...],
+    *,
+    ready: bool,
+) -> Policy | None:
+    for blocking, some in _runs(permissions, method, ready=ready):
         if blocking:
-            denying = await view.hop(_denying_object_in_turn, some, request, view, obj)
+            denying = await hop(_denying_in_turn, some, method, asked)
             if denying is not None:
                 return denying
             continue
         for permission in some:
-            if not await _ahas_object_permission(permission, request, view, obj):
+            if not await awaited(permission, *asked):
                 return permission
     return None
 
 
-def _denying_in_turn(permissions: Sequence[Policy], request: Request, view: View) -> Policy | None:
-    return next((each for each in permissions if not _now(each.has_permission(request, view))), None)
-
-
-def _denying_object_in_turn(permissions: Sequence[Policy], request: Request, view: View, obj: object) -> Policy | None:
-    asked = ((each, each.has_object_permission(request, view, obj)) for each in permissions)
-    return next((each for each, answer in asked if not _now(answer)), None)
+def _denying_in_turn(permissions: Sequence[Policy], method: str, asked: tuple[object, ...]) -> Policy | None:
+    return next((each for each in permissions if not _now(getattr(each, method)(*asked))), None)
 
 
 async def _ahas_permission(permission: Policy, request: Request, view: View) -> bool:
@@ -118,7 +110,7 @@ async def _ahas_permission(permission: Policy, request: Request, view: View) -> 
     if issubclass(kind, NOT):
         return not await _ahas_permission(permission.op1, request, view)
     if not issubclass(kind, AND | OR):
-        return bool(await _ask(permission, "has_permission", view, request, view))
+        return bool(await _ask(permission, "has_permission", request, view))
     first = await _ahas_permission(permission.op1, request, view)
     if first is issubclass(kind, OR):
         return first
@@ -139,7 +131,7 @@ async def _ahas_object_permission(permission: Policy, request: Request, view: Vi
             if permits and await _ahas_object_permission(operand, request, view, obj):
                 return True
         return False
-    return bool(await _ask(permission, "has_object_permission", view, request, view, obj))
+    return bool(await _ask(permission, "has_object_permission", request, view, obj))
 
 
 def allow_request(throttle: Policy, request: Request, view: View) -> bool:
@@ -156,10 +148,10 @@ async def refusing_throttles(throttles: Sequence[Policy], request: Request, view
     refusing: list[Policy] = []
     for blocking, some in _runs(throttles, "allow_request", ready=ready):
         if blocking:
-            refusing += await view.hop(_refusing_in_turn, some, request, view)
+            refusing += await hop(_refusing_in_turn, some, request, view)
             continue
         for throttle in some:
-            if not await _ask(throttle, "allow_request", view, request, view):
+            if not await _ask(throttle, "allow_request", request, view):
                 refusing.append(throttle)
     return refusing
 
@@ -174,13 +166,13 @@ def longest_wait(refusing: list[Policy]) -> float | None:
     return max(waits, default=None)
 
 
-async def _ask(policy: Policy, method: str, view: View, *args: object) -> object:
+async def _ask(policy: Policy, method: str, *args: object) -> object:
     if not hasattr(policy, f"a{method}") and is_in_place(policy, method):
         answer = getattr(policy, method)(*args)
     elif (awaited := awaited_method(policy, method)) is not None:
         answer = awaited(*args)
     else:
-        answer = await view.hop(getattr(policy, method), *args)
+        answer = await hop(getattr(policy, method), *args)
     return await answer if hasattr(answer, "__await__") else answer
 
 

@@ -4,7 +4,7 @@ import asyncio
 import io
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
@@ -17,8 +17,6 @@ from hansa.server.lifecycle import policies
 from hansa.server.lifecycle.body import BodyTooLargeError, BodyUnreadError, UnreadRequest
 from hansa.server.lifecycle.in_place import is_in_place, may_block
 from hansa.server.lifecycle.threads import hop
-
-T = TypeVar("T")
 
 PARSED_IN_PLACE = 64 * 2**10
 """Bytes of a body that are parsed on the event loop; longer ones, and files, are parsed on a thread."""
@@ -62,7 +60,7 @@ class AsyncRequest(Request):
             return
         with wrap_attributeerrors():
             try:
-                found = await policies.aauthenticate(self.authenticators, self, self)
+                found = await policies.aauthenticate(self.authenticators, self)
             except exceptions.APIException:
                 self._not_authenticated()
                 raise
@@ -79,7 +77,7 @@ class AsyncRequest(Request):
         authenticator = self.__dict__.get("_authenticator")
         if authenticator is None:
             return
-        found = await policies.aauthenticate([authenticator], self, self)
+        found = await policies.aauthenticate([authenticator], self)
         if found is None:
             raise exceptions.AuthenticationFailed("The credentials of this request have ended.")
         self.user, self.auth = found[1]
@@ -105,10 +103,6 @@ class AsyncRequest(Request):
 
     def _is_on_the_loop(self) -> bool:
         return self.loop_thread == threading.get_ident()
-
-    async def hop(self, function: Callable[..., T], *args: Any) -> T:  # Any: whatever the function takes
-        """Call on the request's thread, as the view does."""
-        return await getattr(self.parser_context.get("view"), "hop", hop)(function, *args)
 
     # The body.
 
@@ -150,7 +144,7 @@ class AsyncRequest(Request):
             await http.load(limit=getattr(self.parser_context.get("view"), "body_limit", None))
         if parsed and self._full_data is Empty and not self._parses_in_place():
             try:
-                await self.hop(self._load_data_and_files)
+                await hop(self._load_data_and_files)
             except Exception as error:  # noqa: BLE001  # whatever the parser raises, it is raised where DRF would
                 self._full_data = self._data = self._files = Empty
                 self._parse_error = error

@@ -7,12 +7,10 @@ from typing import Any
 from django.http.response import HttpResponseBase
 
 from hansa.server.lifecycle.body import Message, UnreadRequest
+from hansa.server.lifecycle.files import CHUNK
 from hansa.server.lifecycle.threads import hop, release
 
 Send = Callable[[Message], Awaitable[None]]
-
-FILE_PIECE = 2**20
-"""Bytes of a file per piece; Django's 64 KiB are half as fast."""
 
 
 async def send_response(response: HttpResponseBase, send: Send, request: UnreadRequest | None = None) -> None:
@@ -36,7 +34,7 @@ def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
 async def _stream(response: Any, send: Send) -> None:  # Any: a streaming response
     is_file = getattr(response, "file_to_stream", None) is not None
     if is_file:
-        response.block_size = FILE_PIECE
+        response.block_size = CHUNK
     content = response.streaming_content
     # Any: Django wraps any asynchronous iterator into a generator of its own, which can be closed
     pieces: Any = _pulled(content, keeps_thread=not is_file) if isinstance(content, Iterator) else aiter(content)

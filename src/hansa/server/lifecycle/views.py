@@ -72,7 +72,7 @@ class APIView(views.APIView):  # noqa: D101  # see above
         if isinstance(queryset := getattr(cls, "queryset", None), QuerySet):
             # DRF has guarded the synchronous ways of evaluating it, and with them `async for`.
             queryset.aget = partial(_refuse_to_evaluate, queryset)  # type: ignore[method-assign]  # a guard, as DRF's
-        view.reads_own_body, view.streams_body = cls.view_is_async, cls.streams_body
+        view.reads_own_body = cls.view_is_async
         return view
 
     @classproperty

@@ -26,7 +26,7 @@ class ViewSetMixin(viewsets.ViewSetMixin):  # noqa: D101  # see above
         awaited = _is_awaited(cls, actions)
         with DISPATCH.taken_off(cls, unless=awaited):
             view: Any = super().as_view(actions, **initkwargs)  # Any: a function with attributes
-        view.reads_own_body, view.streams_body = awaited, getattr(cls, "streams_body", False)
+        view.reads_own_body = awaited
         return markcoroutinefunction(view) if awaited else view
 
     @classmethod

@@ -4,7 +4,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
 
-MISTAKE = "The server made a mistake; its log has the details. Nothing you sent was at fault."
+from hansa.server.lifecycle.errors import SERVER_ERROR
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -19,7 +19,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     """500: the log has the traceback, the caller a sentence."""
     if not _is_api(request):
         return defaults.server_error(request)
-    return JsonResponse({"detail": MISTAKE, "code": "server_error"}, status=500)
+    return JsonResponse(SERVER_ERROR, status=500)
 
 
 def _is_api(request: HttpRequest) -> bool:
