@@ -73,7 +73,8 @@ class Metric(Answer, frozen=True):
     step: int
     """The version evaluated, or for training metrics the version that came of the round."""
     key: str
-    value: float
+    value: float | None
+    """None where what was reported is no finite number."""
     reporter: str
     kind: str
     """"train" or "evaluate"."""

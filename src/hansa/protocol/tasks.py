@@ -38,6 +38,8 @@ class TaskKind(StrEnum):
 
     TRAIN = "train"
     EVALUATE = "evaluate"
+    SWAG = "swag"
+    """Report the first and second moments of the weights around the version (Maddox et al. 2019)."""
 
 
 class TaskRequest(Request, frozen=True):

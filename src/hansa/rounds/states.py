@@ -28,6 +28,11 @@ class RoundState(StrEnum):
     COLLECTING = "collecting"
     AGGREGATING = "aggregating"
     AGGREGATED = "aggregated"
+    SWAG = "swag"
+    """The version is made; clients are asked for the moments of their weights around it."""
+    COMBINING = "combining"
+    """The moments that came are being averaged."""
+    COMBINED = "combined"
     EVALUATING = "evaluating"
     DONE = "done"
     ABANDONED = "abandoned"
@@ -68,9 +73,13 @@ TRAINING_MOVES: Mapping[TrainingStatus, frozenset[TrainingStatus]] = {
 }
 
 ROUND_MOVES: Mapping[RoundState, frozenset[RoundState]] = {
-    RoundState.COLLECTING: frozenset({RoundState.AGGREGATING, RoundState.ABANDONED}),
+    # To DONE where local models are handed on (daisy chaining) and nothing is aggregated.
+    RoundState.COLLECTING: frozenset({RoundState.AGGREGATING, RoundState.DONE, RoundState.ABANDONED}),
     RoundState.AGGREGATING: frozenset({RoundState.AGGREGATED, RoundState.ABANDONED}),
-    RoundState.AGGREGATED: frozenset({RoundState.EVALUATING, RoundState.DONE}),
+    RoundState.AGGREGATED: frozenset({RoundState.SWAG, RoundState.EVALUATING, RoundState.DONE}),
+    RoundState.SWAG: frozenset({RoundState.COMBINING, RoundState.EVALUATING, RoundState.DONE}),
+    RoundState.COMBINING: frozenset({RoundState.COMBINED, RoundState.EVALUATING, RoundState.DONE}),
+    RoundState.COMBINED: frozenset({RoundState.EVALUATING, RoundState.DONE}),
     RoundState.EVALUATING: frozenset({RoundState.DONE}),
     RoundState.DONE: frozenset(),
     RoundState.ABANDONED: frozenset(),
@@ -89,7 +98,15 @@ TASK_MOVES: Mapping[TaskState, frozenset[TaskState]] = {
 }
 
 LIVE_ROUND_STATES = frozenset(
-    {RoundState.COLLECTING, RoundState.AGGREGATING, RoundState.AGGREGATED, RoundState.EVALUATING}
+    {
+        RoundState.COLLECTING,
+        RoundState.AGGREGATING,
+        RoundState.AGGREGATED,
+        RoundState.SWAG,
+        RoundState.COMBINING,
+        RoundState.COMBINED,
+        RoundState.EVALUATING,
+    }
 )
 """A training has at most one round in these."""
 

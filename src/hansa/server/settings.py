@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "hansa.server.accounts",
     "hansa.server.blobs",
     "hansa.server.registry",
+    "hansa.server.notifications",
     "hansa.server.trainings",
 ]
 

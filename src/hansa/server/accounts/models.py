@@ -10,7 +10,7 @@ class User(AbstractUser):
     """A person or a client. `actor` may own models and trainings; `client` may be named as a participant."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    actor = models.BooleanField(default=False, help_text="May create models and trainings, and invite clients.")
+    actor = models.BooleanField(default=False, help_text="May invite clients.")
     client = models.BooleanField(default=False, help_text="May be named as a participant.")
     message_endpoint = models.CharField(max_length=500, blank=True)
     invited_by = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="invited")
@@ -19,8 +19,13 @@ class User(AbstractUser):
 
     @property
     def may_act(self) -> bool:
-        """Whether the user may create models and trainings."""
+        """Whether the user may invite clients and see who is there."""
         return self.actor or self.is_superuser
+
+    @property
+    def may_own(self) -> bool:
+        """Whether the user may create models and trainings: a person may, a machine that was invited may not."""
+        return self.may_act or self.has_usable_password()
 
 
 class Token(models.Model):

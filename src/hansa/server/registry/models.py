@@ -31,7 +31,13 @@ class Model(models.Model):
     )
     archive = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="archive_of")
     spec = models.JSONField()
-    """[[name, dtype, shape, kind], ...], sorted by name."""
+    """[[name, dtype, shape, kind], ...], sorted by name; empty for a mean of models."""
+    ties = models.JSONField(default=list, blank=True)
+    """[[name, name, ...], ...]: names that are one array in the archive."""
+    structure = models.JSONField(null=True, blank=True)
+    """The layers that the archive tells of (`formats.modelfile.LayerInfo`), depth first; null without any."""
+    first_round = models.PositiveIntegerField(default=0)
+    """What the older contract's count of rounds begins with: a copy goes on where its original stood."""
     created_at = models.DateTimeField()
 
     class Meta:
@@ -53,6 +59,24 @@ def spec_as_json(spec: ParamSpec) -> list[list[object]]:
     return [[array.name, array.dtype, list(array.shape), array.kind.value] for array in spec]
 
 
+class MeanMember(models.Model):
+    """One of the models that a mean model is made of."""
+
+    mean = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="members")
+    member = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="member_of")
+    position = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ("mean", "position")
+        constraints = (
+            models.UniqueConstraint(fields=("mean", "member"), name="a_model_is_in_a_mean_once"),
+            models.UniqueConstraint(fields=("mean", "position"), name="one_member_per_position"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.mean_id}[{self.position}]"
+
+
 class ModelVersion(models.Model):
     """An immutable version: one canonical safetensors blob. Number 0 is the one that was uploaded."""
 
@@ -61,6 +85,8 @@ class ModelVersion(models.Model):
     blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="versions")
     state = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="version_states")
     """What the server step remembers between rounds; None for steps that remember nothing."""
+    moments = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="moments_of")
+    """SWAG: safetensors with `first_moment` and `second_moment`, vectors over all params; None without a SWAG round."""
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children")
     created_at = models.DateTimeField()
 
@@ -80,15 +106,18 @@ class MetricKind(models.TextChoices):
 
 
 class Metric(models.Model):
-    """One number one client reported of one version. Of a repeated round, the last attempt's."""
+    """One value one user reported of one version. Of a repeated round, the last attempt's."""
 
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="metrics")
     reporter = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="metrics")
     kind = models.CharField(max_length=10, choices=MetricKind.choices)
     key = models.CharField(max_length=64)
-    value = models.FloatField()
+    value = models.FloatField(null=True, blank=True)
+    """A finite number, or null where `text` holds what came."""
+    text = models.BinaryField(null=True, blank=True)
+    """What is no finite number, as UTF-8 bytes."""
     step = models.PositiveIntegerField()
-    """The version evaluated; for training metrics the version that comes of the round."""
+    """The number of the round: the one whose version was evaluated, or that was trained in."""
     num_examples = models.BigIntegerField()
     """The weight of the value in a mean over clients."""
 
@@ -99,7 +128,10 @@ class Metric(models.Model):
                 fields=("model", "kind", "step", "reporter", "key"), name="one_value_per_metric_step_and_reporter"
             ),
             models.CheckConstraint(condition=models.Q(num_examples__gte=1), name="metric_has_examples"),
+            models.CheckConstraint(
+                condition=models.Q(value__isnull=False) ^ models.Q(text__isnull=False), name="metric_is_number_or_text"
+            ),
         )
 
     def __str__(self) -> str:
-        return f"{self.key}={self.value:g} at {self.step}"
+        return f"{self.key}={self.value} at {self.step}"

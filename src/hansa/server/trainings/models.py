@@ -28,6 +28,8 @@ class Training(models.Model):
     reason = models.TextField(blank=True)
     """Why it has its status. While ONGOING the reason is not stored: it is what `decide` says."""
     plan = models.JSONField()
+    shorthand = models.JSONField(null=True, blank=True)
+    """What the older contract's fields were given as: aggregation_method, uncertainty_method, options, metric_names."""
     seed = models.BigIntegerField()
     rounds_done = models.PositiveIntegerField(default=0)
     failures = models.PositiveIntegerField(default=0)
@@ -92,6 +94,8 @@ class Round(models.Model):
     accepted = models.JSONField(null=True, blank=True)
     """The accepted list, in canonical order: [[ordinal, digest, weight], ...]. Written when the round closes; with the
     plan and the base version it determines the version."""
+    moments_accepted = models.JSONField(null=True, blank=True)
+    """SWAG: the accepted list of moments, as `accepted`. Written when the SWAG phase closes."""
     claim = models.UUIDField(null=True, blank=True)
     claimed_until = models.DateTimeField(null=True, blank=True)
     opened_at = models.DateTimeField()
@@ -99,6 +103,7 @@ class Round(models.Model):
     """When the training last went on after a pause or a restart: clients could not come before."""
     closed_at = models.DateTimeField(null=True, blank=True)
     aggregated_at = models.DateTimeField(null=True, blank=True)
+    combined_at = models.DateTimeField(null=True, blank=True)
     done_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -142,6 +147,8 @@ class Task(models.Model):
     """Which of the client's state folders holds the lease."""
     lease_until = models.DateTimeField(null=True, blank=True)
     leased_at = models.DateTimeField(null=True, blank=True)
+    source = models.ForeignKey("Update", null=True, blank=True, on_delete=models.SET_NULL, related_name="sent_to")
+    """Daisy chaining: the local model to go on from; None: the round's base."""
     uploaded = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="uploads")
     """The last update whose bytes this client has sent in full. It counts only when it is reported."""
     uploaded_at = models.DateTimeField(null=True, blank=True)
@@ -176,10 +183,15 @@ class Task(models.Model):
 
 
 class Update(models.Model):
-    """The accepted report of a TRAIN task. The blob is dropped when the plan no longer keeps it; the row stays."""
+    """The accepted report of a TRAIN task (a local model, whose public id is the task's), or of a SWAG task (moments).
+
+    The blob is dropped when the plan no longer keeps it; the row stays.
+    """
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="update")
     digest = models.CharField(max_length=64)
+    source_digest = models.CharField(max_length=64, blank=True)
+    """SHA-256 of the file as it was sent, where it came in another format than `blob` has."""
     size = models.BigIntegerField()
     blob = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="updates")
     base = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="updates_from")

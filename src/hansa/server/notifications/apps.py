@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class NotificationsConfig(AppConfig):
+    """The outbox."""
+
+    name = "hansa.server.notifications"
+    label = "notifications"
+    verbose_name = "Notifications"
