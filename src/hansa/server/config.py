@@ -7,15 +7,25 @@ start with the variable's name, the value seen and the values wanted.
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hansa.server.database import DatabaseURLError, Postgres
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+ANY_ORIGIN = "*"
 
 
 class ConfigError(Exception):
     """A `HANSA_*` variable cannot be used; the message names it."""
+
+
+class Registration(StrEnum):
+    """Who may make accounts at `POST /api/users/`."""
+
+    STAFF = "staff"
+    OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,10 @@ class Config:
     trusted_proxy: bool
     """A proxy in front terminates TLS, sets X-Forwarded-Proto, and adds the caller's address to X-Forwarded-For."""
     throttles: bool
-    """Limits on requests and on failed sign-ins."""
+    """Limits on requests, on failed sign-ins and on open registration."""
+    registration: Registration
+    cors_origins: tuple[str, ...]
+    """Pages of which other origins may call the API; ("*",): of any. Without cookies in every case."""
     max_model_bytes: int
     """Upper limit for a model file. An update's limit follows from its model."""
     log_level: str
@@ -60,6 +73,8 @@ def read(environ: Mapping[str, str]) -> Config:
         allowed_hosts=_hosts(environ, debug=debug),
         trusted_proxy=_boolean(environ, "HANSA_TRUSTED_PROXY"),
         throttles=_switch(environ, "HANSA_THROTTLES"),
+        registration=Registration(_choice(environ, "HANSA_REGISTRATION", tuple(Registration))),
+        cors_origins=_origins(environ),
         max_model_bytes=_integer(environ, "HANSA_MAX_MODEL_BYTES", default=16 * 2**30, least=1),
         log_level=_choice(environ, "HANSA_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )
@@ -75,6 +90,8 @@ KNOWN = frozenset(
         "HANSA_ALLOWED_HOSTS",
         "HANSA_TRUSTED_PROXY",
         "HANSA_THROTTLES",
+        "HANSA_REGISTRATION",
+        "HANSA_CORS_ORIGINS",
         "HANSA_MAX_MODEL_BYTES",
         "HANSA_LOG_LEVEL",
         # read by the command line and the client, not here:
@@ -115,10 +132,11 @@ def _integer(environ: Mapping[str, str], name: str, *, default: int, least: int)
 
 
 def _choice(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    text = environ.get(name, "").strip().upper() or choices[0]
-    if text not in choices:
-        raise ConfigError(f"{name} is {environ[name]!r}; it must be one of {', '.join(choices)}.")
-    return text
+    text = environ.get(name, "").strip().casefold() or choices[0].casefold()
+    for choice in choices:
+        if choice.casefold() == text:
+            return choice
+    raise ConfigError(f"{name} is {environ[name]!r}; it must be one of {', '.join(choices)}.")
 
 
 def _hosts(environ: Mapping[str, str], *, debug: bool) -> tuple[str, ...]:
@@ -132,6 +150,37 @@ def _hosts(environ: Mapping[str, str], *, debug: bool) -> tuple[str, ...]:
             "fl.example.org,localhost (no http://, no spaces)."
         )
     return hosts
+
+
+def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
+    text = environ.get("HANSA_CORS_ORIGINS", "").strip()
+    if not text:
+        return ()
+    origins = tuple(origin.strip() for origin in text.split(","))
+    if origins == (ANY_ORIGIN,):
+        return origins
+    if bad := [origin for origin in origins if not _is_origin(origin)]:
+        raise ConfigError(
+            f"HANSA_CORS_ORIGINS has {bad[0]!r}; it must be origins as browsers send them, separated by commas, such "
+            "as https://front.example.org,http://localhost:3000 (no path, no slash at the end, lower case, no :80 or "
+            ":443), or * alone for all."
+        )
+    return origins
+
+
+def _is_origin(text: str) -> bool:
+    """Whether a browser would send exactly this in `Origin`: anything else would be set and never match."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    usual = {"http": 80, "https": 443}
+    if parts.scheme not in usual or not parts.hostname or port in (0, usual[parts.scheme]):
+        return False
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    written = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+    return text == written and text.isascii() and ANY_ORIGIN not in text and " " not in text
 
 
 def _postgres(environ: Mapping[str, str]) -> Postgres | None:

@@ -29,6 +29,7 @@ INSTALLED_APPS = [
     "hansa.server.ops",  # before rest_framework, whose pages it dresses
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",  # the scripts of the pages that show the API's description
     "hansa.server.accounts",
     "hansa.server.blobs",
     "hansa.server.registry",
@@ -46,6 +47,33 @@ MIDDLEWARE = [
     "hansa.server.lifecycle.middleware.AuthenticationMiddleware",
     "hansa.server.lifecycle.middleware.MessageMiddleware",
 ]
+
+if CONFIG.cors_origins:
+    MIDDLEWARE.insert(1, "corsheaders.middleware.CorsMiddleware")  # refusals and errors of all others pass through it
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_ALL_ORIGINS = config.ANY_ORIGIN in CONFIG.cors_origins
+CORS_ALLOWED_ORIGINS = [origin for origin in CONFIG.cors_origins if origin != config.ANY_ORIGIN]
+CORS_ALLOW_CREDENTIALS = False  # no cookies from other origins: whoever calls from there shows a token or a password
+CORS_ALLOW_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+CORS_ALLOW_HEADERS = (
+    "accept",
+    "authorization",
+    "content-type",
+    "if-none-match",
+    "if-range",
+    "range",
+    "upload-length",
+    "upload-offset",
+    "x-requested-with",
+)
+CORS_EXPOSE_HEADERS = (
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Retry-After",
+    "Upload-Offset",
+    "WWW-Authenticate",
+)
 
 LIFECYCLE = {"BODY_LIMIT": 10 * 2**20}  # for forms of the admin; views of the API have their own
 
@@ -91,7 +119,13 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
 # Generous: they stop what has gone wild, not what is busy. The last two count failures (accounts/attempts.py).
-THROTTLE_RATES = {"user": "100_000/min", "address": "300_000/min", "sign_in_address": "20/min", "sign_in": "10/min"}
+THROTTLE_RATES = {
+    "user": "100_000/min",
+    "address": "300_000/min",
+    "sign_up": "60/hour",
+    "sign_in_address": "20/min",
+    "sign_in": "10/min",
+}
 
 REST_FRAMEWORK: dict[str, Any] = {  # Any: DRF's own shape of this setting
     "DEFAULT_RENDERER_CLASSES": [

@@ -21,6 +21,7 @@ def test_an_empty_environment_is_enough(tmp_path, monkeypatch):
     assert settings.allowed_hosts == ("localhost", "127.0.0.1", "[::1]")
     assert (settings.debug, settings.trusted_proxy, settings.log_level) == (False, False, "INFO")
     assert settings.throttles
+    assert (settings.registration, settings.cors_origins) == ("staff", ())
     assert settings.max_model_bytes == 16 * 2**30
     assert list(tmp_path.iterdir()) == [], "reading settings makes no files"
 
@@ -34,6 +35,8 @@ def test_every_variable_is_read(tmp_path):
             "HANSA_ALLOWED_HOSTS": "fl.example.org, localhost",
             "HANSA_TRUSTED_PROXY": "true",
             "HANSA_THROTTLES": "Off",
+            "HANSA_REGISTRATION": "Open",
+            "HANSA_CORS_ORIGINS": "https://front.example.org, http://localhost:3000",
             "HANSA_MAX_MODEL_BYTES": "1000",
             "HANSA_LOG_LEVEL": "warning",
         }
@@ -47,6 +50,8 @@ def test_every_variable_is_read(tmp_path):
         allowed_hosts=("fl.example.org", "localhost"),
         trusted_proxy=True,
         throttles=False,
+        registration=config.Registration.OPEN,
+        cors_origins=("https://front.example.org", "http://localhost:3000"),
         max_model_bytes=1000,
         log_level="WARNING",
     )
@@ -67,6 +72,20 @@ def test_a_server_in_debug_answers_to_any_name():
         ("HANSA_DEBUG", "maybe", ["'maybe'", "1 or 0"]),
         ("HANSA_TRUSTED_PROXY", "2", ["'2'", "1 or 0"]),
         ("HANSA_THROTTLES", "0", ["'0'", "on or off"]),
+        ("HANSA_REGISTRATION", "closed", ["'closed'", "staff, open"]),
+        ("HANSA_CORS_ORIGINS", "front.example.org", ["'front.example.org'", "https://front.example.org"]),
+        ("HANSA_CORS_ORIGINS", "https://a.example,https://b.example/", ["'https://b.example/'", "no slash"]),
+        ("HANSA_CORS_ORIGINS", "https://a.example/app", ["no path"]),
+        ("HANSA_CORS_ORIGINS", "https://A.example", ["lower case"]),
+        ("HANSA_CORS_ORIGINS", "https://a.example:443", ["no :80 or :443"]),
+        ("HANSA_CORS_ORIGINS", "https://a.example:70000", ["70000"]),
+        ("HANSA_CORS_ORIGINS", "https://a.example,", ["''"]),
+        ("HANSA_CORS_ORIGINS", "*,https://a.example", ["'*'", "* alone"]),
+        ("HANSA_CORS_ORIGINS", "https://*.example", ["'https://*.example'"]),
+        ("HANSA_CORS_ORIGINS", "null", ["'null'"]),
+        ("HANSA_CORS_ORIGINS", "file:///", ["'file:///'"]),
+        ("HANSA_CORS_ORIGINS", "https://user@a.example", ["user@"]),
+        ("HANSA_CORS_ORIGINS", "https://münchen.example", ["münchen"]),
         ("HANSA_MAX_MODEL_BYTES", "0", ["'0'", "at least 1"]),
         ("HANSA_MAX_MODEL_BYTES", "-5", ["'-5'"]),
         ("HANSA_MAX_MODEL_BYTES", "10 GB", ["'10 GB'", "whole number"]),
@@ -87,6 +106,15 @@ def test_a_value_that_cannot_be_used_is_told_with_the_variables_name(name, value
 
     for word in (name, *words):
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["https://[fd00::1]:8443", "http://10.0.0.7", "https://xn--mnchen-3ya.example"])
+def test_an_origin_is_what_a_browser_would_send(text):
+    assert read({"HANSA_CORS_ORIGINS": text}).cors_origins == (text,)
+
+
+def test_all_origins_are_a_star_alone():
+    assert read({"HANSA_CORS_ORIGINS": "*"}).cors_origins == ("*",)
 
 
 def test_the_secret_key_may_come_from_a_file(tmp_path):
