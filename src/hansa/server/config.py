@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hansa.server.database import DatabaseURLError, Postgres
+from hansa.server.destinations import EXAMPLE, LOOPBACK, DestinationError, Destinations
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 ANY_ORIGIN = "*"
@@ -50,6 +51,8 @@ class Config:
     max_model_bytes: int
     """Upper limit for a model file. An update's limit follows from its model."""
     log_level: str
+    push_allow: Destinations
+    """Where notifications may be sent to."""
 
     @property
     def database(self) -> Path:
@@ -77,6 +80,7 @@ def read(environ: Mapping[str, str]) -> Config:
         cors_origins=_origins(environ),
         max_model_bytes=_integer(environ, "HANSA_MAX_MODEL_BYTES", default=16 * 2**30, least=1),
         log_level=_choice(environ, "HANSA_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+        push_allow=_destinations(environ, debug=debug),
     )
 
 
@@ -94,6 +98,7 @@ KNOWN = frozenset(
         "HANSA_CORS_ORIGINS",
         "HANSA_MAX_MODEL_BYTES",
         "HANSA_LOG_LEVEL",
+        "HANSA_PUSH_ALLOW",
         # read by the command line and the client, not here:
         "HANSA_SERVER",
         "HANSA_TOKEN",
@@ -181,6 +186,19 @@ def _is_origin(text: str) -> bool:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     written = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
     return text == written and text.isascii() and ANY_ORIGIN not in text and " " not in text
+
+
+def _destinations(environ: Mapping[str, str], *, debug: bool) -> Destinations:
+    text = environ.get("HANSA_PUSH_ALLOW", "").strip()
+    if not text:
+        return LOOPBACK if debug else Destinations()
+    try:
+        return Destinations.parse(text)
+    except DestinationError as error:
+        raise ConfigError(
+            f"HANSA_PUSH_ALLOW: {error} It must be hosts and networks separated by commas, such as {EXAMPLE} (no "
+            "http://, no ports)."
+        ) from error
 
 
 def _postgres(environ: Mapping[str, str]) -> Postgres | None:

@@ -7,6 +7,7 @@ import pytest
 
 from hansa.server import config
 from hansa.server.config import ConfigError, read
+from hansa.server.destinations import LOOPBACK, Destinations
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "settings.md"
 
@@ -39,6 +40,7 @@ def test_every_variable_is_read(tmp_path):
             "HANSA_CORS_ORIGINS": "https://front.example.org, http://localhost:3000",
             "HANSA_MAX_MODEL_BYTES": "1000",
             "HANSA_LOG_LEVEL": "warning",
+            "HANSA_PUSH_ALLOW": "client-01, 10.0.0.0/8",
         }
     )
 
@@ -54,6 +56,7 @@ def test_every_variable_is_read(tmp_path):
         cors_origins=("https://front.example.org", "http://localhost:3000"),
         max_model_bytes=1000,
         log_level="WARNING",
+        push_allow=Destinations.parse("client-01,10.0.0.0/8"),
     )
 
 
@@ -64,6 +67,12 @@ def test_an_empty_variable_is_as_good_as_none(name):
 
 def test_a_server_in_debug_answers_to_any_name():
     assert read({"HANSA_DEBUG": "1"}).allowed_hosts == ("*",)
+
+
+def test_notifications_go_nowhere_unless_listed_and_in_debug_to_this_machine():
+    assert read({}).push_allow == Destinations()
+    assert read({"HANSA_DEBUG": "1"}).push_allow == LOOPBACK
+    assert read({"HANSA_DEBUG": "1", "HANSA_PUSH_ALLOW": "client-01"}).push_allow == Destinations.parse("client-01")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +100,9 @@ def test_a_server_in_debug_answers_to_any_name():
         ("HANSA_MAX_MODEL_BYTES", "10 GB", ["'10 GB'", "whole number"]),
         ("HANSA_MAX_MODEL_BYTES", "1e9", ["'1e9'"]),
         ("HANSA_LOG_LEVEL", "LOUD", ["'LOUD'", "INFO, DEBUG, WARNING, ERROR"]),
+        ("HANSA_PUSH_ALLOW", "http://client-01", ["'http://client-01'", "no http://, no ports"]),
+        ("HANSA_PUSH_ALLOW", "client-01:8101", ["'client-01:8101'", "no ports"]),
+        ("HANSA_PUSH_ALLOW", "10.1.2.3/8", ["'10.1.2.3/8'", "host bits"]),
         ("HANSA_ALLOWED_HOSTS", "http://fl.example.org", ["'http://fl.example.org'", "no http://"]),
         ("HANSA_ALLOWED_HOSTS", "a,,b", ["''"]),
         ("HANSA_ALLOWED_HOSTS", "a b", ["'a b'"]),
