@@ -2,8 +2,8 @@
 
 A plan is a JSON object, stored with the training, shown to everybody who may see it, and enough to repeat it.
 It names a cohort, a closing rule, the three seams through which every update goes (client transforms, aggregator,
-server step), what clients are asked to do, and how versions are evaluated. `parse` reads one, `schema` describes
-them, `expand` fills in what depends on the training.
+server step), what clients are asked to do, how versions are evaluated, whether local models travel between rounds, and
+what is gathered to tell how uncertain a prediction is. `parse` reads one, `schema` describes them.
 """
 
 import math
@@ -72,13 +72,37 @@ class Evaluation(Section, frozen=True):
     """Evaluation of new versions by the clients on their own data."""
 
     every: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
-    """After every so many rounds, and after the last; 0: never."""
+    """After every so many versions, and after the last; 0: never."""
+
+
+class Uncertainty(Section, frozen=True):
+    """How the uncertainty of a prediction is told from the model. Answers use it; only SWAG is work for the clients."""
+
+    method: Literal["none", "ensemble", "mc_dropout", "swag"] = "none"
+    """swag: after each aggregation the clients report the moments of the weights around the version (Maddox et al.
+    2019, arXiv:1902.02476), and the server averages them."""
+    samples: Count = 10
+    """Passes of one answer, where the method draws them: mc_dropout, swag."""
+    softmax: bool = False
+    """mc_dropout: apply softmax to the output of each pass."""
+
+
+class DaisyChain(Section, frozen=True):
+    """Local models travel from client to client between aggregations (Kamp et al. 2023, arXiv:2110.03469).
+
+    Of `period` rounds the last is aggregated. After each of the others the accepted local models are dealt to the
+    clients of the next round, which go on from them. The paper's daisy-chaining period is 1 and its averaging period
+    this one. A model weighs in the mean as much as the client that had it last.
+    """
+
+    period: Annotated[int, Meta(ge=2, le=1_000_000)]
 
 
 class Plan(Section, frozen=True):
     """A training, complete. The defaults are FedAvg over all participants."""
 
     rounds: Count
+    """Every round counts, also those of a daisy chain that are not aggregated."""
     format: Literal[1] = PLAN_FORMAT
     cohort: Cohort = Cohort()
     closing: Closing = Closing()
@@ -86,8 +110,11 @@ class Plan(Section, frozen=True):
     server_step: Identity = Identity()
     client: ClientConfig = ClientConfig()
     evaluation: Evaluation = Evaluation()
+    uncertainty: Uncertainty = Uncertainty()
+    daisy_chain: DaisyChain | None = None
     keep_updates: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    """For how many rounds after their own the clients' updates are kept; 0: until their round is done."""
+    """For how many rounds after their own the clients' updates are kept; 0: until their round is done, or, where they
+    travel, until no client needs them any more."""
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     """Decides selections and the seeds of the clients; None: drawn when the training is made, and shown."""
 
@@ -140,6 +167,14 @@ def check(plan: Plan) -> None:
             f"plan: closing.quorum is {closing.quorum}, below closing.min_reports {closing.min_reports}; a round "
             "that closes at the quorum would be too small to count. Raise quorum or lower min_reports."
         )
+    chain = plan.daisy_chain
+    if chain is not None and plan.rounds % chain.period:
+        below = plan.rounds - plan.rounds % chain.period
+        raise UnsoundPlanError(
+            f"plan: rounds is {plan.rounds} and daisy_chain.period {chain.period}, so what is trained in the last "
+            f"{plan.rounds - below} would never be aggregated. Give rounds a multiple of the period, such as "
+            f"{below + chain.period}."
+        )
 
 
 def check_against(plan: Plan, *, participants: int) -> None:
@@ -180,10 +215,22 @@ def min_reports(plan: Plan, *, cohort: int) -> int:
     return half if plan.closing.quorum is None else min(half, plan.closing.quorum)
 
 
+def aggregates(plan: Plan, *, round_number: int) -> bool:
+    """Whether a version comes of this round (counted from 1); if not, its local models are handed on.
+
+    >>> [aggregates(parse({"rounds": 4, "daisy_chain": {"period": 2}}), round_number=n) for n in (1, 2, 3, 4)]
+    [False, True, False, True]
+    """
+    return plan.daisy_chain is None or round_number % plan.daisy_chain.period == 0
+
+
 def evaluates(plan: Plan, *, round_number: int) -> bool:
-    """Whether the clients evaluate the version that comes of this round (counted from 1)."""
+    """Whether the clients evaluate the version that comes of this round (counted from 1). `every` counts versions."""
     every = plan.evaluation.every
-    return every > 0 and (round_number % every == 0 or round_number == plan.rounds)
+    if every == 0 or not aggregates(plan, round_number=round_number):
+        return False
+    period = 1 if plan.daisy_chain is None else plan.daisy_chain.period
+    return round_number // period % every == 0 or round_number == plan.rounds
 
 
 def to_data(plan: Plan) -> dict[str, Any]:  # Any: a JSON object

@@ -7,6 +7,7 @@ import pytest
 from hansa.rounds.plan import (
     Plan,
     UnsoundPlanError,
+    aggregates,
     check_against,
     cohort_size,
     evaluates,
@@ -33,6 +34,8 @@ COMPLETE = {
         "extra": {"batch_size": 32, "augment": True, "name": "x", "decay": 1e-4, "none": None},
     },
     "evaluation": {"every": 2},
+    "uncertainty": {"method": "swag", "samples": 30, "softmax": False},
+    "daisy_chain": {"period": 5},
     "keep_updates": 1,
     "seed": 2**63 - 1,
 }
@@ -46,6 +49,8 @@ SOUND = [
     {"rounds": 3, "client": {"client_lr": 1, "momentum": 0, "proximal_mu": 0}, "seed": None},
     {"rounds": 3, "closing": {"quorum": 2, "min_reports": 2, "deadline_seconds": 366 * 86400}},
     {"rounds": 3, "evaluation": {"every": 0}},
+    {"rounds": 3, "uncertainty": {"method": "mc_dropout", "softmax": True}, "daisy_chain": None},
+    {"rounds": 6, "daisy_chain": {"period": 2}, "cohort": {"fraction": 0.5}, "closing": {"quorum": 1}},
 ]
 
 UNREADABLE = [
@@ -81,6 +86,13 @@ UNREADABLE = [
     ({"rounds": 1, "client": {"proximal_mu": -0.1}}, r"\$\.client\.proximal_mu"),
     ({"rounds": 1, "client": {"extra": {"layers": [1, 2]}}}, r"\$\.client\.extra"),
     ({"rounds": 1, "evaluation": {"every": -1}}, r"\$\.evaluation\.every"),
+    ({"rounds": 1, "uncertainty": {"method": "SWAG"}}, r"\$\.uncertainty\.method"),
+    ({"rounds": 1, "uncertainty": {"samples": 0}}, r"\$\.uncertainty\.samples"),
+    ({"rounds": 1, "uncertainty": {"softmax": 1}}, r"\$\.uncertainty\.softmax"),
+    ({"rounds": 1, "uncertainty": None}, r"\$\.uncertainty"),
+    ({"rounds": 1, "daisy_chain": {}}, r"missing required field `period`"),
+    ({"rounds": 1, "daisy_chain": {"period": 1}}, r">= 2.*\$\.daisy_chain\.period"),
+    ({"rounds": 1, "daisy_chain": 2}, r"\$\.daisy_chain"),
     ({"rounds": 1, "keep_updates": -1}, r"\$\.keep_updates"),
     ({"rounds": 1, "seed": -1}, r"\$\.seed"),
     ({"rounds": 1, "seed": 2**63}, r"\$\.seed"),
@@ -92,6 +104,10 @@ UNSOUND = [
     ({"rounds": 1, "cohort": {"size": 2}, "closing": {"quorum": 3}}, "closing.quorum is 3, but the cohort has 2"),
     ({"rounds": 1, "cohort": {"size": 2}, "closing": {"min_reports": 3}}, "closing.min_reports is 3, but the cohort"),
     ({"rounds": 1, "closing": {"quorum": 2, "min_reports": 3}}, "closing.quorum is 2, below closing.min_reports 3"),
+    (
+        {"rounds": 7, "daisy_chain": {"period": 3}},
+        "rounds is 7 and daisy_chain.period 3, so what is",
+    ),
     ({"rounds": 1, "client": {"client_lr": math.inf}}, "client.client_lr is inf"),
     ({"rounds": 1, "client": {"proximal_mu": math.inf}}, "client.proximal_mu is inf"),
     ({"rounds": 1, "client": {"extra": {"decay": math.nan}}}, "client.extra.decay is nan"),
@@ -203,6 +219,17 @@ def test_versions_are_evaluated_every_so_many_rounds_and_after_the_last() -> Non
     assert [number for number in range(1, 8) if evaluates(plan, round_number=number)] == [3, 6, 7]
     never = parse({"rounds": 7, "evaluation": {"every": 0}})
     assert not any(evaluates(never, round_number=number) for number in range(1, 8))
+
+
+def test_of_a_daisy_chain_only_every_so_many_rounds_make_a_version() -> None:
+    plan = parse({"rounds": 12, "daisy_chain": {"period": 3}})
+    assert [number for number in range(1, 13) if aggregates(plan, round_number=number)] == [3, 6, 9, 12]
+    assert all(aggregates(fedavg(rounds=12), round_number=number) for number in range(1, 13))
+
+
+def test_evaluations_of_a_daisy_chain_count_its_versions() -> None:
+    plan = parse({"rounds": 15, "daisy_chain": {"period": 3}, "evaluation": {"every": 2}})
+    assert [number for number in range(1, 16) if evaluates(plan, round_number=number)] == [6, 12, 15]
 
 
 @pytest.mark.parametrize(
