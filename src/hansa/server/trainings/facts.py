@@ -9,6 +9,7 @@ from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server.accounts import presence
 from hansa.server.trainings.models import Participation, Round, Task, Training
+from hansa.server.trainings.services import push
 
 HANDOVER = timedelta(seconds=10)
 """How long a client that has reported a task may take to ask for its next: it must not be given up in between."""
@@ -65,14 +66,14 @@ def _round_facts(live: Round, now: datetime) -> RoundFacts:
 
 
 def busy_offers(tasks: QuerySet[Task], now: datetime) -> QuerySet[Task]:
-    """Offers whose clients are at work on a task elsewhere, or have just reported one.
+    """Offers whose clients are at work on a task elsewhere, have just reported one, or are still being told.
 
     Their leases are looked at themselves: while a training is paused, nobody takes back those that have ended.
     """
     at_work = Q(state=TaskState.LEASED.value, lease_until__gt=now)
     just_reported = Q(state=TaskState.REPORTED.value, reported_at__gt=now - HANDOVER)
     elsewhere = Task.objects.filter(at_work | just_reported, participation__client=OuterRef("participation__client"))
-    return tasks.filter(Exists(elsewhere), state=TaskState.OFFERED.value)
+    return tasks.filter(Exists(elsewhere) | Exists(push.being_told()), state=TaskState.OFFERED.value)
 
 
 def _later(moment: datetime, other: datetime | None) -> datetime:

@@ -34,6 +34,7 @@ from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
+from hansa.server.trainings.services import push
 from hansa.server.trainings.services.turns import take_turn_at
 
 
@@ -53,6 +54,7 @@ def advance(*, training_id: UUID, now: datetime) -> Decision:
         decision = decide(facts.load(training, now), now)
         _carry_out(decision, training, now)
         if not isinstance(decision, Wait | Aggregate):
+            push.keep_up(training, now)
             transaction.on_commit(lambda: HINTS.moved(training_id))
     return decision
 
@@ -80,6 +82,7 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:
             abandon(training_id=training.id, reason=decision.reason, now=now, failure=decision.failure)
         case Complete():
             _end(training, TrainingStatus.COMPLETED, decision.reason, now)
+            push.finished(training, now)
         case Fail():
             _end(training, TrainingStatus.ERROR, decision.reason, now)
         case Wait() | Aggregate():
@@ -230,4 +233,6 @@ def _tasks(training: Training, state: TaskState) -> QuerySet[Task]:
 
 def _close_tasks(of: Round, reason: str) -> None:
     open_states = (TaskState.OFFERED.value, TaskState.LEASED.value, TaskState.LOST.value)
-    of.tasks.filter(state__in=open_states).update(state=TaskState.CLOSED.value, reason=reason[:500], lease_until=None)
+    still_open = of.tasks.filter(state__in=open_states)
+    still_open.exclude(state=TaskState.LOST.value, reason__gt="").update(reason=reason[:500])  # why it was lost stays
+    still_open.update(state=TaskState.CLOSED.value, lease_until=None)

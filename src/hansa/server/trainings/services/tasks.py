@@ -258,6 +258,6 @@ def forgive_downtime(*, now: datetime) -> int:
     with transaction.atomic():
         take_turn(Training.objects.all())
         restart_clocks(Round.objects.all(), now)
-        return Task.objects.filter(state=TaskState.LEASED.value).update(
-            lease_until=now + timedelta(seconds=LEASE_SECONDS)
-        )
+        until = now + timedelta(seconds=LEASE_SECONDS)
+        # Push clients' leases are longer, and stay as they are.
+        return Task.objects.filter(state=TaskState.LEASED.value, lease_until__lt=until).update(lease_until=until)
