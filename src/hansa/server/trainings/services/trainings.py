@@ -16,6 +16,7 @@ from hansa.server.registry.models import Model
 from hansa.server.registry.services import copy_model
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
+from hansa.server.trainings.services import push
 from hansa.server.trainings.services.rounds import end_live_round, restart_clocks
 from hansa.server.trainings.services.turns import take_turn_at
 
@@ -69,12 +70,15 @@ def start(*, training_id: UUID, now: datetime) -> None:
         begun = Training.objects.filter(id=training_id, status=TrainingStatus.INITIAL.value)
         if not begun.update(status=TrainingStatus.ONGOING.value, reason="", started_at=now):
             raise ConflictError(f"The training is {training.status}; only an initial one can be started.")
+        push.started(training, now)
         _moved(training_id)
 
 
 def pause(*, training_id: UUID, reason: str = "paused by its actor") -> None:
     """ONGOING → PAUSED. Work in progress may still be reported; nothing new is handed out."""
-    _move(training_id, TrainingStatus.PAUSED, reason=reason)
+    with transaction.atomic():
+        _move(training_id, TrainingStatus.PAUSED, reason=reason)
+        push.withdraw(training_id)
 
 
 def resume(*, training_id: UUID, now: datetime) -> None:
@@ -87,6 +91,7 @@ def resume(*, training_id: UUID, now: datetime) -> None:
         if not halted.update(status=TrainingStatus.ONGOING.value, reason="", failures=0, finished_at=None):
             raise ConflictError(f"The training is {training.status}; only a paused or failed one can be resumed.")
         restart_clocks(training.rounds.all(), now)
+        push.keep_up(training, now)
         clients = list(training.participations.filter(active=True).values_list("client_id", flat=True))
         transaction.on_commit(lambda: HINTS.tasks_offered(clients))
         _moved(training_id)
@@ -97,6 +102,7 @@ def cancel(*, training_id: UUID, now: datetime) -> None:
     with transaction.atomic():
         _move(training_id, TrainingStatus.CANCELLED, reason="cancelled by its actor", finished_at=now)
         end_live_round(training_id=training_id, reason="the training was cancelled", now=now)
+        push.withdraw(training_id)
 
 
 def delete(*, training_id: UUID) -> None:
@@ -106,6 +112,7 @@ def delete(*, training_id: UUID) -> None:
         if training.status in (TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value):
             raise ConflictError(f"The training is {training.status}. Cancel it first.")
         training.delete()
+        push.forget(training_id)
 
 
 def add_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
@@ -118,7 +125,9 @@ def add_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
         _moved(training_id)
 
 
-def remove_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
+def remove_clients(
+    *, training_id: UUID, clients: Sequence[User], reason: str = "the client was removed from the training"
+) -> None:
     """Take clients out, at once: what they are working on is no longer waited for. What they reported stays."""
     with transaction.atomic():
         _training(training_id)
@@ -126,8 +135,9 @@ def remove_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
         leaving.update(active=False)
         open_states = (TaskState.OFFERED.value, TaskState.LEASED.value, TaskState.LOST.value)
         Task.objects.filter(participation__in=leaving, state__in=open_states).update(
-            state=TaskState.CLOSED.value, reason="the client was removed from the training"
+            state=TaskState.CLOSED.value, reason=reason
         )
+        push.dismiss(training_id, clients)
         _moved(training_id)
 
 
