@@ -5,10 +5,11 @@ from typing import TypeVar
 
 import msgspec
 from rest_framework import exceptions
-from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.parsers import BaseParser, FormParser, JSONParser, MultiPartParser
 
 from hansa.server.lifecycle.body import UnreadRequest
 from hansa.server.lifecycle.fields import all_errors_of, malformed
+from hansa.server.lifecycle.forms import FORMS, as_json
 from hansa.server.lifecycle.request import AsyncRequest
 from hansa.server.lifecycle.views import APIView
 
@@ -37,16 +38,7 @@ class MessageView(APIView):  # noqa: D101  # see above
         media_type = self.request.content_type.partition(";")[0].strip()
         if body != b"{}" and media_type not in ("application/json", ""):
             raise exceptions.UnsupportedMediaType(media_type, f"The body is {media_type}; send application/json.")
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except msgspec.ValidationError as error:
-            raise exceptions.ValidationError(all_errors_of(error, kind, body)) from error
-        except msgspec.DecodeError as error:
-            raise malformed(error) from error
-        except UnicodeDecodeError as error:
-            raise exceptions.ParseError(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from error
-        except RecursionError as error:
-            raise exceptions.ParseError("The body is nested too deeply. Send a flatter object.") from error
+        return _decoded(body, kind)
 
     @property
     def unread(self) -> UnreadRequest:
@@ -68,3 +60,29 @@ class MessageView(APIView):  # noqa: D101  # see above
         if not least <= number <= most:
             raise exceptions.ValidationError({name: [f"{text!r} is not a number from {least:g} to {most:g}."]})
         return number
+
+
+class FormMessageView(MessageView):  # noqa: D101  # as above
+    # A message view that takes an HTML form for the message as well: what `curl -d` and `curl -F` send.
+    parser_classes: Sequence[type[BaseParser]] = (JSONParser, FormParser, MultiPartParser)
+
+    async def message(self, kind: type[T], *, limit: int = JSON_LIMIT) -> T:
+        """As in `MessageView`; a form's fields are read as the Struct's types say."""
+        media_type = self.request.content_type.partition(";")[0].strip().lower()
+        if media_type not in FORMS:
+            return await super().message(kind, limit=limit)
+        body = b"".join([chunk async for chunk in self.request.stream(limit=limit)])
+        return _decoded(as_json(body, self.request.content_type, kind), kind)
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise exceptions.ValidationError(all_errors_of(error, kind, body)) from error
+    except msgspec.DecodeError as error:
+        raise malformed(error) from error
+    except UnicodeDecodeError as error:
+        raise exceptions.ParseError(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from error
+    except RecursionError as error:
+        raise exceptions.ParseError("The body is nested too deeply. Send a flatter object.") from error
