@@ -25,12 +25,22 @@ ACTORS = (401, 200, 403, 200, 200, 200)
 OF_THE_TRAINING = (401, 404, 200, 200, 404, 200)
 OF_THE_MODEL = (401, 404, 200, 200, 200, 200)
 ITS_ACTOR = (401, 404, 403, 202, 404, 202)
+OF_THE_GROUP = (401, 403, 403, 200, 403, 200)
 ITS_CLIENT = (401, 404, 200, 404, 404, 404)
 
 # path and method → the status for each of the roles above; what is not named must be 405 (401 to the anonymous)
 TABLE: dict[str, dict[str, tuple[int, ...]]] = {
-    "users/": {"GET": SIGNED_IN},
+    "users/": {"GET": SIGNED_IN, "POST": (401, 403, 403, 403, 403, 400)},
     "users/myself/": {"GET": SIGNED_IN},
+    "users/groups/": {"GET": SIGNED_IN},
+    "users/<uuid:user_id>/": {"GET": SIGNED_IN},
+    "groups/": {"GET": (401, 403, 403, 403, 403, 200), "POST": (401, 400, 400, 400, 400, 400)},
+    "groups/<int:group_id>/": {
+        "GET": OF_THE_GROUP,
+        "PUT": (401, 403, 403, 400, 403, 400),
+        "PATCH": OF_THE_GROUP,
+        "DELETE": (401, 403, 403, 204, 403, 204),
+    },
     "tokens/": {"GET": SIGNED_IN, "POST": (401, 201, 201, 201, 201, 201)},
     "tokens/<uuid:token_id>/": {"DELETE": (401, 404, 204, 404, 404, 404)},
     "clients/": {"GET": ACTORS},
@@ -116,6 +126,8 @@ async def ids(person, alice, bob, bobs_task, hand_over):
         "task_id": bobs_task.id,
         "number": 0,
         "digest": update().digest,
+        "user_id": bob.id,
+        "group_id": (await alice.post("/api/groups/", json={"name": "hers"})).json()["id"],
     }
 
 

@@ -1,19 +1,25 @@
-"""Users, tokens, invitations. The messages are in `hansa.protocol.accounts`."""
+"""Users, tokens, invitations; groups are in `group_api`. The messages are in `hansa.protocol.accounts`."""
 
 from uuid import UUID
 
+import msgspec
+from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 
 from hansa.protocol import accounts as wire
-from hansa.server.accounts import selectors, services
+from hansa.server.accounts import registration, selectors, services
 from hansa.server.accounts.attempts import attempt
-from hansa.server.accounts.permissions import IsActor, caller
-from hansa.server.lifecycle.bridge import call, read
+from hansa.server.accounts.permissions import IsActor, MayRegister, caller
+from hansa.server.accounts.throttles import SignUpThrottle
+from hansa.server.lifecycle.bridge import call, read, slowly
 from hansa.server.lifecycle.errors import ServiceError
-from hansa.server.lifecycle.messages import MessageView
+from hansa.server.lifecycle.in_place import in_place
+from hansa.server.lifecycle.messages import FormMessageView, MessageView
 from hansa.server.lifecycle.openapi import body, listing, ref
 
 
@@ -26,13 +32,44 @@ class Myself(MessageView):
         return Response(selectors.myself(caller(request)))
 
 
-class Users(MessageView):
-    """All users, by what everybody may know of them."""
+class Users(FormMessageView):
+    """All users, as the caller may see them; and new ones."""
 
-    @extend_schema(responses={200: listing(wire.UserSummary)})
+    @in_place
+    def get_permissions(self) -> list[BasePermission]:
+        """To make an account need not take one."""
+        return [MayRegister()] if self.request.method == "POST" else [IsAuthenticated()]
+
+    @in_place
+    def get_throttles(self) -> list[BaseThrottle]:
+        """Making accounts has a limit of its own."""
+        throttles: list[BaseThrottle] = super().get_throttles()
+        return [*throttles, SignUpThrottle()] if self.request.method == "POST" else throttles
+
+    @extend_schema(responses={200: listing(wire.VisibleUser)})
     async def get(self, request: Request) -> Response:
-        """List users: id, user name and names."""
-        return Response(await read(selectors.users))
+        """List users: id, user name and names; of oneself, and for staff, everything but tokens."""
+        return Response(await read(selectors.users, caller(request)))
+
+    @extend_schema(request=body(wire.UserCreate), responses={201: ref(wire.UserCreated)})
+    async def post(self, request: Request) -> Response:
+        """Make an account, as JSON or a form. Its first token is in this answer and nowhere else."""
+        asked = await self.message(wire.UserCreate)
+        user = await read(registration.draft, asked)
+        user.password = await slowly(make_password, asked.password)
+        token = await call(registration.register, user=user, now=timezone.now())
+        made = wire.UserCreated(**msgspec.structs.asdict(selectors.myself(user)), token=token)
+        return Response(made, status=201)
+
+
+class UserDetail(MessageView):
+    """One user."""
+
+    @extend_schema(responses={200: ref(wire.VisibleUser)})
+    async def get(self, request: Request, user_id: UUID) -> Response:
+        """Whose id is this? Of oneself the answer has the token of the request."""
+        presented = request.auth if isinstance(request.auth, str) else None
+        return Response(await read(selectors.user, caller(request), user_id, presented))
 
 
 class Tokens(MessageView):

@@ -27,6 +27,11 @@ class User(AbstractUser):
         """Whether the user may create models and trainings: a person may, a machine that was invited may not."""
         return self.may_act or self.has_usable_password()
 
+    @property
+    def may_register(self) -> bool:
+        """Whether the user may make accounts for others, and so see what belongs to an account."""
+        return self.is_active and (self.is_staff or self.is_superuser)
+
 
 class Token(models.Model):
     """An API token: 40 hex characters, of which only the SHA-256 is kept."""

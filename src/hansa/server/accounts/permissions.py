@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from hansa.server.accounts.models import User
+from hansa.server.config import Registration
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -20,6 +22,30 @@ class IsActor(BasePermission):
     def has_permission(self, request: Request, view: "APIView") -> bool:
         """Whether the caller may act."""
         return isinstance(request.user, User) and request.user.may_act
+
+
+class MayOwn(BasePermission):
+    """People; not the machine accounts that invitations make."""
+
+    in_place = True
+    message = "An account that was made by an invitation owns nothing: sign in as a person to do this."
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        """Whether the caller may make models and trainings."""
+        return isinstance(request.user, User) and request.user.may_own
+
+
+class MayRegister(BasePermission):
+    """Anybody where registration is open; else staff, and superusers."""
+
+    in_place = True
+    message = "Accounts on this server are made by its staff: ask them for one (operators: HANSA_REGISTRATION)."
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        """Whether the caller may make an account."""
+        if settings.CONFIG.registration is Registration.OPEN:
+            return True
+        return isinstance(request.user, User) and request.user.may_register
 
 
 def caller(request: Request) -> User:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
+from django.contrib.auth.models import Group
 from django.db.models import Exists, OuterRef, Q
 
 from hansa.protocol import accounts as wire
@@ -28,13 +30,59 @@ def myself(user: User) -> wire.User:
     )
 
 
-def users() -> list[wire.UserSummary]:
-    """Everybody, by what everybody may know."""
-    rows = User.objects.filter(is_active=True).order_by("username")
-    return [
-        wire.UserSummary(id=str(user.id), username=user.username, first_name=user.first_name, last_name=user.last_name)
-        for user in rows.only("id", "username", "first_name", "last_name")
-    ]
+def users(caller: User) -> list[wire.VisibleUser]:
+    """Everybody with an account, as the caller may see them."""
+    return [_visible(user, caller) for user in User.objects.filter(is_active=True).order_by("username")]
+
+
+def user(caller: User, user_id: UUID, presented: str | None) -> wire.VisibleUser:
+    """One person, also one whose account is closed: trainings go on naming them. Raises NotFoundError.
+
+    To the caller themselves with the token that they have `presented`: no other is known by its text.
+    """
+    found = User.objects.filter(id=user_id).first()
+    if found is None:
+        raise NotFoundError(f"There is no user {user_id}. GET /api/users/ lists those with an account.")
+    shown = _visible(found, caller)
+    return msgspec.structs.replace(shown, token=presented) if found.id == caller.id else shown
+
+
+def _visible(user: User, caller: User) -> wire.VisibleUser:
+    if user.id == caller.id or caller.may_register:
+        return wire.VisibleUser(**msgspec.structs.asdict(myself(user)))
+    return wire.VisibleUser(
+        id=str(user.id), username=user.username, first_name=user.first_name, last_name=user.last_name
+    )
+
+
+def groups_of(member: User) -> list[wire.Group]:
+    """The groups that somebody is in."""
+    return [group_record(group) for group in member.groups.order_by("id")]
+
+
+def groups(caller: User) -> list[wire.Group]:
+    """All groups. Raises ForbiddenError unless the caller is a superuser."""
+    if not caller.is_superuser:
+        raise ForbiddenError("You are not allowed to access all groups. GET /api/users/groups/ lists your own.")
+    return [group_record(group) for group in Group.objects.order_by("id")]
+
+
+def group(caller: User, group_id: int) -> Group:
+    """One group. Raises NotFoundError, ForbiddenError unless the caller is a member or a superuser.
+
+    That a number is taken tells nothing of the group, so it is not hidden.
+    """
+    found = Group.objects.filter(id=group_id).first()
+    if found is None:
+        raise NotFoundError(f"There is no group {group_id}.")
+    if not (caller.is_superuser or found.user_set.filter(id=caller.id).exists()):
+        raise ForbiddenError("You are not allowed to access this group. Ask an administrator to add you to it.")
+    return found
+
+
+def group_record(group: Group) -> wire.Group:
+    """A group as it is shown."""
+    return wire.Group(id=group.id, name=group.name)
 
 
 def tokens(user_id: UUID) -> list[wire.Token]:

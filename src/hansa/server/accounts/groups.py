@@ -1,0 +1,47 @@
+"""Changes to groups. Who may see one may change it; who is in it is the administrator's to say."""
+
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
+from rest_framework.exceptions import ValidationError
+
+from hansa.server.accounts import selectors
+from hansa.server.accounts.models import User
+
+TAKEN = "A group with that name already exists. Choose another."
+
+
+def create(*, creator: User, name: str) -> Group:
+    """Make a group with one member, who made it. Raises a field error if the name is taken or blank."""
+    name = _checked(name)
+    try:
+        with transaction.atomic():
+            group = Group.objects.create(name=name)
+            group.user_set.add(creator)
+    except IntegrityError as error:
+        raise ValidationError({"name": [TAKEN]}) from error
+    return group
+
+
+def rename(*, caller: User, group_id: int, name: str | None) -> Group:
+    """Give a group another name; None: it keeps its own. Raises as `create` and `selectors.group`."""
+    try:
+        with transaction.atomic():
+            group = selectors.group(caller, group_id)
+            if name is not None:
+                group.name = _checked(name)
+                group.save(update_fields=("name",))
+    except IntegrityError as error:
+        raise ValidationError({"name": [TAKEN]}) from error
+    return group
+
+
+def delete(*, caller: User, group_id: int) -> None:
+    """Delete a group; its members stay. Raises as `selectors.group`."""
+    with transaction.atomic():
+        selectors.group(caller, group_id).delete()
+
+
+def _checked(name: str) -> str:
+    if not (stripped := name.strip()):
+        raise ValidationError({"name": ["The name is blank. Give it a letter or more."]})
+    return stripped
