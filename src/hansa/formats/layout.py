@@ -1,7 +1,8 @@
 """Where the arrays of a model file lie, and whether they are those of a model."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -12,6 +13,30 @@ BUFFERS_KEY = "hansa.buffers"
 """Metadata key: a JSON list of the names that are buffers. Files without it hold params only."""
 
 MAX_BUFFERS_TEXT = 4 * 2**20
+
+
+class Described(Protocol):
+    """What any file says of an array."""
+
+    @property
+    def name(self) -> str:
+        """As in the state dict."""
+
+    @property
+    def dtype(self) -> str:
+        """The name numpy has for it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One length per axis."""
+
+
+class HoldsArrays(Protocol):
+    """A file, or what is known of it."""
+
+    @property
+    def arrays(self) -> Sequence[Described]:
+        """In any order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +73,7 @@ class Layout:
 
         Raises BadModelFileError for a buffer that the file does not hold, or metadata that cannot be read.
         """
-        names = self._own_buffers() if buffers is None else buffers
-        if unknown := sorted(names - self._places.keys()):
-            raise BadModelFileError(
-                f"{shown(unknown)} should be {'a buffer' if len(unknown) == 1 else 'buffers'}, but the file holds no "
-                f"array of that name; it holds {shown(self._places)}. Name buffers as the file does."
-            )
-        return ParamSpec(
-            tuple(
-                ArraySpec(array.name, array.dtype, array.shape, Kind.BUFFER if array.name in names else Kind.PARAM)
-                for array in self.arrays
-            )
-        )
+        return as_spec(self.arrays, self._own_buffers() if buffers is None else buffers)
 
     def _own_buffers(self) -> frozenset[str]:
         text = self.metadata.get(BUFFERS_KEY, "[]")
@@ -77,16 +91,32 @@ class Layout:
             ) from error
 
 
-def check_fits(layout: Layout, spec: ParamSpec) -> None:
+def as_spec(arrays: Sequence[Described], buffers: frozenset[str]) -> ParamSpec:
+    """Arrays of a file as those of a model. Raises BadModelFileError for a buffer that the file does not hold."""
+    names = {array.name for array in arrays}
+    if unknown := sorted(buffers - names):
+        raise BadModelFileError(
+            f"{shown(unknown)} should be {'a buffer' if len(unknown) == 1 else 'buffers'}, but the file holds no "
+            f"array of that name; it holds {shown(sorted(names))}. Name buffers as the file does."
+        )
+    return ParamSpec(
+        tuple(
+            ArraySpec(array.name, array.dtype, array.shape, Kind.BUFFER if array.name in buffers else Kind.PARAM)
+            for array in arrays
+        )
+    )
+
+
+def check_fits(file: HoldsArrays, spec: ParamSpec) -> None:
     """Raise SpecMismatchError unless the file holds exactly the arrays of the model, in shape and dtype."""
     faults = []
     wanted = {array.name: array for array in spec}
-    seen = {array.name for array in layout.arrays}
+    seen = {array.name for array in file.arrays}
     if missing := [name for name in wanted if name not in seen]:
         faults.append(f"update lacks {shown(missing)}, which the model has")
-    if unexpected := [array.name for array in layout.arrays if array.name not in wanted]:
+    if unexpected := [array.name for array in file.arrays if array.name not in wanted]:
         faults.append(f"update holds {shown(unexpected)}, which the model does not have")
-    for array in layout.arrays:
+    for array in file.arrays:
         model = wanted.get(array.name)
         if model is not None and array.shape != model.shape:
             faults.append(f"update has shape {array.shape} for {array.name!r}; the model has {model.shape}")
