@@ -70,8 +70,8 @@ class Unknown(MessageView):
     schema = None
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # awaited; Any: URL arguments
-        """Redirect GET and HEAD if only the final slash is missing."""
-        if request.method in ("GET", "HEAD") and not request.path.endswith("/") and _exists(f"{request.path_info}/"):
+        """Redirect GET and HEAD if only the final slash is missing. What changes something is not sent twice."""
+        if request.method in ("GET", "HEAD") and _lacks_its_slash(request):
             query = request.META.get("QUERY_STRING")
             return HttpResponsePermanentRedirect(f"{request.path}/" + (f"?{query}" if query else ""))
         response: HttpResponseBase = await super().dispatch(request, *args, **kwargs)
@@ -80,11 +80,16 @@ class Unknown(MessageView):
     @in_place
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         """Nothing here, for whoever asks and however."""
-        raise NotFoundError(f"There is nothing at {request.path}. GET /api/schema/ lists what there is.")
+        here = f"There is nothing at {request.path}"
+        if _lacks_its_slash(request._request):
+            raise NotFoundError(f"{here}: paths end with a slash. Send {request.method} {request.path}/ instead.")
+        raise NotFoundError(f"{here}. GET /api/schema/ lists what there is.")
 
 
-def _exists(path: str) -> bool:
+def _lacks_its_slash(request: HttpRequest) -> bool:
+    if request.path_info.endswith("/"):
+        return False
     try:
-        return getattr(resolve(path).func, "cls", None) is not Unknown
+        return getattr(resolve(f"{request.path_info}/").func, "cls", None) is not Unknown
     except Resolver404:
         return False
