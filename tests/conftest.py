@@ -13,6 +13,7 @@ pytest_plugins = (
     "support.disks",
     "support.serving",
     "support.federation",
+    "support.receiver",
 )
 
 TESTS = Path(__file__).parent

@@ -1,26 +1,13 @@
 """A client's endpoint is a URL to which the operator lets the server send; whoever writes it oddly gains nothing."""
 
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
-from django.conf import settings
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hansa.server.accounts.endpoints import EndpointError, check, checked, parse, require_allowed
 from hansa.server.destinations import DestinationError, Destinations
-
-
-@pytest.fixture
-def allow(monkeypatch, django_db_modify_db_settings):
-    """Set the operator's list: `allow("client-01,10.0.0.0/8")`."""
-
-    def set_list(text: str) -> None:
-        allowed = Destinations.parse(text) if text else Destinations()
-        monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, push_allow=allowed))
-
-    return set_list
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,12 @@ class Deliverer:
         if not letter.endpoint:
             return Answer(State.DROPPED, "its receiver has no endpoint any more")
         content = msgspec.json.encode(letter.body)
-        return await self._sender.tell(url=letter.endpoint, message_id=letter.message_id, content=content)
+        try:
+            return await self._sender.tell(url=letter.endpoint, message_id=letter.message_id, content=content)
+        except Exception:
+            # Whatever an endpoint provokes in us counts as no answer: else its line, and its task, would wait for ever.
+            log.exception("%s %s could not be sent.", letter.kind, letter.message_id)
+            return Answer(State.PENDING, "the server could not send to its endpoint; its log has the details")
 
     async def _write_down(self, letter: Letter, answer: Answer) -> None:
         now = timezone.now()

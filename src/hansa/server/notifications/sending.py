@@ -113,7 +113,11 @@ async def _read_rest(response: httpcore.Response, end: float) -> None:
 
 def _redirected(endpoint: Endpoint, location: str) -> Endpoint:
     """The next address, checked like the first. Raises EndpointError."""
-    target = checked(urljoin(f"{endpoint.scheme}://{endpoint.authority}{endpoint.target}", location))
+    try:
+        url = urljoin(f"{endpoint.scheme}://{endpoint.authority}{endpoint.target}", location)
+    except ValueError as error:
+        raise EndpointError("what it names is no URL.") from error
+    target = checked(url)
     if endpoint.scheme == "https" and target.scheme != "https":
         raise EndpointError("from https to http.")
     return target
