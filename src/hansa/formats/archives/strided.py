@@ -15,7 +15,7 @@ from hansa.core.params import Array
 from hansa.formats.chunks import Source
 
 WINDOW = 2**20
-_SPARSE = 16
+_SPARSE = 32
 """A window is read whole if at least so small a part of it is wanted; else it is read in smaller pieces."""
 _SMALL: Final = 2**16
 """A window not larger than this is read whole, whatever part of it is wanted."""
