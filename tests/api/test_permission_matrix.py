@@ -74,9 +74,11 @@ TABLE: dict[str, dict[str, tuple[int, ...]]] = {
     "tasks/<uuid:task_id>/release/": {"POST": (401, 400, 400, 400, 400, 400)},
     "health/": {"GET": ANYBODY},
     "schema/": {"GET": ANYBODY},
+    "schema/swagger-ui/": {"GET": ANYBODY},
+    "schema/redoc/": {"GET": ANYBODY},
 }
 
-OPEN_TO_ALL = {"clients/enroll/", "health/", "schema/"}
+OPEN_TO_ALL = {"clients/enroll/", "health/", "schema/", "schema/swagger-ui/", "schema/redoc/"}
 """Where nobody is asked who they are, and so a method that is not offered is 405 to the anonymous as well."""
 
 ACTORS_ONLY = {"clients/", "clients/invitations/"}

@@ -8,6 +8,7 @@ from django.views.generic import RedirectView
 import hansa.server.ops.openapi  # noqa: F401  # registers how messages are described
 from hansa.server.accounts.signin import SignInForm
 from hansa.server.ops.api import Health, Schema, Unknown
+from hansa.server.ops.pages import Redoc, SwaggerUI
 
 admin.site.site_header = admin.site.site_title = "Hansa"
 admin.site.index_title = "Everything the server keeps"
@@ -29,9 +30,11 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api-auth/", include((_signing_in, "rest_framework"))),  # the name under which DRF's pages look for it
     path("api/", include("hansa.server.accounts.urls")),
+    path("api/", include("hansa.server.trainings.urls")),  # before registry, whose views of a model it extends
     path("api/", include("hansa.server.registry.urls")),
-    path("api/", include("hansa.server.trainings.urls")),
     path("api/health/", Health.as_view(), name="health"),
     path("api/schema/", Schema.as_view(), name="schema"),
+    path("api/schema/swagger-ui/", SwaggerUI.as_view(), name="swagger-ui"),
+    path("api/schema/redoc/", Redoc.as_view(), name="redoc"),
     re_path(r"^api/", Unknown.as_view()),
 ]

@@ -19,6 +19,7 @@ from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.lifecycle.in_place import in_place
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import ref
+from hansa.server.lifecycle.rendering import StructJSONRenderer
 from hansa.server.lifecycle.views import APIView
 
 
@@ -58,6 +59,13 @@ class Schema(APIView, SpectacularAPIView):
     view_is_async = True
     authentication_classes = ()
     permission_classes = ()
+
+    @in_place
+    def finalize_response(self, request: Request, response: Response, *args: object, **kwargs: object) -> Response:
+        """The document is YAML unless JSON is asked for; a refusal is JSON, as everywhere."""
+        if response.exception:
+            request.accepted_renderer, request.accepted_media_type = StructJSONRenderer(), "application/json"
+        return super().finalize_response(request, response, *args, **kwargs)
 
 
 class Unknown(MessageView):
