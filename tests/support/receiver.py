@@ -60,6 +60,17 @@ def answers(status: int, *headers: str, content: bytes = b"") -> Behaviour:
     return behave
 
 
+def answers_once(allowed: threading.Event, done: threading.Event) -> Behaviour:
+    """Answer 202 when the test, in another thread, allows it; then tell it so."""
+
+    async def behave(writer: asyncio.StreamWriter) -> None:
+        await asyncio.to_thread(allowed.wait)
+        await answers(202)(writer)
+        done.set()
+
+    return behave
+
+
 def redirects(to: str, status: int = 307) -> Behaviour:
     """Send the caller elsewhere."""
     return answers(status, f"Location: {to}")
@@ -133,6 +144,8 @@ class Receiver:
             handling.add(task)
             try:
                 await self._serve(reader, writer)
+            except asyncio.CancelledError:
+                pass  # the test is over; asyncio's streams would complain of a cancelled handler
             finally:
                 handling.discard(task)
                 writer.transport.abort() if task.cancelling() else writer.close()
