@@ -106,6 +106,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = CONFIG.home / "static"
 WHITENOISE_USE_FINDERS = True  # straight from the installed packages: no collectstatic before the first start
 WHITENOISE_AUTOREFRESH = False
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # our pages alone use them
 
 LOGIN_URL = "rest_framework:login"
 LOGIN_REDIRECT_URL = "myself"
