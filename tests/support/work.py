@@ -19,6 +19,7 @@ from hansa.rounds.decisions import Aggregate, Decision, Wait
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call
 from hansa.server.registry import services as registry
+from hansa.server.registry.creation import NewModel
 from hansa.server.registry.ingest import ingest
 from hansa.server.registry.models import Model
 from hansa.server.trainings.aggregation import aggregate
@@ -76,14 +77,7 @@ def store_model(owner: Person, params: Params, buffers: frozenset[str], folder: 
     ingested = ingest(path, buffers=None)
     path.unlink()
     store.place(ingested.file, ingested.digests.sha256)
-    return registry.create_model(
-        owner=owner.user,
-        name="small",
-        description="",
-        spec=ingested.spec,
-        digests=ingested.digests,
-        now=timezone.now(),
-    )
+    return registry.create_model(owner=owner.user, said=NewModel(name="small"), ingested=ingested, now=timezone.now())
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from hansa.cli.session import Session, with_server
 from hansa.cli.words import ago, file_name, short_ids, size
 from hansa.formats import safetensors
 from hansa.protocol.models import ArrayInfo
+from hansa.protocol.models import Model as Record
 
 app = typer.Typer(no_args_is_help=True, help="Models and their versions.")
 
@@ -32,7 +33,9 @@ def create(
         str | None,
         typer.Option(metavar="MODULE:ATTRIBUTE", help="A torch module, or what makes one, from the current folder."),
     ] = None,
-    file: Annotated[Path | None, typer.Option(metavar="FILE", help="A safetensors file.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A safetensors file, or one that torch has saved.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="What to call it; else after what it is made from.")
     ] = None,
@@ -41,7 +44,7 @@ def create(
         str, typer.Option(metavar="NAMES", help="With --file: the arrays that are not learned, with commas between.")
     ] = "",
 ) -> None:
-    """Upload version 0 of a new model, from a torch module or a safetensors file."""
+    """Upload version 0 of a new model, from a torch module or a file."""
     if torch is not None and buffers:
         raise CommandError("--buffers goes with --file; a torch module knows its buffers itself.", ExitCode.USAGE)
     names = [part.strip() for part in buffers.split(",") if part.strip()]
@@ -71,7 +74,7 @@ def list_(session: Session) -> None:
         (
             ids[model.id],
             model.name,
-            f"{model.round}",
+            _newest(model),
             f"{model.num_params:,}",
             size(model.size),
             ago(model.created_at, now),
@@ -91,7 +94,8 @@ def show(session: Session, model: Model) -> None:
             ("model", found.name),
             ("id", found.id),
             ("description", found.description),
-            ("newest version", f"{found.round}"),
+            ("kind", found.kind),
+            ("newest version", _newest(found)),
             ("params", f"{found.num_params:,}"),
             ("size", size(found.size)),
             ("training", found.training or ""),
@@ -136,7 +140,7 @@ def download(
 ) -> None:
     """Download a version as a safetensors file, checked against its SHA-256."""
     found = lookup.model_id(session.api, model)
-    number = session.api.model(found).round if version is None else version
+    number = _number(session.api.model(found)) if version is None else version
     target = to or Path(file_name(f"{found[:8]}-{number}.safetensors"))
     got = session.api.download(found, number, target)
     session.show(got, f"Version {number} ({size(got.size)}) is in {target}.")
@@ -147,7 +151,7 @@ def download(
 def delete(session: Session, model: Model, yes: Yes = False) -> None:
     """Delete a model with its versions, metrics and training. The server refuses while it is being trained."""
     found = session.api.model(lookup.model_id(session.api, model))
-    confirm(f"Delete the model {found.name!r} with {found.round + 1} versions?", yes=yes)
+    confirm(f"Delete the model {found.name!r}{_versions(found)}?", yes=yes)
     answer = session.api.delete_model(found.id)
     session.show(answer, answer.detail)
 
@@ -169,6 +173,22 @@ def _model_file(torch: str | None, file: Path | None) -> Iterator[Path]:
                 yield made
         case _:
             raise CommandError("give one of --torch MODULE:ATTRIBUTE and --file FILE.", ExitCode.USAGE)
+
+
+def _newest(model: Record) -> str:
+    """The number of the newest version; means and local models have none."""
+    return "" if model.version is None else f"{model.version}"
+
+
+def _number(model: Record) -> int:
+    if model.version is None:
+        of = f": download its members, {', '.join(model.models)}" if model.models else ""
+        raise CommandError(f"the model {model.name!r} has no versions of its own{of}.", ExitCode.USAGE)
+    return model.version
+
+
+def _versions(model: Record) -> str:
+    return "" if model.version is None else f" with {model.version + 1} versions"
 
 
 def _shape(array: ArrayInfo) -> str:

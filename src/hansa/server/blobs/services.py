@@ -1,6 +1,7 @@
 """Rows of blobs: written after their files, deleted before them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,8 @@ from hansa.server.lifecycle.bridge import call, read, work
 T = TypeVar("T")
 
 SAFETENSORS = "application/vnd.safetensors"
+OCTETS = "application/octet-stream"
+"""What nobody here looks into: files that torch has saved."""
 
 
 def record(*, digests: Digests, media_type: str, now: datetime) -> Blob:
@@ -38,13 +41,22 @@ async def keep(file: Path, digest: str, refer: Callable[[], Awaitable[T]]) -> T:
 
     If that is refused, or fails, a file that no row knows is removed again: what is not acknowledged costs no room.
     """
-    async with store.lock(digest):
-        await work(store.place, file, digest)
+    return await keep_all({digest: file}, refer)
+
+
+async def keep_all(files: Mapping[str, Path], refer: Callable[[], Awaitable[T]]) -> T:
+    """As `keep`, for the files of several digests that are referred to together."""
+    async with AsyncExitStack() as locks:
+        for digest in sorted(files):  # in one order, so that two who hold some of each other's never wait for ever
+            await locks.enter_async_context(store.lock(digest))
         try:
+            for digest, file in files.items():
+                await work(store.place, file, digest)
             return await refer()
         except BaseException:
-            if not await read(Blob.objects.filter(sha256=digest).exists):
-                await work(store.remove, digest)
+            for digest in files:
+                if not await read(Blob.objects.filter(sha256=digest).exists):
+                    await work(store.remove, digest)
             raise
 
 

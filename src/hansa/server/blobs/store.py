@@ -123,6 +123,16 @@ class BlobFile:
         return self._digester.digests()
 
 
+def digested(path: Path) -> Digests:
+    """Make a complete file durable, so that it can be `place`d, and return its digests."""
+    digester = Digester()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(BLOCK):
+            digester.update(piece)
+        os.fsync(file.fileno())
+    return digester.digests()
+
+
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write every byte; a short write on a nearly full disk is continued until the disk says so."""
     view = memoryview(data)

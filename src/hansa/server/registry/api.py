@@ -1,110 +1,157 @@
 """Models and their versions. The messages are in `hansa.protocol.models`."""
 
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.conf import settings
 from django.http.response import HttpResponseBase
-from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
-from rest_framework.exceptions import PermissionDenied
-from rest_framework.parsers import MultiPartParser
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.parsers import BaseParser, JSONParser, MultiPartParser
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hansa.formats.errors import ModelFileError
 from hansa.protocol import models as wire
 from hansa.server.accounts.permissions import caller
 from hansa.server.blobs import serving
-from hansa.server.blobs.services import SAFETENSORS, keep
-from hansa.server.lifecycle.bridge import call, compute, read
-from hansa.server.lifecycle.errors import InvalidError
+from hansa.server.blobs.services import OCTETS, SAFETENSORS
+from hansa.server.lifecycle.bridge import call, read, work
+from hansa.server.lifecycle.in_place import in_place
 from hansa.server.lifecycle.messages import MessageView
-from hansa.server.lifecycle.openapi import listing, ref
-from hansa.server.registry import selectors, services
-from hansa.server.registry.ingest import ingest
-from hansa.server.registry.upload import read_form
-
-MODEL_FORM = {
-    "multipart/form-data": {
-        "type": "object",
-        "required": ["name", "model_file"],
-        "properties": {
-            "name": {"type": "string", "maxLength": 256},
-            "description": {"type": "string"},
-            "model_file": {"type": "string", "format": "binary", "description": "safetensors"},
-            "buffers": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "Names of arrays that are buffers; left out: as the file's metadata says, else none.",
-            },
-        },
-    }
-}
+from hansa.server.lifecycle.openapi import body, listing, ref
+from hansa.server.lifecycle.rendering import StructJSONRenderer
+from hansa.server.registry import creation, downloads, records, rendered, selectors, services, storing
+from hansa.server.registry.forms import MODEL_FORM
+from hansa.server.registry.inlining import inlined
+from hansa.server.registry.models import ModelKind
+from hansa.server.registry.upload import Form, form_of
 
 ALL_PARAMS = (
     "The file does not say which arrays are buffers (such as running means), so all are taken as params. "
     "If it has buffers, create the model again and name them in the field 'buffers'."
 )
 
+CREATED = "Model Upload Accepted"
+SAFETENSORS_TYPES = (SAFETENSORS, "application/x-safetensors")
+
 
 class Models(MessageView):
     """The models one may see; new models."""
 
-    parser_classes = (MultiPartParser,)
+    parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, JSONParser)
 
     @extend_schema(responses={200: listing(wire.Model)})
     async def get(self, request: Request) -> Response:
-        """List the models one owns, and those of the trainings one takes part in."""
-        return Response(await read(selectors.records, caller(request)))
+        """List the models one owns, those of the trainings one takes part in, and one's own local models."""
+        return Response(await read(records.records, caller(request)))
 
-    @extend_schema(request=MODEL_FORM, responses={201: ref(wire.ModelCreated)})
+    @extend_schema(
+        request=MODEL_FORM | body(wire.ModelCreate),
+        responses={201: ref(wire.ModelCreated)},
+    )
     async def post(self, request: Request) -> Response:
-        """Create a model from a safetensors file; it becomes version 0."""
+        """Create a model from a file that torch has saved, or from safetensors; or a mean of models, from their ids."""
         user = caller(request)
-        if not user.may_act:
-            raise PermissionDenied("Only actors may create models. Ask an administrator for the actor role.")
-        form = await read_form(self.unread, limit=settings.CONFIG.max_model_bytes)
-        try:
-            with form.file as file:
-                ingested = await compute(ingest, Path(file.temporary_file_path()), buffers=form.buffers)
-        except ModelFileError as error:
-            raise InvalidError(str(error), error.code) from error
-        create = partial(
-            services.create_model,
-            owner=user,
-            name=form.name,
-            description=form.description,
-            spec=ingested.spec,
-            digests=ingested.digests,
-            now=timezone.now(),
-        )
-        model = await keep(ingested.file, ingested.digests.sha256, partial(call, create))
-        warning = "" if ingested.kinds_known else ALL_PARAMS
-        answer = wire.ModelCreated(detail="Model Upload Accepted", model_id=str(model.id), warning=warning)
-        return Response(answer, status=201)
+        if not user.may_own:
+            raise PermissionDenied(
+                "Only people may create models; this account was made for a machine. Sign in with a password of your "
+                "own, or ask an administrator for the actor role."
+            )
+        if self.request.content_type.partition(";")[0].strip() == "application/json":
+            return await self._created(request, creation.said(await self.message(wire.ModelCreate)), None)
+        async with form_of(self.unread, limit=settings.CONFIG.max_model_bytes) as form:
+            return await self._created(request, creation.said_in_form(form.fields), form)
+
+    async def _created(self, request: Request, said: creation.NewModel, form: Form | None) -> Response:
+        warning = ""
+        if said.kind == ModelKind.MEAN:
+            model = await storing.store_mean(caller(request), said, form)
+        elif form is None:
+            raise ValidationError(
+                {storing.MODEL_FILE: ["JSON carries no file. Send multipart/form-data with the model."]}
+            )
+        else:
+            model, ingested = await storing.store_model(caller(request), said, form)
+            warning = "" if ingested.kinds_known else ALL_PARAMS
+        return Response(wire.ModelCreated(detail=CREATED, model_id=str(model.id), warning=warning), status=201)
 
 
 class ModelDetail(MessageView):
-    """One model."""
+    """One model: its bytes, and its end."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("version", int, description="Its number; left out: the newest."),
+            OpenApiParameter("format", str, enum=[downloads.Form.ARCHIVE.value, downloads.Form.SAFETENSORS.value]),
+        ],
+        responses={
+            (200, OCTETS): OpenApiResponse(
+                OpenApiTypes.BINARY, "the archive that was uploaded, with new numbers in it"
+            ),
+            (200, SAFETENSORS): OpenApiResponse(OpenApiTypes.BINARY, "canonical safetensors"),
+            304: None,
+        },
+    )
+    async def get(self, request: Request, model_id: UUID) -> HttpResponseBase:
+        """Download a model, in the form in which it was uploaded or as safetensors (by `format`, or Accept).
+
+        ETag, If-None-Match, Range and If-Range are understood. A local model is there for as long as it is kept.
+        """
+        form, number = self._form(), self._version()
+        numbers = await read(downloads.numbers_of, caller(request), model_id, number)
+        response = await downloads.respond(self.unread, numbers, form)
+        patch_vary_headers(response, ["Accept"])
+        return response
+
+    def head(self, request: Request, model_id: UUID) -> object:
+        """As GET, without the bytes."""
+        return self.get(request, model_id)
 
     @extend_schema(responses={200: ref(wire.Detail)})
     async def delete(self, request: Request, model_id: UUID) -> Response:
         """Delete a model with its versions, its metrics and its training."""
-        await read(selectors.owned_model, caller(request), model_id)
+        model = await read(selectors.deletable_model, caller(request), model_id)
         await call(services.delete_model, model_id=model_id)
+        if model.archive_id is not None:
+            await work(rendered.drop, model.archive_id)
         return Response(wire.Detail(detail="Model removed!"))
+
+    @in_place
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
+        """Whatever form the bytes are wanted in, all else is JSON: `format` and Accept speak of the bytes."""
+        return StructJSONRenderer(), StructJSONRenderer.media_type
+
+    def _form(self) -> downloads.Form:
+        text = self.request.query_params.get("format")
+        if text is None:
+            wanted = self.unread.get_preferred_type([OCTETS, *SAFETENSORS_TYPES])
+            return downloads.Form.SAFETENSORS if wanted in SAFETENSORS_TYPES else downloads.Form.ANY
+        if text not in (downloads.Form.ARCHIVE, downloads.Form.SAFETENSORS):
+            raise ValidationError(
+                {"format": [f"{text[:80]!r} is no form of a model; there are 'pt' and 'safetensors'."]}
+            )
+        return downloads.Form(text)
+
+    def _version(self) -> int | None:
+        text = self.request.query_params.get("version")
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+            raise ValidationError({"version": [f"{text[:80]!r} is no number of a version."]})
+        return int(text)
 
 
 class ModelMetadata(MessageView):
     """One model's record."""
 
-    @extend_schema(responses={200: ref(wire.Model)})
+    @extend_schema(responses={200: ref(wire.ModelMetadata)})
     async def get(self, request: Request, model_id: UUID) -> Response:
-        """Name, owner, arrays and sizes."""
-        return Response(await read(selectors.record, caller(request), model_id))
+        """Name, owner, arrays and sizes; layers, if the model's file told of them."""
+        shown = await read(records.metadata, caller(request), model_id)
+        return Response(await work(inlined, shown))
 
 
 class Versions(MessageView):
@@ -145,12 +192,3 @@ class VersionParams(MessageView):
     def head(self, request: Request, model_id: UUID, number: int) -> object:
         """As GET, without the bytes."""
         return self.get(request, model_id, number)
-
-
-class ModelMetrics(MessageView):
-    """What clients reported of a model."""
-
-    @extend_schema(responses={200: listing(wire.Metric)})
-    async def get(self, request: Request, model_id: UUID) -> Response:
-        """All metrics, oldest first."""
-        return Response(await read(selectors.metrics, caller(request), model_id))

@@ -30,6 +30,9 @@ class Model(models.Model):
         Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="preprocessing_of"
     )
     archive = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="archive_of")
+    """The torch file that the model was created from: what is downloaded is it, with a version's numbers in it."""
+    archive_params = models.CharField(max_length=64, blank=True)
+    """SHA-256 of the params that the archive itself holds, as a version's blob."""
     spec = models.JSONField()
     """[[name, dtype, shape, kind], ...], sorted by name; empty for a mean of models."""
     ties = models.JSONField(default=list, blank=True)

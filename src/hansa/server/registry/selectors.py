@@ -1,82 +1,126 @@
-"""Reads of models, each with its permission filter.
+"""Who may see which model, and the rows of those.
 
-A model may be seen by its owner, by the actor of its training, and by that training's active participants; a person
-without that right is told that there is no such model.
+A model may be seen by its owner, by the actor of its training, and by that training's active participants; a local
+model by whom `local_models` names. A person without that right is told that there is no such model.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
-import msgspec
-from django.db.models import Max, Prefetch, Q, QuerySet
+from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 
 from hansa.protocol import models as wire
+from hansa.rounds.states import RoundState
 from hansa.server.accounts.models import User
-from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
-from hansa.server.registry.models import Metric, Model, ModelVersion
+from hansa.server.lifecycle.errors import ConflictError, ForbiddenError, NotFoundError
+from hansa.server.registry import local_models
+from hansa.server.registry.local_models import LocalModel
+from hansa.server.registry.models import Model, ModelVersion
+
+_BEHIND = (
+    RoundState.AGGREGATED.value,
+    RoundState.SWAG.value,
+    RoundState.COMBINING.value,
+    RoundState.COMBINED.value,
+    RoundState.EVALUATING.value,
+    RoundState.DONE.value,
+)
+"""A round in one of these states counts as behind its model: its version is there, or it was handed on."""
 
 
 def visible(user: User) -> QuerySet[Model]:
-    """The models the user may see."""
+    """The models the user may see, without local ones."""
     if user.is_superuser:
         return Model.objects.all()
-    involved = Q(training__participations__client=user, training__participations__active=True)
-    return Model.objects.filter(Q(owner=user) | Q(training__actor=user) | involved).distinct()
+    taking_part = Model.objects.filter(training__participations__client=user, training__participations__active=True)
+    return Model.objects.filter(Q(owner=user) | Q(training__actor=user) | Q(id__in=taking_part.values("id")))
 
 
 def model_of(user: User, model_id: UUID) -> Model:
-    """One model. Raises NotFoundError for one that is unknown or not the user's to see."""
+    """One model, not a local one. Raises NotFoundError for one that is unknown or not the user's to see."""
     model = visible(user).filter(id=model_id).first()
     if model is None:
-        raise NotFoundError(f"There is no model {model_id}, or it is not yours to see.")
+        raise _unknown(model_id)
+    return model
+
+
+def model_or_local(user: User, model_id: UUID) -> Model | LocalModel:
+    """One model, global or local. Raises NotFoundError for one that is unknown or not the user's to see."""
+    model = visible(user).filter(id=model_id).first() or local_models.found(user, model_id)
+    if model is None:
+        raise _unknown(model_id)
     return model
 
 
 def owned_model(user: User, model_id: UUID) -> Model:
-    """A model the user may train or delete. Raises NotFoundError, or ForbiddenError if it may only be seen."""
+    """A model the user may train or change. Raises NotFoundError, or ForbiddenError if it may only be seen."""
     model = model_of(user, model_id)
     if model.owner_id != user.id and not user.is_superuser:
         raise ForbiddenError("You are not the owner of this model.")
     return model
 
 
-def records(user: User) -> list[wire.Model]:
-    """All models the user may see, without their arrays, of which there may be very many."""
-    return [
-        msgspec.structs.replace(_record(model), arrays=[])
-        for model in _with_newest(visible(user)).order_by("created_at")
-    ]
+def owned_models(user: User, model_ids: Sequence[UUID]) -> list[Model]:
+    """The models a mean may be made of, in the order of their ids. Raises as `owned_model`, naming the first."""
+    found = {model.id: model for model in visible(user).filter(id__in=model_ids)}
+    for model_id in model_ids:
+        if model_id not in found:
+            raise _unknown(model_id)
+        if found[model_id].owner_id != user.id and not user.is_superuser:
+            raise ForbiddenError(f"You are not the owner of model {model_id}. A mean is made of models of one's own.")
+    return [found[model_id] for model_id in model_ids]
 
 
-def record(user: User, model_id: UUID) -> wire.Model:
-    """One model's record."""
-    model_of(user, model_id)
-    return _record(_with_newest(Model.objects.filter(id=model_id)).get())
+def deletable_model(user: User, model_id: UUID) -> Model:
+    """A model the user may delete: its owner and the actor of its training may.
+
+    Raises NotFoundError, ForbiddenError, and ConflictError for a local model.
+    """
+    model = model_or_local(user, model_id)
+    if isinstance(model, LocalModel):
+        raise ConflictError(
+            "A local model is the record of what its client sent in a round; it goes with its training."
+        )
+    if model.owner_id != user.id and not is_actor(user, model) and not user.is_superuser:
+        raise ForbiddenError("You are neither the owner of this model nor the actor of its training.")
+    return model
 
 
-def _with_newest(models: QuerySet[Model]) -> QuerySet[Model]:
-    first = Prefetch("versions", ModelVersion.objects.filter(number=0).select_related("blob"), to_attr="first")
-    return models.annotate(newest=Max("versions__number")).select_related("training").prefetch_related(first)
+def measured_model(user: User, model_id: UUID) -> Model:
+    """A model of which the user may report metrics: whoever may see it. Raises ConflictError for a local model."""
+    model = model_or_local(user, model_id)
+    if isinstance(model, LocalModel):
+        raise ConflictError(
+            f"{model_id} is a local model, and its metrics came with it. Report what was measured of the global model "
+            f"{model.base_id}."
+        )
+    return model
 
 
-def _record(model: Model) -> wire.Model:
-    spec = model.param_spec
-    training = getattr(model, "training", None)
-    return wire.Model(
-        id=str(model.id),
-        owner=str(model.owner_id),
-        name=model.name,
-        description=model.description,
-        kind=model.kind,
-        round=getattr(model, "newest", 0),
-        num_params=spec.num_params,
-        size=getattr(model, "first")[0].blob.size,  # noqa: B009  # an attribute that only the prefetch adds
-        arrays=[
-            wire.ArrayInfo(name=array.name, dtype=array.dtype, shape=list(array.shape), kind=array.kind.value)
-            for array in spec
-        ],
-        training=str(training.id) if training is not None else None,
-        created_at=model.created_at.isoformat(),
-    )
+def is_actor(user: User, model: Model) -> bool:
+    """Whether the model is trained in a training of the user."""
+    return Model.objects.filter(id=model.id, training__actor=user).exists()
+
+
+def _unknown(model_id: UUID) -> NotFoundError:
+    return NotFoundError(f"There is no model {model_id}, or it is not yours to see.")
+
+
+def with_progress(models: QuerySet[Model]) -> QuerySet[Model]:
+    """Add `newest`, the number of the newest version, and `behind`, the number of the newest round that is behind."""
+    versions = ModelVersion.objects.filter(model=OuterRef("pk")).order_by("-number").values("number")
+    rounds = _with_rounds_behind(OuterRef("pk")).values("training__rounds__number")
+    return models.annotate(newest=Subquery(versions[:1]), behind=Subquery(rounds[:1]))
+
+
+def rounds_behind(model_id: UUID) -> int:
+    """How many rounds of its training are behind the model."""
+    return _with_rounds_behind(model_id).values_list("training__rounds__number", flat=True).first() or 0
+
+
+def _with_rounds_behind(pk: UUID | OuterRef) -> QuerySet[Model]:
+    """The model once for every round behind it, the newest first: rounds are rows of which nothing here knows."""
+    return Model.objects.filter(pk=pk, training__rounds__state__in=_BEHIND).order_by("-training__rounds__number")
 
 
 def versions(user: User, model_id: UUID) -> list[wire.ModelVersion]:
@@ -88,13 +132,19 @@ def versions(user: User, model_id: UUID) -> list[wire.ModelVersion]:
 
 def version(user: User, model_id: UUID, number: int) -> wire.ModelVersion:
     """One version. Raises NotFoundError naming the numbers there are."""
-    model_of(user, model_id)
-    rows = ModelVersion.objects.filter(model_id=model_id)
-    row = rows.filter(number=number).select_related("blob", "parent").defer("blob__checksums").first()
+    return _version_record(version_row(model_of(user, model_id), number))
+
+
+def version_row(model: Model, number: int | None) -> ModelVersion:
+    """One version of a model, None: the newest. Raises NotFoundError naming the numbers there are."""
+    rows = ModelVersion.objects.filter(model=model).select_related("blob", "parent").defer("blob__checksums")
+    row = (rows if number is None else rows.filter(number=number)).order_by("-number").first()
     if row is None:
         newest = rows.aggregate(newest=Max("number"))["newest"]
+        if newest is None:
+            raise NotFoundError("The model has no versions of its own: it is a mean of others.")
         raise NotFoundError(f"The model has no version {number}; it has 0 to {newest}.")
-    return _version_record(row)
+    return row
 
 
 def _version_record(row: ModelVersion) -> wire.ModelVersion:
@@ -107,26 +157,3 @@ def _version_record(row: ModelVersion) -> wire.ModelVersion:
         parent=f"{parent.model_id}/{parent.number}" if parent is not None else None,
         created_at=row.created_at.isoformat(),
     )
-
-
-def metrics(user: User, model_id: UUID) -> list[wire.Metric]:
-    """A model's metrics, oldest first: all for its owner and its training's actor, their own for participants."""
-    model = model_of(user, model_id)
-    sees_all = user.is_superuser or model.owner_id == user.id or _is_actor(user, model)
-    rows = Metric.objects.filter(model_id=model_id, **({} if sees_all else {"reporter": user}))
-    return [
-        wire.Metric(
-            id=row.id,
-            model=str(row.model_id),
-            step=row.step,
-            key=row.key,
-            value=row.value,
-            reporter=str(row.reporter_id),
-            kind=row.kind,
-        )
-        for row in rows.order_by("id")
-    ]
-
-
-def _is_actor(user: User, model: Model) -> bool:
-    return Model.objects.filter(id=model.id, training__actor=user).exists()

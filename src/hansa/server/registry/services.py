@@ -5,26 +5,76 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import ProtectedError
 
-from hansa.core.params import ParamSpec
 from hansa.server.accounts.models import User
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
+from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.errors import ConflictError, NotFoundError
-from hansa.server.registry.models import Metric, MetricKind, Model, ModelVersion, spec_as_json
+from hansa.server.registry import selectors
+from hansa.server.registry.creation import NewModel
+from hansa.server.registry.ingest import Ingested
+from hansa.server.registry.models import MeanMember, Metric, MetricKind, Model, ModelKind, ModelVersion, spec_as_json
+from hansa.server.registry.statistics import structure_as_json
 
 
 def create_model(
-    *, owner: User, name: str, description: str, spec: ParamSpec, digests: Digests, now: datetime
+    *, owner: User, said: NewModel, ingested: Ingested, preprocessing: Digests | None = None, now: datetime
 ) -> Model:
-    """A model and its version 0, whose blob is in the store already."""
+    """A model and its version 0. Its blobs are in the store already."""
     with transaction.atomic():
-        blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=now)
+        blob = blobs.record(digests=ingested.digests, media_type=blobs.SAFETENSORS, now=now)
+        archive = _file(ingested.archive, now)
         model = Model.objects.create(
-            owner=owner, name=name, description=description, spec=spec_as_json(spec), created_at=now
+            owner=owner,
+            name=said.name,
+            description=said.description,
+            kind=said.kind,
+            input_shape=said.input_shape,
+            first_round=said.first_round,
+            preprocessing=_file(preprocessing, now),
+            archive=archive,
+            archive_params=blob.sha256 if archive else "",
+            spec=spec_as_json(ingested.spec),
+            ties=ingested.ties,
+            structure=structure_as_json(ingested.structure),
+            created_at=now,
         )
         ModelVersion.objects.create(model=model, number=0, blob=blob, created_at=now)
     return model
+
+
+def create_mean(*, owner: User, said: NewModel, preprocessing: Digests | None = None, now: datetime) -> Model:
+    """A mean of models that are the owner's own. Raises NotFoundError, ForbiddenError, ConflictError."""
+    with transaction.atomic():
+        # Locked, so that none is deleted before the mean refers to it.
+        list(Model.objects.select_for_update(no_key=True).filter(id__in=said.members).values_list("id"))
+        members = selectors.owned_models(owner, said.members)
+        if means := [member for member in members if member.kind == ModelKind.MEAN]:
+            raise ConflictError(
+                f"{means[0].name!r} ({means[0].id}) is a mean itself. Give its members instead: a mean is made of "
+                "models that have params of their own."
+            )
+        mean = Model.objects.create(
+            owner=owner,
+            name=said.name,
+            description=said.description,
+            kind=ModelKind.MEAN,
+            input_shape=said.input_shape,
+            first_round=said.first_round,
+            preprocessing=_file(preprocessing, now),
+            spec=[],
+            created_at=now,
+        )
+        MeanMember.objects.bulk_create(
+            MeanMember(mean=mean, member=member, position=position) for position, member in enumerate(members)
+        )
+    return mean
+
+
+def _file(digests: Digests | None, now: datetime) -> Blob | None:
+    return None if digests is None else blobs.record(digests=digests, media_type=blobs.OCTETS, now=now)
 
 
 def copy_model(*, model: Model, now: datetime) -> Model:
@@ -38,30 +88,60 @@ def copy_model(*, model: Model, now: datetime) -> Model:
         description=model.description,
         kind=model.kind,
         input_shape=model.input_shape,
+        first_round=model.first_round + selectors.rounds_behind(model.id),
         preprocessing_id=model.preprocessing_id,
         archive_id=model.archive_id,
+        archive_params=model.archive_params,
         spec=model.spec,
+        ties=model.ties,
+        structure=model.structure,
         created_at=now,
     )
     ModelVersion.objects.create(model=copied, number=0, blob_id=newest.blob_id, parent=newest, created_at=now)
     return copied
 
 
+def set_preprocessing(*, model_id: UUID, digests: Digests, now: datetime) -> None:
+    """Give a model a preprocessing pipeline, in place of the one it may have."""
+    with transaction.atomic():
+        blob = blobs.record(digests=digests, media_type=blobs.OCTETS, now=now)
+        if not Model.objects.filter(id=model_id).update(preprocessing=blob):
+            raise NotFoundError(f"There is no model {model_id} any more.")
+
+
 def delete_model(*, model_id: UUID) -> None:
-    """Delete a model with its versions, metrics and its training. Raises ConflictError while that is running."""
+    """Delete a model with its versions, metrics and its training.
+
+    Raises ConflictError while that is running, and while the model is a member of a mean.
+    """
     with transaction.atomic():
         running = Model.objects.filter(id=model_id, training__status__in=("ongoing", "paused")).exists()
         if running:
             raise ConflictError("The model is being trained. Cancel its training first.")
-        deleted, _ = Model.objects.filter(id=model_id).delete()
+        means = Model.objects.filter(members__member_id=model_id)
+        if mean := means.first():
+            raise ConflictError(f"The model is a member of the mean {mean.name!r} ({mean.id}). Delete that first.")
+        try:
+            deleted, _ = Model.objects.filter(id=model_id).delete()
+        except ProtectedError as error:
+            raise ConflictError("The model has just become a member of a mean. Delete that first.") from error
     if not deleted:
         raise NotFoundError(f"There is no model {model_id}.")
 
 
 def record_metrics(
-    *, model_id: UUID, reporter_id: UUID, kind: MetricKind, step: int, num_examples: int, values: Mapping[str, float]
+    *,
+    model_id: UUID,
+    reporter_id: UUID,
+    kind: MetricKind,
+    step: int,
+    num_examples: int,
+    values: Mapping[str, float | bytes],
 ) -> None:
-    """Metrics of one report. To be called inside its transaction; a repeated round replaces the earlier attempt's."""
+    """Metrics of one report. To be called inside its transaction; a repeated round replaces the earlier attempt's.
+
+    What is no finite number is the UTF-8 of a text.
+    """
     Metric.objects.bulk_create(
         [
             Metric(
@@ -69,7 +149,8 @@ def record_metrics(
                 reporter_id=reporter_id,
                 kind=kind,
                 key=key,
-                value=value,
+                value=None if isinstance(value, bytes) else value,
+                text=value if isinstance(value, bytes) else None,
                 step=step,
                 num_examples=num_examples,
             )
@@ -77,5 +158,25 @@ def record_metrics(
         ],
         update_conflicts=True,
         unique_fields=["model", "kind", "step", "reporter", "key"],
-        update_fields=["value", "num_examples"],
+        update_fields=["value", "text", "num_examples"],
     )
+
+
+def record_posted_metrics(
+    *, model_id: UUID, reporter_id: UUID, values: Mapping[str, float | bytes], num_examples: int = 1
+) -> None:
+    """Metrics that were posted for a model as it is now; posted again they replace what was said of the same round.
+
+    May be called inside a transaction. Raises NotFoundError if the model is gone.
+    """
+    with transaction.atomic():
+        if not list(Model.objects.select_for_update(no_key=True).filter(id=model_id).values_list("id")):
+            raise NotFoundError(f"There is no model {model_id} any more.")
+        record_metrics(
+            model_id=model_id,
+            reporter_id=reporter_id,
+            kind=MetricKind.EVALUATE,
+            step=selectors.rounds_behind(model_id),
+            num_examples=num_examples,
+            values=values,
+        )

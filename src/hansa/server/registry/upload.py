@@ -1,10 +1,12 @@
-"""The multipart body of a new model, spooled to disk by Django's own parser after the caller's right was checked."""
+"""A multipart body with files, spooled to disk by Django's own parser after the caller's right was checked."""
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import IO
 
 from django.conf import settings
@@ -20,32 +22,50 @@ from hansa.server.blobs import store
 from hansa.server.lifecycle.body import UnreadRequest
 from hansa.server.lifecycle.bridge import work
 
+MULTIPART = "multipart/form-data"
+
 
 @dataclass(frozen=True, slots=True)
-class ModelForm:
-    """The fields of a new model, and its file."""
+class Form:
+    """The parts of a multipart body, whatever their order. Its files lie in `tmp/` of the data folder."""
 
-    name: str
-    description: str
-    buffers: frozenset[str] | None
-    file: TemporaryUploadedFile
+    fields: QueryDict
+    files: "MultiValueDict[str, UploadedFile[bytes]]"
+
+    def path(self, name: str) -> Path | None:
+        """Where the file of this field lies, whatever its sender called it; None without one.
+
+        It is deleted with the form, unless it was moved away.
+        """
+        file = self.files.get(name)
+        return Path(file.temporary_file_path()) if isinstance(file, TemporaryUploadedFile) else None
+
+    def close(self) -> None:
+        """Delete the files now, not when the garbage collector comes to them."""
+        for part in chain.from_iterable(parts for _, parts in self.files.lists()):
+            part.close()
 
 
-async def read_form(request: UnreadRequest, *, limit: int) -> ModelForm:
-    """Receive the body into a temporary file and parse it. Raises field errors, 413, 415."""
-    if request.content_type != "multipart/form-data":
+@asynccontextmanager
+async def form_of(request: UnreadRequest, *, limit: int) -> AsyncIterator[Form]:
+    """Receive a body of at most `limit` bytes; its files are there within. Raises field errors, 413, 415, 507."""
+    if request.content_type != MULTIPART:
         raise UnsupportedMediaType(
-            request.content_type or "", f"The body is {request.content_type!r}; send multipart/form-data."
+            request.content_type or "", f"The body is {request.content_type!r}; send {MULTIPART}."
         )
     folder = store.home() / "tmp"
     await work(folder.mkdir, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as spool:
         async for chunk in request.stream(limit=limit):
             await work(store.write_all, spool.fileno(), chunk)
-        return await work(_parse, request, spool)
+        form = await work(_parse, request, spool)
+    try:
+        yield form
+    finally:
+        form.close()
 
 
-def _parse(request: UnreadRequest, spool: IO[bytes]) -> ModelForm:
+def _parse(request: UnreadRequest, spool: IO[bytes]) -> Form:
     length = spool.seek(0, os.SEEK_END)
     spool.seek(0)
     meta = {**request.META, "CONTENT_LENGTH": str(length)}
@@ -61,15 +81,7 @@ def _parse(request: UnreadRequest, spool: IO[bytes]) -> ModelForm:
         with suppress(OSError):
             handler.upload_interrupted()
         raise
-    form = None
-    try:
-        form = _form(fields, files)
-    finally:
-        # What is not handed on is deleted here, not when the garbage collector comes to it.
-        for part in chain.from_iterable(parts for _, parts in files.lists()):
-            if form is None or part is not form.file:
-                part.close()
-    return form
+    return Form(fields, files)
 
 
 def _too_much_text() -> str:
@@ -78,14 +90,3 @@ def _too_much_text() -> str:
         f"The text fields are too many or too long: at most {count:,} fields and {size:,} bytes are allowed. Shorten "
         "the description; name many buffers in the file's metadata ('hansa.buffers'), not in the form."
     )
-
-
-def _form(fields: QueryDict, files: "MultiValueDict[str, UploadedFile[bytes]]") -> ModelForm:
-    file = files.get("model_file")
-    if not isinstance(file, TemporaryUploadedFile):
-        raise ValidationError({"model_file": ["No file with this name came. Send the model as safetensors."]})
-    name = fields.get("name", "").strip()
-    if not 0 < len(name) <= 256:
-        raise ValidationError({"name": [f"The name has {len(name)} characters; it must have 1 to 256."]})
-    buffers = frozenset(fields.getlist("buffers")) if "buffers" in fields else None
-    return ModelForm(name, fields.get("description", ""), buffers, file)

@@ -1,0 +1,37 @@
+"""Preprocessing pipelines: torch modules that come beside a model. They are looked at, and never run here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from hansa.formats.archives.pipelinefile import check_pipeline
+from hansa.server.accounts.models import User
+from hansa.server.blobs.digests import Digests
+from hansa.server.blobs.store import digested
+from hansa.server.lifecycle.errors import NotFoundError
+from hansa.server.registry import selectors
+from hansa.server.registry.local_models import LocalModel
+from hansa.server.registry.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A model's preprocessing, as it lies in the store."""
+
+    digest: str
+    size: int
+
+
+def pipeline_of(user: User, model_id: UUID) -> Pipeline:
+    """The preprocessing of a model, of a local model that of its global one. Raises NotFoundError."""
+    found = selectors.model_or_local(user, model_id)
+    model = Model.objects.get(id=found.base_id) if isinstance(found, LocalModel) else found
+    if model.preprocessing is None:
+        raise NotFoundError(f"The model {model_id} has no preprocessing.")
+    return Pipeline(model.preprocessing.sha256, model.preprocessing.size)
+
+
+def examine(path: Path) -> Digests:
+    """Make the file durable, and return its digests. Raises BadModelFileError unless it is a torch module or script."""
+    check_pipeline(path)
+    return digested(path)
