@@ -1,4 +1,4 @@
-"""HANSA_CORS_ORIGINS: pages of the origins that are listed may call the API from a browser, and take no cookie along."""
+"""HANSA_CORS_ORIGINS: pages of listed origins may call the API from a browser, and take no cookie along."""
 
 import httpx
 import pytest

@@ -1,7 +1,11 @@
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from hansa.server.accounts import endpoints
 from hansa.server.accounts.models import Invitation, Token, User
 from hansa.server.accounts.signin import StaffSignInForm
 from hansa.server.lifecycle.history import HistoryAdmin
@@ -9,15 +13,44 @@ from hansa.server.lifecycle.history import HistoryAdmin
 admin.site.login_form = StaffSignInForm
 
 
+class _Reachable(forms.ModelForm):  # type: ignore[type-arg]  # ModelForm is generic in the stubs only
+    """Asks of an endpoint what registration asks. One that was there before does not stop other changes."""
+
+    def clean_message_endpoint(self) -> str:
+        """Refuse what the server may not send to."""
+        endpoint: str = self.cleaned_data["message_endpoint"]
+        if endpoint and "message_endpoint" in self.changed_data:
+            try:
+                endpoints.check(endpoint)
+            except endpoints.EndpointError as error:
+                raise ValidationError(str(error)) from error
+        return endpoint
+
+
+class _UserChangeForm(_Reachable, UserChangeForm):  # type: ignore[type-arg]  # as above
+    pass
+
+
+class _UserCreationForm(_Reachable, AdminUserCreationForm):  # type: ignore[type-arg]  # as above
+    pass
+
+
 @admin.register(User)
 class HansaUserAdmin(UserAdmin):  # type: ignore[type-arg]  # UserAdmin is generic in the stubs only
-    """Django's user admin, with the roles."""
+    """Django's user admin, with the roles, and where push clients are told of their tasks."""
 
+    form = _UserChangeForm
+    add_form = _UserCreationForm
     list_display = ("username", "email", "actor", "client", "is_staff", "last_seen")
-    list_filter = ("actor", "client", "is_staff", "is_active")
+    list_filter = ("actor", "client", "is_staff", "is_active", "groups")
     fieldsets = (
         *(UserAdmin.fieldsets or ()),
         ("Hansa", {"fields": ("actor", "client", "message_endpoint", "invited_by", "last_seen")}),
+    )
+    add_fieldsets = (
+        *(UserAdmin.add_fieldsets or ()),
+        ("Personal info", {"fields": ("first_name", "last_name", "email")}),
+        ("Hansa", {"fields": ("actor", "client", "message_endpoint")}),
     )
     readonly_fields = ("last_seen", "invited_by")
 

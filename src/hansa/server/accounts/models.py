@@ -7,7 +7,7 @@ from django.db import models
 
 
 class User(AbstractUser):
-    """A person or a client. `actor` may own models and trainings; `client` may be named as a participant."""
+    """A person, a client, or both. An `actor` may invite clients; a `client` may be named as a participant."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     actor = models.BooleanField(default=False, help_text="May invite clients.")

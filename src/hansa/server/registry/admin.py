@@ -1,7 +1,7 @@
 from django.contrib import admin
 
 from hansa.server.lifecycle.history import HistoryAdmin
-from hansa.server.registry.models import Metric, Model, ModelVersion
+from hansa.server.registry.models import MeanMember, Metric, Model, ModelVersion
 
 
 @admin.register(Model)
@@ -9,10 +9,25 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # ModelAdmin is g
     """Models: name and description may be mended; what they are made of is history."""
 
     list_display = ("name", "id", "owner", "kind", "created_at")
+    list_filter = ("kind",)
     search_fields = ("name", "id")
     list_select_related = ("owner",)
-    fields = ("name", "description", "owner", "kind", "input_shape", "created_at")
-    readonly_fields = ("owner", "kind", "input_shape", "created_at")
+    readonly_fields = (
+        "owner",
+        "kind",
+        "arrays",
+        "input_shape",
+        "first_round",
+        "preprocessing",
+        "archive",
+        "created_at",
+    )
+    fields = ("name", "description", *readonly_fields)
+
+    @admin.display
+    def arrays(self, model: Model) -> int:
+        """How many there are: thousands, in models of language."""
+        return len(model.spec)
 
     def has_add_permission(self, request: object) -> bool:
         """Models come from files, by the API."""
@@ -21,6 +36,14 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # ModelAdmin is g
     def has_delete_permission(self, request: object, obj: object = None) -> bool:
         """Models are deleted by the API, which looks at what hangs on them."""
         return False
+
+
+@admin.register(MeanMember)
+class MeanMemberAdmin(HistoryAdmin):
+    """Which models a mean is made of."""
+
+    list_display = ("mean", "position", "member")
+    list_select_related = ("mean", "member")
 
 
 @admin.register(ModelVersion)
@@ -35,6 +58,13 @@ class ModelVersionAdmin(HistoryAdmin):
 class MetricAdmin(HistoryAdmin):
     """Metrics as reported."""
 
-    list_display = ("model", "step", "kind", "key", "value", "reporter")
+    list_display = ("model", "step", "kind", "key", "shown", "reporter")
     list_filter = ("kind", "key")
     list_select_related = ("model", "reporter")
+    readonly_fields = ("shown",)
+    exclude = ("value",)
+
+    @admin.display(description="value")
+    def shown(self, metric: Metric) -> float | str | None:
+        """The number, or the text that is none."""
+        return metric.value if metric.text is None else bytes(metric.text).decode(errors="replace")
