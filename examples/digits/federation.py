@@ -67,6 +67,7 @@ def start_server(children: Children, site: Site) -> None:
     """An empty folder becomes a server with one account that may do everything."""
     environment = site.environment(
         HANSA_HOME=str(site.folder / "server"),
+        HANSA_REGISTRATION="open",  # on this machine only: who looks around may make an account
         DJANGO_SUPERUSER_USERNAME=ACTOR,
         DJANGO_SUPERUSER_PASSWORD=site.password,
         DJANGO_SUPERUSER_EMAIL="demo@example.org",

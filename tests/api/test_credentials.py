@@ -11,6 +11,7 @@ from hansa.server.accounts import services
 from hansa.server.accounts.models import Token, User
 from hansa.server.lifecycle.bridge import call, read
 from support.answers import nothing_changes, refused
+from support.people import in_process
 
 URL = "/api/users/myself/"
 
@@ -55,11 +56,61 @@ def set_password(user, text):
     user.save()
 
 
+async def test_all_four_ways_lead_to_the_same_person(alice, nobody, quick_passwords):
+    """In the order in which they are tried: what is shown first is believed, and a cookie last."""
+    await call(set_password, alice.user, "correct horse")
+    page = await nobody.get("/api-auth/login/")
+    form = {"username": "alice", "password": "correct horse", "csrfmiddlewaretoken": page.cookies["csrftoken"]}
+    assert (await nobody.post("/api-auth/login/", data=form)).status_code == 302
+    session = {"Cookie": f"sessionid={nobody.cookies['sessionid']}"}
+    nobody.cookies.clear()
+
+    for headers in (
+        {"Authorization": f"Token {alice.token}"},
+        {"Authorization": basic(alice.token, "")},
+        {"Authorization": basic("alice", "correct horse")},
+        session,
+    ):
+        assert (await nobody.get(URL, headers=headers)).json()["username"] == "alice"
+        wrong = {**headers, "Authorization": f"Token {'0' * 40}"}
+        refused(await nobody.get(URL, headers=wrong), 401, "authentication_failed", "Invalid token.")
+
+
+async def test_a_token_in_a_url_is_basic_without_a_password(alice, handler):
+    with_token = httpx.AsyncClient(transport=in_process(handler), base_url=f"http://{alice.token}@localhost")
+
+    assert (await with_token.get(URL)).json()["username"] == "alice"
+
+
+async def test_forty_characters_are_a_user_name_too_where_there_is_a_password(person, visit, quick_passwords):
+    """Only without one are they a token."""
+    named = "f" * 40
+    await call(lambda: set_password(person(named).user, "correct horse"))
+
+    assert (await visit(basic(named, "correct horse"))).json()["username"] == named
+    refused(await visit(basic(named, "")), 401, "authentication_failed", "Invalid token.")
+
+
 async def test_no_credentials(nobody):
     response = await nobody.get(URL)
 
-    refused(response, 401, "not_authenticated")
+    refused(response, 401, "not_authenticated", "Authentication credentials were not provided.")
     assert response.headers["WWW-Authenticate"] == "Token"
+
+
+@pytest.mark.parametrize(
+    ("authorization", "detail"),
+    [
+        (f"Token {'0' * 40}", "Invalid token."),
+        (basic("0" * 40, ""), "Invalid token."),
+        (basic("alice", "wrong"), "Invalid username/password."),
+    ],
+)
+async def test_wrong_ones_are_told_in_the_contracts_words(alice, visit, quick_passwords, authorization, detail):
+    response = await visit(authorization)
+
+    assert response.json() == {"detail": detail, "code": "authentication_failed"}
+    assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Token")
 
 
 @pytest.mark.parametrize(
