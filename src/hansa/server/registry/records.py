@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
-from django.db.models import F, Prefetch, QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from hansa.protocol import models as wire
 from hansa.server.accounts.models import User
@@ -31,7 +31,8 @@ def records(user: User) -> list[wire.Model]:
 
 def globals_of(models: QuerySet[Model]) -> list[wire.Model]:
     """The records of these models, oldest first, without their arrays, of which there may be very many."""
-    rows = _with_all(models.defer("structure", "ties")).order_by("created_at", "id")
+    rows = _with_all(models).defer("structure", "ties", "training__plan", "training__shorthand")
+    rows = rows.order_by("created_at", "id")
     return [msgspec.structs.replace(_global(model), arrays=[]) for model in rows]
 
 
@@ -48,8 +49,8 @@ def metadata(user: User, model_id: UUID) -> Shown:
         base = Model.objects.get(id=model.base_id)
         return Shown(_in_full(_local(model, base), None), base.preprocessing_id, None)
     row = _with_all(Model.objects.filter(id=model_id)).get()
-    newest = ModelVersion.objects.filter(model=row).order_by(F("moments").asc(nulls_last=True))
-    moments = newest.filter(moments__isnull=False).order_by("-number").values_list("moments_id", flat=True).first()
+    with_moments = ModelVersion.objects.filter(model=row, moments__isnull=False).order_by("-number")
+    moments = with_moments.values_list("moments_id", flat=True).first()
     return Shown(_in_full(_global(row), stats_of(row)), row.preprocessing_id, moments)
 
 
@@ -58,7 +59,8 @@ def _in_full(record: wire.Model, stats: wire.Stats | None) -> wire.ModelMetadata
 
 
 def _with_all(models: QuerySet[Model]) -> QuerySet[Model]:
-    first = Prefetch("versions", ModelVersion.objects.filter(number=0).select_related("blob"), to_attr="first")
+    versions = ModelVersion.objects.filter(number=0).select_related("blob").defer("blob__checksums")
+    first = Prefetch("versions", versions, to_attr="first")
     members = Prefetch("members", MeanMember.objects.order_by("position"), to_attr="in_order")
     return selectors.with_progress(models).select_related("training").prefetch_related(first, members)
 
