@@ -2,10 +2,11 @@
 
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from hansa.protocol.models import Detail
-from hansa.protocol.trainings import Participant, TrainingCreated
+from hansa.protocol.trainings import Participant, TrainingCreated, TrainingDetail
 from hansa.protocol.trainings import Training as TrainingRecord
 from hansa.rounds import plan as plans
 from hansa.server.lifecycle.bridge import call, read
@@ -16,6 +17,7 @@ from support.answers import nothing_changes, refused, refused_field, shown
 from support.work import lease, start, update, upload_and_report
 
 URL = "/api/trainings/"
+RELATED = "/api/users/trainings/"
 
 
 def asked(model, **fields):
@@ -23,7 +25,7 @@ def asked(model, **fields):
 
 
 async def record_of(person, training):
-    return shown(await person.get(f"{URL}{training.id}/"), TrainingRecord)
+    return shown(await person.get(f"{URL}{training.id}/"), TrainingDetail)
 
 
 async def test_a_new_training_waits_to_be_started(alice, bob, carol, model, clock):
@@ -32,8 +34,8 @@ async def test_a_new_training_waits_to_be_started(alice, bob, carol, model, cloc
     created = shown(await alice.post(URL, json=body), TrainingCreated, 201)
 
     assert (created.detail, created.model_id) == ("Training created successfully!", str(model.id))
-    record = shown(await alice.get(f"{URL}{created.training_id}/"), TrainingRecord)
-    assert record == TrainingRecord(
+    record = shown(await alice.get(f"{URL}{created.training_id}/"), TrainingDetail)
+    assert record == TrainingDetail(
         id=created.training_id,
         name="digits",
         model=str(model.id),
@@ -47,7 +49,8 @@ async def test_a_new_training_waits_to_be_started(alice, bob, carol, model, cloc
         version=0,
         plan=plans.to_data(plans.parse({"rounds": 3, "seed": 11})),
         seed=11,
-        participants=[
+        participants=[carol.id, bob.id],
+        clients=[
             Participant(id=carol.id, username="carol", ordinal=0, active=True, last_seen=None),
             Participant(id=bob.id, username="bob", ordinal=1, active=True, last_seen=None),
         ],
@@ -55,6 +58,15 @@ async def test_a_new_training_waits_to_be_started(alice, bob, carol, model, cloc
         created_at=clock.now.isoformat(),
         started_at=None,
         finished_at=None,
+        last_update=clock.now.isoformat(),
+        target_num_updates=3,
+        aggregation_method="FedAvg",
+        uncertainty_method="NONE",
+        options={},
+        metric_names=[],
+        locked=False,
+        local_models_arrived=0,
+        local_models_expected=2,
     )
 
 
@@ -84,15 +96,15 @@ async def test_a_client_named_twice_takes_part_once(alice, bob, model):
     body = asked(model, clients=["bob", bob.id, "bob"])
     created = shown(await alice.post(URL, json=body), TrainingCreated, 201)
 
-    record = shown(await alice.get(f"{URL}{created.training_id}/"), TrainingRecord)
-    assert [participant.username for participant in record.participants] == ["bob"]
+    record = shown(await alice.get(f"{URL}{created.training_id}/"), TrainingDetail)
+    assert [client.username for client in record.clients] == ["bob"]
 
 
 async def test_an_id_always_means_its_owner_whatever_others_are_called(alice, bob, person_named_like_bob, model):
     created = shown(await alice.post(URL, json=asked(model, clients=[bob.id])), TrainingCreated, 201)
 
-    record = shown(await alice.get(f"{URL}{created.training_id}/"), TrainingRecord)
-    assert [participant.username for participant in record.participants] == ["bob"]
+    record = shown(await alice.get(f"{URL}{created.training_id}/"), TrainingDetail)
+    assert [client.username for client in record.clients] == ["bob"]
 
 
 @pytest.fixture
@@ -100,11 +112,38 @@ def person_named_like_bob(person, bob):
     return person(bob.id, client=True)
 
 
-async def test_the_list_holds_what_one_steers_or_takes_part_in(alice, bob, mallory, root, training):
+def base_of(record):
+    """What a list shows of a record: all but the counts of its local models."""
+    fields = msgspec.structs.asdict(record)
+    return TrainingRecord(**{name: fields[name] for name in TrainingRecord.__struct_fields__})
+
+
+async def test_the_list_holds_what_one_steers(alice, bob, mallory, root, training):
+    assert shown(await alice.get(URL), list[TrainingRecord]) == [base_of(await record_of(alice, training))]
+    for person in (bob, mallory, root):
+        assert shown(await person.get(URL), list[TrainingRecord]) == []
+
+
+async def test_the_other_list_holds_what_one_steers_or_takes_part_in(alice, bob, mallory, root, training):
     for person in (alice, bob, root):
-        (listed,) = shown(await person.get(URL), list[TrainingRecord])
-        assert listed == await record_of(person, training)
-    assert shown(await mallory.get(URL), list[TrainingRecord]) == []
+        assert shown(await person.get(RELATED), list[TrainingRecord]) == [base_of(await record_of(person, training))]
+    assert shown(await mallory.get(RELATED), list[TrainingRecord]) == []
+
+
+async def test_who_steers_a_training_and_takes_part_in_it_finds_it_listed_once(alice, bob, training):
+    await call(trainings.add_clients, training_id=training.id, clients=[alice.user])
+
+    assert [each["id"] for each in (await alice.get(RELATED)).json()] == [str(training.id)]
+
+
+async def test_lists_are_oldest_first(alice, make_training, clock):
+    made = []
+    for _ in range(3):
+        made.append(str((await call(make_training)).id))
+        clock.advance(1)
+
+    for url in (URL, RELATED):
+        assert [each["id"] for each in (await alice.get(url)).json()] == made
 
 
 async def test_to_a_stranger_the_training_does_not_exist(mallory, training):
@@ -142,7 +181,7 @@ async def test_asking_for_work_is_no_new_revision(alice, bob, training):
     await bob.post("/api/tasks/next/", json={"instance": "laptop"})
 
     after = await record_of(alice, training)
-    assert after.participants[0].last_seen is not None
+    assert after.clients[0].last_seen is not None
     assert after.revision == before.revision
 
 
@@ -183,11 +222,27 @@ async def test_refuses_a_training_that_is_not_as_the_protocol_says(alice, body, 
         refused_field(await alice.post(URL, json=body), field)
 
 
-@pytest.mark.parametrize("named", ["nobody", "alice", str(UUID(int=0)), ""])
-async def test_who_is_no_client_cannot_be_named(alice, model, named):
+@pytest.mark.parametrize("named", ["nobody", str(UUID(int=0)), ""])
+async def test_who_does_not_exist_cannot_be_named(alice, model, named):
     async with nothing_changes():
         response = await alice.post(URL, json=asked(model, clients=[named]))
-        refused(response, 404, "not_found", repr(named), "hansa clients list")
+        refused(response, 404, "not_found", repr(named), "GET /api/users/")
+
+
+async def test_who_has_no_open_account_cannot_be_named(alice, bob, model):
+    bob.user.is_active = False
+    await call(bob.user.save)
+
+    refused(await alice.post(URL, json=asked(model, clients=["bob"])), 404, "not_found", "'bob'")
+
+
+async def test_any_person_may_be_named_with_or_without_the_mark_of_a_client(alice, mallory, model, person):
+    await call(person, "erin")
+    body = asked(model, clients=["erin", "alice"])
+    created = shown(await alice.post(URL, json=body), TrainingCreated, 201)
+
+    record = shown(await alice.get(f"{URL}{created.training_id}/"), TrainingDetail)
+    assert [client.username for client in record.clients] == ["erin", "alice"]
 
 
 async def test_any_number_of_names_is_looked_up(alice, bob, model):
@@ -207,9 +262,20 @@ async def test_a_stranger_cannot_train_ones_model_nor_learn_of_it(mallory, model
         refused(await mallory.post(URL, json=asked(model)), 404, "not_found")
 
 
-async def test_only_actors_make_trainings(bob, model):
+async def test_an_account_made_by_an_invitation_makes_no_trainings(bob, model):
     async with nothing_changes():
-        refused(await bob.post(URL, json=asked(model)), 403, "permission_denied", "actor role")
+        refused(await bob.post(URL, json=asked(model)), 403, "permission_denied", "owns nothing")
+
+
+async def test_a_person_needs_no_role_to_train_a_model_of_theirs(person, model):
+    erin = await call(person, "erin")
+    erin.user.set_password("a horse of another colour")
+    await call(erin.user.save)
+    await call(Model.objects.filter(id=model.id).update, owner=erin.user)
+
+    created = shown(await erin.post(URL, json=asked(model)), TrainingCreated, 201)
+
+    assert (await erin.get(f"{URL}{created.training_id}/")).json()["actor"] == erin.id
 
 
 async def test_who_may_only_see_a_model_may_not_train_it(person_who_takes_part, model):
@@ -234,12 +300,25 @@ async def test_a_training_is_deleted_with_its_rounds_and_its_model_stays(alice, 
     assert [await read(kind.objects.count) for kind in (Training, Round, Task, Model)] == [0, 0, 0, 1]
 
 
-async def test_a_running_training_is_not_deleted(alice, started):
-    async with nothing_changes():
-        refused(await alice.delete(f"{URL}{started.id}/"), 409, "wrong_state", "ongoing", "Cancel it first")
-    await call(trainings.pause, training_id=started.id)
-    async with nothing_changes():
-        refused(await alice.delete(f"{URL}{started.id}/"), 409, "wrong_state", "paused")
+@pytest.mark.parametrize("status", ["initial", "ongoing", "paused", "completed", "error", "cancelled"])
+async def test_a_training_is_deleted_whatever_its_state(alice, bob, started, status):
+    task = await call(lease, bob)
+    await call(Training.objects.filter(id=started.id).update, status=status, reason="because")
+
+    assert shown(await alice.delete(f"{URL}{started.id}/"), Detail) == Detail(detail="Training removed!")
+
+    assert [await read(kind.objects.count) for kind in (Training, Round, Task, Model)] == [0, 0, 0, 1]
+    refused(await bob.post(f"/api/tasks/{task.id}/heartbeat/", json={}), 404, "not_found")
+    refused(
+        await bob.put(f"/api/tasks/{task.id}/update/{update().digest}/", content=update().content), 404, "not_found"
+    )
+
+
+async def test_what_was_trained_stays_with_the_model_when_its_training_is_deleted(alice, evaluating, model):
+    await alice.delete(f"{URL}{evaluating.id}/")
+
+    versions = (await alice.get(f"/api/models/{model.id}/versions/")).json()
+    assert [version["number"] for version in versions] == [0, 1]
 
 
 async def test_only_its_actor_and_root_may_delete_it(bob, mallory, root, training):

@@ -8,7 +8,6 @@ from hansa.cli.exits import CommandError
 from hansa.cli.words import listed, short_ids
 from hansa.client.api import Api
 from hansa.client.plaintext import clean
-from hansa.protocol.accounts import ClientSummary
 
 
 class Named(Protocol):
@@ -18,6 +17,15 @@ class Named(Protocol):
     def id(self) -> str: ...  # noqa: D102 - as the class says
     @property
     def name(self) -> str: ...  # noqa: D102 - as the class says
+
+
+class Account(Protocol):
+    """A record with an id and a user name."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102 - as the class says
+    @property
+    def username(self) -> str: ...  # noqa: D102 - as the class says
 
 
 T = TypeVar("T")
@@ -38,19 +46,18 @@ def token_id(api: Api, wanted: str) -> str:
     return _id(wanted, api.tokens, "token")
 
 
-def client_ids(api: Api, wanted: str) -> list[str]:
-    """The ids of clients named with commas between them, in the order given. Naming one twice is an error."""
+def client_ids(known: Sequence[Account], wanted: str) -> list[str]:
+    """The ids of those named with commas between them, in the order given. Naming one twice is an error."""
     names = [part.strip() for part in wanted.split(",") if part.strip()]
     if not names:
         raise CommandError("no client is named; wanted are names or ids with commas between them: --clients a,b,c")
-    known = api.clients()
     found = [_client(name, known) for name in names]
     if twice := {client.username for client in found if found.count(client) > 1}:
         raise CommandError(f"{listed(sorted(twice))} is named twice; a client takes part in a training once.")
     return [client.id for client in found]
 
 
-def _client(wanted: str, known: Sequence[ClientSummary]) -> ClientSummary:
+def _client(wanted: str, known: Sequence[Account]) -> Account:
     return pick(wanted, known, what="client", id_of=lambda each: each.id, name_of=lambda each: each.username)
 
 

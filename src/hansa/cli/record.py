@@ -20,6 +20,7 @@ def summary(training: Training) -> Table:
         [
             ("id", training.id),
             ("model", f"{training.model}, version {training.version}"),
+            ("method", method_line(training)),
             ("plan", plan_line(training)),
             ("seed", f"{training.seed}"),
             ("created", _time(training.created_at)),
@@ -27,6 +28,13 @@ def summary(training: Training) -> Table:
             ("finished", _time(training.finished_at)),
         ]
     )
+
+
+def method_line(training: Training) -> str:
+    """How it aggregates, and what its answers will know of their uncertainty; with the older platform's letter."""
+    uncertainty = training.uncertainty_method
+    asked = f", uncertainty by {uncertainty}" if uncertainty != "NONE" else ", no uncertainty method"
+    return f"{training.aggregation_method}{asked} (state {training.state})"
 
 
 def plan_line(training: Training) -> str:
@@ -57,7 +65,7 @@ def participants(training: Training, newest: Round | None, now: datetime) -> Tab
     tasks_by_client: dict[str, TaskInfo] = {task.client: task for task in newest.tasks} if newest else {}
     columns = [right("#"), Column("client", give="cut"), Column("asked for work"), Column("newest round", give="cut")]
     rows = []
-    for client in sorted(training.participants, key=lambda each: each.ordinal):
+    for client in sorted(training.clients, key=lambda each: each.ordinal):
         task = tasks_by_client.get(client.id)
         standing = f"{task.kind}: {task.state}" if task else ""
         rows.append(

@@ -78,7 +78,7 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option on the command line
     wanted = TrainingCreate(
         plan=compose(plan, options),
         model_id=lookup.model_id(session.api, model),
-        clients=lookup.client_ids(session.api, clients),
+        clients=lookup.client_ids(session.api.users(), clients),
         name=name,
     )
     made = session.api.create_training(wanted)
@@ -108,7 +108,7 @@ def list_(session: Session) -> None:
             training.name,
             training.status,
             f"{training.rounds_done}/{training.rounds}",
-            f"{sum(client.active for client in training.participants)}",
+            f"{len(training.participants)}",
             ago(training.created_at, now),
         )
         for training in trainings
@@ -182,9 +182,11 @@ def cancel(session: Session, training: Which) -> None:
 @app.command()
 @with_server
 def delete(session: Session, training: Which, yes: Yes = False) -> None:
-    """Delete a training with the record of its rounds. Its model stays. The server refuses while it runs."""
+    """Delete a training with the record of its rounds; one that runs is cancelled before. Its model stays."""
     record = session.api.training(lookup.training_id(session.api, training))
-    confirm(f"Delete the training {record.name or record.id!r} with the record of {record.round} rounds?", yes=yes)
+    runs = record.status in (TrainingStatus.ONGOING, TrainingStatus.PAUSED)
+    end = f"It is {record.status}. End it, and delete" if runs else "Delete"
+    confirm(f"{end} the training {record.name or record.id!r} with the record of {record.round} rounds?", yes=yes)
     answer = session.api.delete_training(record.id)
     session.show(answer, answer.detail)
 
@@ -213,7 +215,7 @@ def watch_(session: Session, training: Which) -> None:
 @with_server
 def add_clients(session: Session, training: Which, clients: Clients) -> None:
     """Add participants; they take part from the next round on."""
-    found = lookup.client_ids(session.api, clients)
+    found = lookup.client_ids(session.api.users(), clients)
     _act(session, training, lambda api, which: api.add_clients(which, found))
 
 
@@ -221,8 +223,9 @@ def add_clients(session: Session, training: Which, clients: Clients) -> None:
 @with_server
 def remove_clients(session: Session, training: Which, clients: Clients) -> None:
     """Remove participants. What they have reported counts."""
-    found = lookup.client_ids(session.api, clients)
-    _act(session, training, lambda api, which: api.remove_clients(which, found))
+    record = session.api.training(lookup.training_id(session.api, training))
+    found = lookup.client_ids(record.clients, clients)
+    _act(session, record.id, lambda api, which: api.remove_clients(which, found))
 
 
 def _act(session: Session, training: str, action: Callable[[Api, str], Detail]) -> None:

@@ -25,7 +25,15 @@ from hansa.protocol.accounts import (
     UserSummary,
 )
 from hansa.protocol.models import Detail, Metric, Model, ModelCreated, ModelVersion
-from hansa.protocol.trainings import ClientList, Round, RoundMetrics, Training, TrainingCreate, TrainingCreated
+from hansa.protocol.trainings import (
+    ClientList,
+    Round,
+    RoundMetrics,
+    Training,
+    TrainingCreate,
+    TrainingCreated,
+    TrainingDetail,
+)
 
 WAIT_MARGIN = 30.0
 """How much longer than asked for an answer may take before the server counts as unreachable."""
@@ -133,20 +141,20 @@ class Api:
         return self._call("GET", "/api/plan-schema/", into=dict[str, Any])  # Any: as above
 
     def trainings(self) -> list[Training]:
-        """The trainings the caller may see."""
-        return self._call("GET", "/api/trainings/", into=list[Training])
+        """The trainings the caller steers or takes part in; superusers see all."""
+        return self._call("GET", "/api/users/trainings/", into=list[Training])
 
     def create_training(self, training: TrainingCreate) -> TrainingCreated:
         """Make a training; it begins with `start`."""
         return self._call("POST", "/api/trainings/", body=training, into=TrainingCreated)
 
-    def training(self, training: str, *, wait: float = 0, revision: int | None = None) -> Training:
+    def training(self, training: str, *, wait: float = 0, revision: int | None = None) -> TrainingDetail:
         """A training's record; with `wait` and `revision`, once that is another one, or after `wait` seconds."""
         params: dict[str, float | int] = {}
         if wait and revision is not None:
             params = {"wait": wait, "revision": revision}
         path = f"/api/trainings/{_part(training)}/"
-        return self._call("GET", path, params=params, into=Training, timeout=wait + WAIT_MARGIN)
+        return self._call("GET", path, params=params, into=TrainingDetail, timeout=wait + WAIT_MARGIN)
 
     def delete_training(self, training: str) -> Detail:
         """Delete a training with its rounds; its model stays."""

@@ -1,22 +1,30 @@
 """Trainings, their rounds, and what the record says of why they are where they are.
 
-GET    /api/trainings/                       → list[Training]
-POST   /api/trainings/       TrainingCreate  → TrainingCreated
-GET    /api/trainings/<id>/?wait=30&revision=7 → Training     waits until the revision is another one
+GET    /api/trainings/                       → list[Training]  those whose actor one is
+GET    /api/users/trainings/                 → list[Training]  those one steers or takes part in
+POST   /api/trainings/       TrainingCreate | TrainingCreateShort → TrainingCreated
+GET    /api/trainings/<id>/?wait=30&revision=7 → TrainingDetail  waits until the revision is another one
 DELETE /api/trainings/<id>/                  → Detail
 POST   /api/trainings/<id>/start/            → Detail (202); also pause/, resume/, cancel/
 PUT    /api/trainings/<id>/clients/  ClientList → Detail (202); DELETE removes
+GET    /api/trainings/<id>/models/           → list[Model]  the global model, then the local ones that are kept
+GET    /api/trainings/<id>/models/latest/    → list[Model]  of every client its newest only
 GET    /api/trainings/<id>/rounds/           → list[Round]
 GET    /api/trainings/<id>/rounds/<n>/       → Round with its tasks
 GET    /api/trainings/<id>/metrics/          → list[RoundMetrics]
 GET    /api/plan-schema/                     → the plan's JSON Schema
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from hansa.protocol.base import Answer, Request
+
+AggregationMethod = Literal["FedAvg", "FedDC", "FedProx"]
+"""The older platform's names. FedDC is daisy chaining there (Kamp et al. 2023, arXiv:2110.03469)."""
+UncertaintyMethod = Literal["NONE", "ENSEMBLE", "MC_DROPOUT", "SWAG"]
+"""The older platform's names of where the epistemic uncertainty of an answer comes from."""
 
 
 class TrainingCreate(Request, frozen=True):
@@ -27,6 +35,23 @@ class TrainingCreate(Request, frozen=True):
     """JSON object after the plan's schema; its types are checked by `hansa.rounds.plan.parse`."""
     clients: list[str] = []
     name: Annotated[str, Meta(max_length=200)] = ""
+
+
+class TrainingCreateShort(Request, frozen=True):
+    """A training in the older platform's words, from which `hansa.rounds.shorthands` makes the plan."""
+
+    model_id: str
+    target_num_updates: Annotated[int, Meta(ge=1, le=1_000_000)]
+    """How many aggregations; the record shows it times the period where daisy chaining is asked for."""
+    metric_names: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=1000)]
+    """What the clients are to report. Kept and shown; clients may report others."""
+    aggregation_method: AggregationMethod
+    uncertainty_method: UncertaintyMethod = "NONE"
+    options: dict[str, Any] = {}  # Any: any JSON
+    """Any JSON object, kept and shown; `daisy_chain_period`, `uncertainty.N`, `uncertainty.softmax` and `proximal_mu`
+    mean something."""
+    clients: list[str] = []
+    """User ids or user names, in join order."""
 
 
 class TrainingCreated(Answer, frozen=True):
@@ -62,7 +87,7 @@ class Training(Answer, frozen=True):
     actor: str
     status: str
     state: str
-    """The older platform's letter: I, O, S, C, E."""
+    """The older platform's letter: I, O, S (clients are asked for moments), C, E."""
     reason: str
     """Why it is where it is, in a sentence."""
     round: int
@@ -74,12 +99,36 @@ class Training(Answer, frozen=True):
     plan: dict[str, Any]
     """The plan as it runs, defaults filled in; a JSON object after the plan's schema."""
     seed: int
-    participants: list[Participant]
+    participants: list[str]
+    """The ids of the clients that take part, in join order."""
+    clients: list[Participant]
+    """The same, with who has left, and when each was last seen."""
     revision: int
     """Another number after every change that this record shows."""
     created_at: str
     started_at: str | None
     finished_at: str | None
+    last_update: str
+    """When it last came to another state, or a round of it did."""
+    target_num_updates: int
+    """As `rounds`: the older platform's word."""
+    aggregation_method: AggregationMethod
+    """As it was asked for, or as the plan comes nearest to."""
+    uncertainty_method: UncertaintyMethod
+    options: dict[str, Any]  # Any: any JSON
+    """As they were given, or those that say what the plan says."""
+    metric_names: list[str]
+    locked: bool
+    """Whether a version, or its moments, are being computed just now."""
+
+
+class TrainingDetail(Training, frozen=True):
+    """One training's record, with how many of its local models are there."""
+
+    local_models_arrived: int
+    """Those whose bytes are kept, of all rounds."""
+    local_models_expected: int
+    """One of every participant."""
 
 
 class TaskInfo(Answer, frozen=True):

@@ -18,7 +18,7 @@ def test_from_login_to_a_trained_model(alice, enrolled, people, server):
     assert any(line.startswith("round 2 done: 2/2 clients, loss 0.5000, accuracy 0.7500") for line in lines)
 
     shown = alice.json("trainings", "show", "first")
-    assert [client["username"] for client in shown["training"]["participants"]] == ["bert", "anna"]
+    assert [client["username"] for client in shown["training"]["clients"]] == ["bert", "anna"]
     assert [each["state"] for each in shown["rounds"]] == ["done"] * 3
     assert "anna" in alice.done("trainings", "show", "first", "--round", "3")
     assert [version["number"] for version in alice.json("models", "versions", "net")] == [0, 1, 2, 3]

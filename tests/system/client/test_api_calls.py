@@ -82,7 +82,7 @@ def test_trainings(api, model, enrolled):
     assert api.training(training).status == "initial"
     assert training in {record.id for record in api.trainings()}
     api.add_clients(training, [other])
-    assert [participant.username for participant in api.training(training).participants] == [one, other]
+    assert [client.username for client in api.training(training).clients] == [one, other]
     api.remove_clients(training, [other])
     before = api.training(training)
     api.start(training)

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from hansa.client.errors import CredentialsRefused
-from hansa.protocol.accounts import ClientSummary, Enrolled, Invitation, Token, TokenCreated
+from hansa.protocol.accounts import ClientSummary, Enrolled, Invitation, Token, TokenCreated, UserSummary
 from hansa.protocol.models import ArrayInfo, Detail, Model, ModelCreated, ModelVersion
 from hansa.protocol.trainings import (
     Participant,
@@ -15,8 +15,8 @@ from hansa.protocol.trainings import (
     RoundMetrics,
     Spread,
     TaskInfo,
-    Training,
     TrainingCreated,
+    TrainingDetail,
 )
 from hansa.rounds.plan import parse, to_data
 
@@ -38,6 +38,7 @@ def a_model(number: int = 1, **changes: object) -> Model:
         "description": "",
         "kind": "global",
         "round": 3,
+        "version": 3,
         "num_params": 9930,
         "size": 40_321,
         "arrays": [ArrayInfo(name="0.weight", dtype="float32", shape=[16, 1, 3, 3], kind="param")],
@@ -47,7 +48,7 @@ def a_model(number: int = 1, **changes: object) -> Model:
     return Model(**{**fields, **changes})
 
 
-def a_training(number: int = 1, **changes: object) -> Training:
+def a_training(number: int = 1, **changes: object) -> TrainingDetail:
     fields = {
         "id": uid(number),
         "name": "first",
@@ -62,7 +63,8 @@ def a_training(number: int = 1, **changes: object) -> Training:
         "version": 1,
         "plan": to_data(parse({"rounds": 3, "client": {"epochs": 3, "client_lr": 0.05}})),
         "seed": 7,
-        "participants": [
+        "participants": [uid(21), uid(22)],
+        "clients": [
             Participant(id=uid(21), username="anna", ordinal=0, active=True, last_seen=NOON),
             Participant(id=uid(22), username="bert", ordinal=1, active=True, last_seen=None),
         ],
@@ -70,8 +72,17 @@ def a_training(number: int = 1, **changes: object) -> Training:
         "created_at": NOON,
         "started_at": NOON,
         "finished_at": None,
+        "last_update": NOON,
+        "target_num_updates": 3,
+        "aggregation_method": "FedAvg",
+        "uncertainty_method": "NONE",
+        "options": {},
+        "metric_names": [],
+        "locked": False,
+        "local_models_arrived": 1,
+        "local_models_expected": 2,
     }
-    return Training(**{**fields, **changes})
+    return TrainingDetail(**{**fields, **changes})
 
 
 def a_round(number: int = 1, **changes: object) -> Round:
@@ -176,6 +187,10 @@ class FakeApi:
 
     def clients(self):
         return self.all_clients
+
+    def users(self):
+        people = [(uid(9), "alice"), *((client.id, client.username) for client in self.all_clients)]
+        return [UserSummary(id=each, username=name, first_name="", last_name="") for each, name in people]
 
     def tokens(self):
         return self.all_tokens

@@ -158,9 +158,38 @@ def test_clients_come_and_go(hansa, api):
     assert api.asked == [("add_clients", uid(1), (uid(22),)), ("remove_clients", uid(1), (uid(21), uid(22)))]
 
 
+def test_who_has_closed_their_account_can_be_removed(hansa, api):
+    api.all_clients = []
+    assert hansa("trainings", "remove-clients", "first", "bert").code == 0
+    assert hansa("trainings", "add-clients", "first", "bert").code == 1
+
+
+def test_a_person_who_is_no_actor_names_clients_too(hansa, api):
+    api.clients = None
+    hansa("trainings", "add-clients", "first", "bert")
+    assert api.asked == [("add_clients", uid(1), (uid(22),))]
+
+
+def test_show_tells_how_it_aggregates_and_where_its_uncertainty_comes_from(hansa, api):
+    assert "FedAvg, no uncertainty method (state O)" in hansa("trainings", "show", "first").out
+    api.all_trainings = [a_training(aggregation_method="FedDC", uncertainty_method="SWAG", state="S")]
+    assert "FedDC, uncertainty by SWAG (state S)" in hansa("trainings", "show", "first").out
+
+
 def test_a_training_is_deleted(hansa, api):
     hansa("trainings", "delete", "first", "--yes")
     assert api.asked == [("delete_training", uid(1))]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("ongoing", "It is ongoing. End it, and delete the training"), ("completed", "Delete the")]
+)
+def test_who_deletes_a_training_that_runs_is_told_so(monkeypatch, hansa, api, status, words):
+    asked = []
+    monkeypatch.setattr("hansa.cli.trainings.confirm", lambda question, yes: asked.append(question))
+    api.all_trainings = [a_training(status=status)]
+    hansa("trainings", "delete", "first")
+    assert asked[0].startswith(words)
 
 
 @pytest.mark.parametrize(("status", "code"), [("completed", 0), ("error", 1), ("cancelled", 1)])

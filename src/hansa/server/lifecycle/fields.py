@@ -5,7 +5,8 @@ fields are looked at one by one. Only then: a message that is right is decoded o
 """
 
 import re
-from typing import Any
+from enum import Enum
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from rest_framework.exceptions import ParseError
@@ -57,11 +58,20 @@ def all_errors_of(refusal: msgspec.ValidationError, kind: Any, body: bytes) -> E
         try:
             msgspec.convert(data[name], field.type)
         except msgspec.ValidationError as error:
-            found |= {_below(name, path): said for path, said in errors_of(error).items()}
+            found |= {_below(name, path): _chosen(said, field.type) for path, said in errors_of(error).items()}
     if kind.__struct_config__.forbid_unknown_fields:
         tag = kind.__struct_config__.tag_field
         found |= {name: ["There is no such field."] for name in data if name not in fields and name != tag}
     return found or errors_of(refusal)
+
+
+def _chosen(said: list[str], kind: Any) -> list[str]:  # Any: a type
+    """Name the choices, which msgspec does not, where a field wants one of a few values."""
+    literal = get_args(kind) if get_origin(kind) is Literal else ()
+    choices = [each.value for each in kind] if isinstance(kind, type) and issubclass(kind, Enum) else literal
+    if not choices or not said[0].startswith("Invalid enum value"):
+        return said
+    return [f"{said[0]} Must be one of: {', '.join(map(str, choices))}."]
 
 
 def _below(name: str, path: str) -> str:

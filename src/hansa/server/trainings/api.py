@@ -1,6 +1,7 @@
 """What actors call. The messages are in `hansa.protocol.trainings`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
@@ -10,62 +11,71 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hansa.protocol import trainings as wire
-from hansa.protocol.errors import ErrorCode
 from hansa.protocol.models import Detail
 from hansa.protocol.tasks import MAX_WAIT_SECONDS
 from hansa.rounds import plan as plans
 from hansa.server.accounts.models import User
-from hansa.server.accounts.permissions import IsActor, caller
-from hansa.server.accounts.selectors import participants_named
+from hansa.server.accounts.permissions import MayOwn, caller
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.lifecycle.errors import InvalidError, NotFoundError
+from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, listing, ref
 from hansa.server.registry.selectors import owned_model
-from hansa.server.trainings import selectors
+from hansa.server.trainings import naming, selectors
+from hansa.server.trainings.asking import wanted
 from hansa.server.trainings.services import trainings
 from hansa.server.trainings.waiting import wait_for
 
 LONG_MESSAGE = 4 * 2**20
 """Bytes of a plan, or of a list of clients."""
+EITHER_FORM = {"application/json": {"anyOf": [ref(wire.TrainingCreate), ref(wire.TrainingCreateShort)]}}
 SETTLE_SECONDS = 0.1
 """How long a change waits for its neighbours before those who watch are told."""
 
 
 class Trainings(MessageView):
-    """The trainings one may see; new trainings."""
+    """The trainings one steers; new trainings."""
 
     def get_permissions(self) -> list[object]:  # type: ignore[override]  # DRF's stub wants its own base class
-        """Actors make trainings; everybody may list their own."""
-        return [IsActor()] if self.request.method == "POST" else super().get_permissions()  # type: ignore[return-value]  # as above
+        """People make trainings; everybody may list their own."""
+        return [MayOwn()] if self.request.method == "POST" else super().get_permissions()  # type: ignore[return-value]  # as above
 
     @extend_schema(responses={200: listing(wire.Training)})
     async def get(self, request: Request) -> Response:
-        """List the trainings one steers or takes part in."""
-        return Response(await read(selectors.records, caller(request)))
+        """List the trainings whose actor one is, oldest first."""
+        return Response(await read(selectors.steered, caller(request)))
 
-    @extend_schema(request=body(wire.TrainingCreate), responses={201: ref(wire.TrainingCreated)})
+    @extend_schema(
+        request=EITHER_FORM,
+        responses={201: ref(wire.TrainingCreated)},
+    )
     async def post(self, request: Request) -> Response:
         """Create a training. If the model has one already, a copy of it is trained: read `model_id`."""
-        asked = await self.message(wire.TrainingCreate, limit=LONG_MESSAGE)
-        try:
-            plan = plans.parse(asked.plan)
-        except plans.UnsoundPlanError as error:
-            raise InvalidError(str(error), ErrorCode.UNSOUND_PLAN) from error
-        model = await read(owned_model, caller(request), _uuid(asked.model_id, "model"))
+        user = caller(request)
+        asked = wanted(await self.message(dict[str, Any], limit=LONG_MESSAGE))  # Any: any JSON
         training = await call(
             trainings.create,
-            actor=caller(request),
-            model=model,
-            plan=plan,
-            clients=await read(participants_named, asked.clients),
+            actor=user,
+            model=await read(owned_model, user, _uuid(asked.model_id, "model")),
+            plan=asked.plan,
+            clients=await read(naming.to_join, asked.clients),
             name=asked.name,
+            shorthand=asked.shorthand,
             now=timezone.now(),
         )
         answer = wire.TrainingCreated(
             detail="Training created successfully!", training_id=str(training.id), model_id=str(training.model_id)
         )
         return Response(answer, status=201)
+
+
+class RelatedTrainings(MessageView):
+    """The trainings one may see."""
+
+    @extend_schema(responses={200: listing(wire.Training)})
+    async def get(self, request: Request) -> Response:
+        """List the trainings one steers or takes part in, oldest first; superusers see all."""
+        return Response(await read(selectors.related, caller(request)))
 
 
 class TrainingDetail(MessageView):
@@ -76,7 +86,7 @@ class TrainingDetail(MessageView):
             OpenApiParameter("wait", float, description="Seconds to wait for a change, 0 to 120."),
             OpenApiParameter("revision", int, description="The revision one knows."),
         ],
-        responses={200: ref(wire.Training)},
+        responses={200: ref(wire.TrainingDetail)},
     )
     async def get(self, request: Request, training_id: UUID) -> Response:
         """The record of a training; with `revision`, waits until it differs from the one known."""
@@ -87,7 +97,7 @@ class TrainingDetail(MessageView):
         if seconds == 0 or record.revision != known:
             return Response(record)
 
-        async def look() -> wire.Training | None:
+        async def look() -> wire.TrainingDetail | None:
             changed = await read(selectors.record, user, training_id)
             return None if changed.revision == known else changed
 
@@ -97,9 +107,9 @@ class TrainingDetail(MessageView):
 
     @extend_schema(responses={200: ref(Detail)})
     async def delete(self, request: Request, training_id: UUID) -> Response:
-        """Delete a training that does not run. Its model stays."""
+        """Delete a training with the record of its rounds, and end it if it runs. Its model stays."""
         await read(selectors.steered_training, caller(request), training_id)
-        await call(trainings.delete, training_id=training_id)
+        await call(trainings.delete, training_id=training_id, now=timezone.now())
         return Response(Detail(detail="Training removed!"))
 
 
@@ -165,21 +175,23 @@ class TrainingClients(MessageView):
     @extend_schema(request=body(wire.ClientList), responses={202: ref(Detail)})
     async def put(self, request: Request, training_id: UUID) -> Response:
         """Add clients; they take part from the next round on."""
-        clients = await self._named(request, training_id)
+        clients = await self._named(request, training_id, naming.to_join)
         await call(trainings.add_clients, training_id=training_id, clients=clients)
         return Response(Detail(detail="Users registered as participants!"), status=202)
 
     @extend_schema(request=body(wire.ClientList), responses={200: ref(Detail)})
     async def delete(self, request: Request, training_id: UUID) -> Response:
         """Remove clients; nobody waits for them any more."""
-        clients = await self._named(request, training_id)
+        clients = await self._named(request, training_id, naming.to_leave)
         await call(trainings.remove_clients, training_id=training_id, clients=clients)
         return Response(Detail(detail="Users removed from training participants!"))
 
-    async def _named(self, request: Request, training_id: UUID) -> list[User]:
+    async def _named(
+        self, request: Request, training_id: UUID, find: Callable[[Sequence[str]], list[User]]
+    ) -> list[User]:
         await read(selectors.steered_training, caller(request), training_id)
         asked = await self.message(wire.ClientList, limit=LONG_MESSAGE)
-        return await read(participants_named, asked.clients)
+        return await read(find, asked.clients)
 
 
 class Rounds(MessageView):

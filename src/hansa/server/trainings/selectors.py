@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
-import xxhash
-from django.db.models import Count, Max, Prefetch, Q, QuerySet, Sum
+from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet, Sum
 from django.utils import timezone
 
 from hansa.core.params import ParamSpec
@@ -17,39 +16,27 @@ from hansa.core.seeds import client_seed
 from hansa.protocol import tasks as task_wire
 from hansa.protocol import trainings as wire
 from hansa.protocol.tasks import TaskKind
-from hansa.rounds.decide import LEASE_SECONDS, decide
+from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
-from hansa.server.accounts import presence
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
-from hansa.server.registry.models import ModelVersion
-from hansa.server.trainings import facts
 from hansa.server.trainings.models import Participation, Round, Task, Training
-
-LETTERS = {
-    TrainingStatus.INITIAL: "I",
-    TrainingStatus.ONGOING: "O",
-    TrainingStatus.PAUSED: "O",
-    TrainingStatus.COMPLETED: "C",
-    TrainingStatus.ERROR: "E",
-    TrainingStatus.CANCELLED: "E",
-}
-"""The older platform's states."""
-
+from hansa.server.trainings.records import detail, records
 
 def visible(user: User) -> QuerySet[Training]:
-    """The trainings the user may see."""
+    """The trainings the user may see, oldest first."""
+    trainings = Training.objects.order_by("created_at", "id")
     if user.is_superuser:
-        return Training.objects.all()
-    involved = Q(participations__client=user, participations__active=True)
-    return Training.objects.filter(Q(actor=user) | involved).distinct()
+        return trainings
+    taking_part = Participation.objects.filter(training=OuterRef("pk"), client=user, active=True)
+    return trainings.filter(Q(actor=user) | Exists(taking_part))
 
 
 def training_of(user: User, training_id: UUID) -> Training:
     """One training. Raises NotFoundError for one that is unknown or not the user's to see."""
     training = visible(user).select_related("model").filter(id=training_id).first()
     if training is None:
-        raise NotFoundError(f"There is no training {training_id}, or it is not yours to see.")
+        raise _unknown(training_id)
     return training
 
 
@@ -61,61 +48,26 @@ def steered_training(user: User, training_id: UUID) -> Training:
     return training
 
 
-def record(user: User, training_id: UUID) -> wire.Training:
-    """One training, with the reason why it is where it is."""
-    return _record(training_of(user, training_id))
+def record(user: User, training_id: UUID) -> wire.TrainingDetail:
+    """One training, with the reason why it is where it is. Raises NotFoundError as `training_of`."""
+    found = detail(visible(user).filter(id=training_id), timezone.now())
+    if found is None:
+        raise _unknown(training_id)
+    return found
 
 
-def records(user: User) -> list[wire.Training]:
-    """All trainings the user may see, oldest first."""
-    return [_record(training) for training in visible(user).select_related("model")]
+def steered(user: User) -> list[wire.Training]:
+    """The trainings whose actor the user is."""
+    return records(Training.objects.filter(actor=user).order_by("created_at", "id"), timezone.now())
 
 
-def _record(training: Training) -> wire.Training:
-    status = TrainingStatus(training.status)
-    reason = training.reason
-    if status is TrainingStatus.ONGOING:
-        now = timezone.now()
-        reason = decide(facts.load(training, now), now).reason
-    rows = training.participations.select_related("client")
-    participants = [
-        wire.Participant(
-            id=str(row.client_id),
-            username=row.client.username,
-            ordinal=row.ordinal,
-            active=row.active,
-            last_seen=presence.last_seen(row.client_id, row.client.last_seen),
-        )
-        for row in rows
-    ]
-    answer = wire.Training(
-        id=str(training.id),
-        name=training.name,
-        model=str(training.model_id),
-        actor=str(training.actor_id),
-        status=status.value,
-        state=LETTERS[status],
-        reason=reason,
-        round=training.rounds.aggregate(newest=Max("number"))["newest"] or 0,
-        rounds=training.plan["rounds"],
-        rounds_done=training.rounds_done,
-        version=ModelVersion.objects.filter(model_id=training.model_id).aggregate(newest=Max("number"))["newest"] or 0,
-        plan=training.plan,
-        seed=training.seed,
-        participants=participants,
-        revision=0,
-        created_at=training.created_at.isoformat(),
-        started_at=training.started_at.isoformat() if training.started_at else None,
-        finished_at=training.finished_at.isoformat() if training.finished_at else None,
-    )
-    return msgspec.structs.replace(answer, revision=_revision(answer))
+def related(user: User) -> list[wire.Training]:
+    """The trainings the user may see: steered, taken part in, and for superusers all."""
+    return records(visible(user), timezone.now())
 
 
-def _revision(answer: wire.Training) -> int:
-    """A number that differs after every change; 48 bits, exact in any JSON reader. Sightings are not changes."""
-    still = [msgspec.structs.replace(participant, last_seen=None) for participant in answer.participants]
-    shown = msgspec.json.encode(msgspec.structs.replace(answer, participants=still))
-    return xxhash.xxh3_64_intdigest(shown) >> 16
+def _unknown(training_id: UUID) -> NotFoundError:
+    return NotFoundError(f"There is no training {training_id}, or it is not yours to see.")
 
 
 def rounds(user: User, training_id: UUID) -> list[wire.Round]:

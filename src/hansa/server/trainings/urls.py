@@ -4,6 +4,7 @@ from hansa.server.trainings import api, task_api
 
 urlpatterns = [
     path("trainings/", api.Trainings.as_view(), name="trainings"),
+    path("users/trainings/", api.RelatedTrainings.as_view(), name="users-trainings"),
     path("trainings/<uuid:training_id>/", api.TrainingDetail.as_view(), name="training"),
     path("trainings/<uuid:training_id>/start/", api.TrainingStart.as_view(), name="training-start"),
     path("trainings/<uuid:training_id>/pause/", api.TrainingPause.as_view(), name="training-pause"),

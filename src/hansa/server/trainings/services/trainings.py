@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from django.db import transaction
 from django.db.models import Max
 
+from hansa.protocol.errors import ErrorCode
 from hansa.rounds import plan as plans
+from hansa.rounds.shorthands import Shorthand
 from hansa.rounds.states import TRAINING_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
-from hansa.server.registry.models import Model
+from hansa.server.registry.models import Model, ModelKind
 from hansa.server.registry.services import copy_model
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
@@ -21,10 +24,22 @@ from hansa.server.trainings.services.rounds import end_live_round, restart_clock
 from hansa.server.trainings.services.turns import take_turn_at
 
 
-def create(
-    *, actor: User, model: Model, plan: plans.Plan, clients: Sequence[User], name: str, now: datetime
+def create(  # what a training is
+    *,
+    actor: User,
+    model: Model,
+    plan: plans.Plan,
+    clients: Sequence[User],
+    name: str,
+    now: datetime,
+    shorthand: Shorthand | None = None,
 ) -> Training:
-    """A training of `model`, or of a copy of it if it has one already. Its seed is drawn if the plan has none."""
+    """A training of `model`, or of a copy of it if it has one already. Its seed is drawn if the plan has none.
+
+    `shorthand`: the words that the plan was made from, to be shown as they were given. Raises InvalidError for a plan
+    that this kind of model cannot have.
+    """
+    _check_kind(model, plan)
     seed = secrets.randbits(53) if plan.seed is None else plan.seed
     with transaction.atomic():
         list(Model.objects.select_for_update(no_key=True).filter(id=model.id))  # two at once would both find it free
@@ -35,11 +50,28 @@ def create(
             model=model,
             actor=actor,
             plan=plans.to_data(plan),
+            shorthand=None if shorthand is None else msgspec.to_builtins(shorthand),
             seed=seed,
             created_at=now,
         )
         _join(training, clients)
     return training
+
+
+def _check_kind(model: Model, plan: plans.Plan) -> None:
+    """An ensemble answers by its members, which only a mean of models has; and such a mean has no params of its own."""
+    method, is_mean = plan.uncertainty.method, model.kind == ModelKind.MEAN.value
+    if method == "ensemble" and not is_mean:
+        raise InvalidError(
+            f"The uncertainty method ENSEMBLE needs a model of kind mean, made of several; {model.name!r} is of kind "
+            f"{model.kind}. Make one of its members with POST /api/models/, type MEAN, or choose another method.",
+            ErrorCode.UNSOUND_PLAN,
+        )
+    if method in ("mc_dropout", "swag") and is_mean:
+        raise InvalidError(
+            f"{model.name!r} is a mean of models; its uncertainty is that of an ENSEMBLE, not {method.upper()}.",
+            ErrorCode.UNSOUND_PLAN,
+        )
 
 
 def _join(training: Training, clients: Sequence[User]) -> None:
@@ -60,6 +92,11 @@ def start(*, training_id: UUID, now: datetime) -> None:
     """INITIAL → ONGOING. Raises InvalidError if the participants cannot fulfil the plan."""
     with transaction.atomic():
         training = _training(training_id)
+        if training.model.kind == ModelKind.MEAN.value:
+            raise ConflictError(
+                f"{training.model.name!r} is a mean of models, and has no params to train: train its members. This "
+                "training only says how it answers."
+            )
         participants = training.participations.filter(active=True).count()
         if not participants:
             raise InvalidError("At least one participant must be registered! Add clients, then start.", "no_clients")
@@ -105,12 +142,12 @@ def cancel(*, training_id: UUID, now: datetime) -> None:
         push.withdraw(training_id)
 
 
-def delete(*, training_id: UUID) -> None:
-    """Delete the training with its rounds. Its model and versions stay. Raises ConflictError while it runs."""
+def delete(*, training_id: UUID, now: datetime) -> None:
+    """Delete the training with its rounds, and cancel it before if it runs. Its model and versions stay."""
     with transaction.atomic():
         training = _training(training_id)
         if training.status in (TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value):
-            raise ConflictError(f"The training is {training.status}. Cancel it first.")
+            cancel(training_id=training_id, now=now)
         training.delete()
         push.forget(training_id)
 

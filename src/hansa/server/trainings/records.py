@@ -1,0 +1,179 @@
+"""The record of a training, and of many at once: as many queries for a thousand of them as for one."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+import xxhash
+from django.db.models import Max, QuerySet
+
+from hansa.protocol import trainings as wire
+from hansa.protocol.tasks import TaskKind
+from hansa.rounds.decide import decide
+from hansa.rounds.shorthands import Shorthand, nearest
+from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TrainingStatus
+from hansa.server.accounts import presence
+from hansa.server.registry.models import ModelVersion
+from hansa.server.trainings import facts
+from hansa.server.trainings.models import Participation, Round, Training, Update
+
+LETTERS = {
+    TrainingStatus.INITIAL: "I",
+    TrainingStatus.ONGOING: "O",
+    TrainingStatus.PAUSED: "O",
+    TrainingStatus.COMPLETED: "C",
+    TrainingStatus.ERROR: "E",
+    TrainingStatus.CANCELLED: "E",
+}
+"""The older platform's states."""
+
+COMPUTING = frozenset({RoundState.AGGREGATING.value, RoundState.COMBINING.value})
+ASKING_FOR_MOMENTS = frozenset({RoundState.SWAG.value, RoundState.COMBINING.value})
+MOMENTS_OF_A_ROUND = ("opened_at", "clock_from", "closed_at", "aggregated_at", "combined_at", "done_at")
+
+
+def records(of: QuerySet[Training], now: datetime) -> list[wire.Training]:
+    """The records of these trainings, in the order of the query."""
+    trainings = list(of)
+    clients, live, past, versions = _clients(of), _live_states(of), _past(of), _versions(of)
+    reasons = _reasons(trainings, of, now)
+    return [
+        _record(
+            training,
+            clients=clients[training.id],
+            live=live.get(training.id),
+            past=past.get(training.id),
+            version=versions.get(training.model_id) or 0,
+            reason=reasons.get(training.id, training.reason),
+        )
+        for training in trainings
+    ]
+
+
+def detail(of: QuerySet[Training], now: datetime) -> wire.TrainingDetail | None:
+    """The one training's record, with the count of its local models; None if the query finds none."""
+    for record in records(of, now):
+        return wire.TrainingDetail(
+            **{name: getattr(record, name) for name in record.__struct_fields__},
+            local_models_arrived=local_models(of).count(),
+            local_models_expected=len(record.participants),
+        )
+    return None
+
+
+def local_models(of: QuerySet[Training]) -> QuerySet[Update]:
+    """The local models of these trainings whose bytes are kept."""
+    return Update.objects.filter(
+        task__round__training__in=of.values("id"), task__kind=TaskKind.TRAIN.value, blob__isnull=False
+    )
+
+
+def _clients(of: QuerySet[Training]) -> dict[UUID, list[wire.Participant]]:
+    found: dict[UUID, list[wire.Participant]] = defaultdict(list)
+    rows = Participation.objects.filter(training__in=of.values("id")).select_related("client").order_by("ordinal")
+    for row in rows:
+        found[row.training_id].append(
+            wire.Participant(
+                id=str(row.client_id),
+                username=row.client.username,
+                ordinal=row.ordinal,
+                active=row.active,
+                last_seen=presence.last_seen(row.client_id, row.client.last_seen),
+            )
+        )
+    return found
+
+
+def _live_states(of: QuerySet[Training]) -> dict[UUID, str]:
+    live = Round.objects.filter(training__in=of.values("id"), state__in=[state.value for state in LIVE_ROUND_STATES])
+    return dict(live.values_list("training_id", "state"))
+
+
+def _past(of: QuerySet[Training]) -> dict[UUID, tuple[int, datetime]]:
+    """The newest round's number, and when a round last came to another state."""
+    rows = Round.objects.filter(training__in=of.values("id")).order_by().values_list("training_id")
+    found = rows.annotate(Max("number"), *(Max(name) for name in MOMENTS_OF_A_ROUND))
+    return {
+        training_id: (newest, max(moment for moment in moments if moment is not None))
+        for training_id, newest, *moments in found
+    }
+
+
+def _versions(of: QuerySet[Training]) -> dict[UUID, int]:
+    rows = ModelVersion.objects.filter(model__training__in=of.values("id")).order_by().values("model_id")
+    return dict(rows.annotate(newest=Max("number")).values_list("model_id", "newest"))
+
+
+def _reasons(trainings: Sequence[Training], of: QuerySet[Training], now: datetime) -> dict[UUID, str]:
+    """Why those that run are where they are: what `decide` says of each."""
+    ongoing = [training for training in trainings if training.status == TrainingStatus.ONGOING.value]
+    return {training.id: decide(facts.load(training, now), now).reason for training in ongoing}
+
+
+def letter(status: TrainingStatus, live: str | None) -> str:
+    """The older platform's word for a training's state; `live` is the state of the round that runs, if one does."""
+    if status in (TrainingStatus.ONGOING, TrainingStatus.PAUSED) and live in ASKING_FOR_MOMENTS:
+        return "S"
+    return LETTERS[status]
+
+
+def _record(  # what the queries for many found, put together for one
+    training: Training,
+    *,
+    clients: list[wire.Participant],
+    live: str | None,
+    past: tuple[int, datetime] | None,
+    version: int,
+    reason: str,
+) -> wire.Training:
+    words = _words(training)
+    newest, moved_at = past or (0, None)
+    moments = (training.created_at, training.started_at, training.finished_at, moved_at)
+    answer = wire.Training(
+        id=str(training.id),
+        name=training.name,
+        model=str(training.model_id),
+        actor=str(training.actor_id),
+        status=training.status,
+        state=letter(TrainingStatus(training.status), live),
+        reason=reason,
+        round=newest,
+        rounds=training.plan["rounds"],
+        rounds_done=training.rounds_done,
+        version=version,
+        plan=training.plan,
+        seed=training.seed,
+        participants=[client.id for client in clients if client.active],
+        clients=clients,
+        revision=0,
+        created_at=training.created_at.isoformat(),
+        started_at=_iso(training.started_at),
+        finished_at=_iso(training.finished_at),
+        last_update=max(moment for moment in moments if moment is not None).isoformat(),
+        target_num_updates=training.plan["rounds"],
+        aggregation_method=words.aggregation_method,
+        uncertainty_method=words.uncertainty_method,
+        options=words.options,
+        metric_names=words.metric_names,
+        locked=live in COMPUTING,
+    )
+    return msgspec.structs.replace(answer, revision=_revision(answer))
+
+
+def _words(training: Training) -> Shorthand:
+    if training.shorthand is None:
+        return nearest(training.parsed_plan)
+    return msgspec.convert(training.shorthand, Shorthand)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None
+
+
+def _revision(answer: wire.Training) -> int:
+    """A number that differs after every change; 48 bits, exact in any JSON reader. Sightings are not changes."""
+    still = [msgspec.structs.replace(client, last_seen=None) for client in answer.clients]
+    shown = msgspec.json.encode(msgspec.structs.replace(answer, clients=still))
+    return xxhash.xxh3_64_intdigest(shown) >> 16
