@@ -308,13 +308,13 @@ async def test_a_user_who_is_deleted_while_being_told_leaves_nothing_behind(push
     assert await states() == {"other": State.DELIVERED}
 
 
-async def test_an_endpoint_that_is_no_longer_allowed_is_unreachable_at_once(push, receiver, allow):
+async def test_an_endpoint_that_is_no_longer_allowed_is_not_tried_again(push, receiver, allow):
     dave = await push("dave")
     await enqueue((dave, "word"))
     allow("elsewhere")
 
     async with delivering():
-        assert await all_settled() == {"word": State.UNREACHABLE}
+        assert await all_settled() == {"word": State.DROPPED}
 
     assert receiver.told == []
     assert (await read(Notification.objects.get)).attempts == 1

@@ -162,7 +162,7 @@ async def test_an_endpoint_that_is_not_allowed_any_more_is_not_asked(receiver, t
 
     answer = await told(receiver.url)
 
-    assert answer.state is State.UNREACHABLE
+    assert answer.state is State.DROPPED
     assert "HANSA_PUSH_ALLOW" in answer.reason
     assert receiver.told == []
 
@@ -186,7 +186,7 @@ async def test_one_address_that_is_not_allowed_spoils_the_name(receiver, told):
 
     answer = await told(f"http://anna.example:{receiver.port}/", resolve=lambda name, port: addresses)
 
-    assert answer.state is State.UNREACHABLE
+    assert answer.state is State.DROPPED
     assert "anna.example" in answer.reason
     assert "10.9.9.9" not in answer.reason
     assert receiver.told == []

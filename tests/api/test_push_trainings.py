@@ -277,6 +277,25 @@ async def test_while_it_is_being_told_the_record_says_what_is_in_the_way(
     assert (await task_of(dave, training, TaskState.LEASED)).reason == ""
 
 
+async def test_a_client_whose_endpoint_is_not_allowed_may_still_come_for_its_task(
+    orchestrator, alice, dave, receiver, train, allow
+):
+    """An operator who lists nobody, and has users of an older platform with their endpoints, loses none of them."""
+    allow("")
+    training = await train(dave)
+    await began(alice, training)
+    await settled("UPDATE_ROUND_START", State.DROPPED)
+    (task,) = (await round_record(alice, training))["tasks"]
+    assert task["state"] == "offered"
+    assert task["reason"].startswith("not told, waiting for the client to ask: its endpoint cannot be used: ")
+    assert "HANSA_PUSH_ALLOW" in task["reason"]
+
+    await upload_and_report(dave, (await take(dave))["id"], update(1.0))
+
+    assert (await ended(alice, training))["status"] == "completed"
+    assert receiver.told == []
+
+
 async def test_when_nobody_can_be_reached_the_training_stops_after_three_attempts(
     orchestrator, alice, dave, receiver, train, clock
 ):

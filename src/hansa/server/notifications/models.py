@@ -17,7 +17,7 @@ class State(models.TextChoices):
     UNREACHABLE = "unreachable"
     """No answer after all attempts."""
     DROPPED = "dropped"
-    """A newer message, or the end of its training, made it pointless."""
+    """A newer message, or the end of its training, made it pointless; or there is nowhere to send it to."""
 
 
 class Notification(models.Model):

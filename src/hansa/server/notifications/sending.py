@@ -48,7 +48,10 @@ class Sender:
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     async def tell(self, *, url: str, message_id: UUID, content: bytes) -> Answer:
-        """Post `content` to `url`. 2xx: delivered; any other answer: rejected; none: PENDING, to be tried again."""
+        """Post `content` to `url`. 2xx: delivered; any other answer: rejected; none: PENDING, to be tried again.
+
+        DROPPED: we may not send there, which says nothing of the client.
+        """
         end = asyncio.get_running_loop().time() + ANSWER_SECONDS
         hops = 0
         try:
@@ -65,7 +68,7 @@ class Sender:
         except EndpointError as error:
             if hops:
                 return Answer(State.REJECTED, f"its endpoint redirected to where it may not: {error}")
-            return Answer(State.UNREACHABLE, f"its endpoint cannot be used: {error}")
+            return Answer(State.DROPPED, f"its endpoint cannot be used: {error}")
         except TimeoutError:
             return Answer(State.PENDING, f"its endpoint gave no answer within {ANSWER_SECONDS:g} s")
         except NO_ANSWER as error:

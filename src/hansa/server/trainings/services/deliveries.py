@@ -4,6 +4,7 @@
     rejected      the client is removed from the training
     unreachable   OFFERED → LOST; later rounds tell it again, and do not wait for it
     pending       the task says why its client has not been told yet
+    dropped       we have nowhere to send to, or may not: the task stays on offer, says so, and its client may ask for it
 
 A task that its client has pulled or reported meanwhile stays as it is. What comes of messages that tell of no task
 (TRAINING_START, TRAINING_FINISHED) changes nothing.
@@ -55,6 +56,8 @@ def take(outcome: Outcome, now: datetime) -> None:
                 _lose(task, outcome.reason)
             case State.PENDING:
                 _offered(task).update(reason=_because("not told yet", outcome.reason))
+            case State.DROPPED:
+                _leave_on_offer(task, outcome.reason)
         training_id = outcome.queue
         transaction.on_commit(lambda: HINTS.moved(training_id))
 
@@ -85,6 +88,11 @@ def _lose(task: Task, reason: str) -> None:
     )
     mark_absent(_offered(task))
     _offered(task).update(state=TaskState.LOST.value, reason=_because("the client could not be told", reason))
+
+
+def _leave_on_offer(task: Task, reason: str) -> None:
+    log.warning("Training %s: %s is not told: %s", task.round.training_id, task.participation.client.username, reason)
+    _offered(task).update(reason=_because("not told, waiting for the client to ask", reason))
 
 
 def _offered(task: Task) -> QuerySet[Task]:
