@@ -4,7 +4,7 @@
     rejected      the client is removed from the training
     unreachable   OFFERED → LOST; later rounds tell it again, and do not wait for it
     pending       the task says why its client has not been told yet
-    dropped       we have nowhere to send to, or may not: the task stays on offer, says so, and its client may ask for it
+    dropped       we may not send to it, or have nowhere to: the task stays on offer and says so; it may be pulled
 
 A task that its client has pulled or reported meanwhile stays as it is. What comes of messages that tell of no task
 (TRAINING_START, TRAINING_FINISHED) changes nothing.
