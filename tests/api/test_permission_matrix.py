@@ -68,6 +68,8 @@ TABLE: dict[str, dict[str, tuple[int, ...]]] = {
         "PUT": (401, 404, 403, 400, 404, 400),
         "DELETE": (401, 404, 403, 400, 404, 400),
     },
+    "trainings/<uuid:training_id>/models/": {"GET": OF_THE_TRAINING},
+    "trainings/<uuid:training_id>/models/latest/": {"GET": OF_THE_TRAINING},
     "trainings/<uuid:training_id>/rounds/": {"GET": OF_THE_TRAINING},
     "trainings/<uuid:training_id>/rounds/<int:number>/": {"GET": OF_THE_TRAINING},
     "trainings/<uuid:training_id>/metrics/": {"GET": OF_THE_TRAINING},

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hansa.protocol import trainings as wire
-from hansa.protocol.models import Detail
+from hansa.protocol.models import Detail, Model
 from hansa.protocol.tasks import MAX_WAIT_SECONDS
 from hansa.rounds import plan as plans
 from hansa.server.accounts.models import User
@@ -21,7 +21,7 @@ from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, listing, ref
 from hansa.server.registry.selectors import owned_model
-from hansa.server.trainings import naming, selectors
+from hansa.server.trainings import naming, selectors, trained_models
 from hansa.server.trainings.asking import wanted
 from hansa.server.trainings.services import trainings
 from hansa.server.trainings.waiting import wait_for
@@ -192,6 +192,24 @@ class TrainingClients(MessageView):
         await read(selectors.steered_training, caller(request), training_id)
         asked = await self.message(wire.ClientList, limit=LONG_MESSAGE)
         return await read(find, asked.clients)
+
+
+class TrainingModels(MessageView):
+    """The models of a training."""
+
+    @extend_schema(responses={200: listing(Model)})
+    async def get(self, request: Request, training_id: UUID) -> Response:
+        """The global model, then the local ones that are kept: one's own, and for the actor all."""
+        return Response(await read(trained_models.models, caller(request), training_id))
+
+
+class LatestModels(MessageView):
+    """The newest models of a training."""
+
+    @extend_schema(responses={200: listing(Model)})
+    async def get(self, request: Request, training_id: UUID) -> Response:
+        """The global model, then of every client the newest local one that is kept."""
+        return Response(await read(trained_models.latest, caller(request), training_id))
 
 
 class Rounds(MessageView):
