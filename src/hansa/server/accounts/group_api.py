@@ -9,7 +9,7 @@ from hansa.server.accounts import groups, selectors
 from hansa.server.accounts.permissions import caller
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.lifecycle.messages import FormMessageView, MessageView
-from hansa.server.lifecycle.openapi import body, listing, ref
+from hansa.server.lifecycle.openapi import body, listing, ref, refusals
 
 
 class MyGroups(MessageView):
@@ -24,7 +24,7 @@ class MyGroups(MessageView):
 class Groups(FormMessageView):
     """All groups; and new ones."""
 
-    @extend_schema(responses={200: listing(wire.Group)})
+    @extend_schema(responses={200: listing(wire.Group), **refusals(403)})
     async def get(self, request: Request) -> Response:
         """List all groups, for superusers."""
         return Response(await read(selectors.groups, caller(request)))
@@ -40,7 +40,7 @@ class Groups(FormMessageView):
 class GroupDetail(FormMessageView):
     """One group, for its members and superusers."""
 
-    @extend_schema(responses={200: ref(wire.Group)})
+    @extend_schema(responses={200: ref(wire.Group), **refusals(403)})
     async def get(self, request: Request, group_id: int) -> Response:
         """The group."""
         return Response(selectors.group_record(await read(selectors.group, caller(request), group_id)))

@@ -1,0 +1,133 @@
+"""Whatever the API is sent, by whomever, it answers as its own document says: schemathesis, as each role.
+
+It makes requests from the OpenAPI document: the borders of every field, what is nearly right, what is wrong, and
+sequences that go on with what earlier answers told of. No answer may be a 5xx, have a status that the operation does
+not name one by one, or differ from its schema.
+"""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+from support.serving import PASSWORD, Serving, create_superuser, environment, serving
+from support.work import file_of, small_params
+
+CHECKS = [
+    "not_a_server_error",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "status_code_conformance",
+    "response_headers_conformance",
+    "negative_data_rejection",
+]
+
+ROLES = ("anonymous", "stranger", "participant", "actor", "owner", "staff")
+
+CONFIG = """
+[[operations]]
+include-path-regex = "model_id"
+exclude-method = "DELETE"
+parameters = {{ model_id = "{model_id}", number = 0 }}
+
+[[operations]]
+include-path-regex = "training_id"
+exclude-method = "DELETE"
+parameters = {{ training_id = "{training_id}", wait = 0 }}
+
+[[operations]]
+include-path-regex = "user_id"
+parameters = {{ user_id = "{user_id}" }}
+
+[[operations]]
+include-path = "/api/tasks/next/"
+parameters = {{ wait = 0 }}
+"""
+"""What exists, so that more is met than what does not."""
+
+
+class Federation:
+    """A server with people in every role around one training."""
+
+    def __init__(self, server: Serving, tokens: dict[str, str], ids: dict[str, str]) -> None:
+        self.server = server
+        self.tokens = tokens
+        self.ids = ids
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    home = tmp_path_factory.mktemp("described") / "home"
+    assert create_superuser(home).returncode == 0
+    with serving(home) as server, server.client() as http:
+        root = ("root", PASSWORD)
+        people = {role: registered(http, role, root) for role in ROLES[1:-1]}
+        tokens = {role: person["token"] for role, person in people.items()}
+        tokens["staff"] = http.post("/api/tokens/", auth=root, json={"name": "tests"}).json()["token"]
+        ids = with_a_training(http, tokens["actor"], people["participant"]["id"])
+        hand_over(home, ids["model_id"], people["owner"]["id"])
+        yield Federation(server, tokens, {**ids, "user_id": people["participant"]["id"]})
+
+
+def registered(http: httpx.Client, role: str, root: tuple[str, str]) -> dict[str, str]:
+    fields = {"username": role, "password": PASSWORD, "actor": role == "actor", "client": True}
+    answer = http.post("/api/users/", auth=root, json=fields)
+    assert answer.status_code == 201, answer.text
+    record: dict[str, str] = answer.json()
+    return record
+
+
+def with_a_training(http: httpx.Client, token: str, participant: str) -> dict[str, str]:
+    actor = {"Authorization": f"Token {token}"}
+    form = {"data": {"name": "m", "description": ""}, "files": {"model_file": ("m", file_of(small_params()).content)}}
+    model = http.post("/api/models/", headers=actor, **form).json()["model_id"]
+    body = {"model_id": model, "plan": {"rounds": 9}, "clients": [participant]}
+    training = http.post("/api/trainings/", headers=actor, json=body).json()["training_id"]
+    assert http.post(f"/api/trainings/{training}/start/", headers=actor).status_code == 202
+    return {"model_id": model, "training_id": training}
+
+
+def hand_over(home: Path, model_id: str, owner_id: str) -> None:
+    """Who acts on a model need not own it."""
+    with sqlite3.connect(home / "hansa.sqlite3", timeout=10) as database:
+        changed = database.execute(
+            "UPDATE registry_model SET owner_id = ? WHERE id = ?", (UUID(owner_id).hex, UUID(model_id).hex)
+        )
+    assert changed.rowcount == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ROLES)
+def test_whatever_a_role_sends_the_answer_is_one_that_is_described(role, federation, tmp_path):
+    """With a budget; a failure prints the requests that show it, and the seed."""
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(CONFIG.format(**federation.ids))
+    seed = os.environ.get("SCHEMATHESIS_SEED", str(int.from_bytes(os.urandom(4))))
+    token = federation.tokens.get(role)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run"),
+            f"{federation.server.url}/api/schema/?format=json",
+            *(("--header", f"Authorization: Token {token}") if token else ()),
+            # A token that revokes itself would end the test.
+            *("--exclude-operation-id", "delete_token_detail"),
+            *("--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing,stateful"),
+            *("--max-examples", os.environ.get("SCHEMATHESIS_EXAMPLES", "3")),
+            *("--request-timeout", "20", "--seed", seed, "--no-color"),
+        ],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    print(f"SCHEMATHESIS_SEED={seed} repeats this run")
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
+    assert federation.server.process.poll() is None
