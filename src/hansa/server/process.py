@@ -15,7 +15,8 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvloop
@@ -86,6 +87,22 @@ def manage(arguments: Sequence[str]) -> int:
         print(f"hansa {' '.join(arguments[:1])}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def sole_use() -> Iterator[config.Config]:
+    """The server's data for a command that nothing may run beside: Django set up, everything locked and up to date.
+
+    Raises ConfigError, HomeError or UnusableDatabaseError, whose message says what a person can do.
+    """
+    _prepare_process()
+    settings = config.read(os.environ)
+    home.prepare(settings)
+    with home.HomeLock(settings.home):
+        _setup_django()
+        with database.sole_server(settings.postgres):
+            _migrate(settings)
+            yield settings
 
 
 def _prepare_process() -> None:
