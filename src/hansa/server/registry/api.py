@@ -21,7 +21,7 @@ from hansa.server.blobs.services import OCTETS, SAFETENSORS
 from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.lifecycle.in_place import in_place
 from hansa.server.lifecycle.messages import MessageView
-from hansa.server.lifecycle.openapi import body, listing, ref
+from hansa.server.lifecycle.openapi import body, listing, ref, refusals
 from hansa.server.lifecycle.rendering import StructJSONRenderer
 from hansa.server.registry import creation, downloads, records, rendered, selectors, services, storing
 from hansa.server.registry.forms import MODEL_FORM
@@ -50,7 +50,7 @@ class Models(MessageView):
 
     @extend_schema(
         request=MODEL_FORM | body(wire.ModelCreate),
-        responses={201: ref(wire.ModelCreated)},
+        responses={201: ref(wire.ModelCreated), **refusals(403, 404, 409, 422)},
     )
     async def post(self, request: Request) -> Response:
         """Create a model from a file that torch has saved, or from safetensors; or a mean of models, from their ids."""
@@ -93,6 +93,7 @@ class ModelDetail(MessageView):
             ),
             (200, SAFETENSORS): OpenApiResponse(OpenApiTypes.BINARY, "canonical safetensors"),
             304: None,
+            **refusals(409),
         },
     )
     async def get(self, request: Request, model_id: UUID) -> HttpResponseBase:
@@ -110,7 +111,7 @@ class ModelDetail(MessageView):
         """As GET, without the bytes."""
         return self.get(request, model_id)
 
-    @extend_schema(responses={200: ref(wire.Detail)})
+    @extend_schema(responses={200: ref(wire.Detail), **refusals(403, 409)})
     async def delete(self, request: Request, model_id: UUID) -> Response:
         """Delete a model with its versions, its metrics and its training."""
         model = await read(selectors.deletable_model, caller(request), model_id)

@@ -18,7 +18,7 @@ from hansa.server.blobs import serving
 from hansa.server.blobs.services import OCTETS
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.lifecycle.messages import MessageView
-from hansa.server.lifecycle.openapi import body, listing, ref
+from hansa.server.lifecycle.openapi import body, listing, ref, refusals
 from hansa.server.registry import metrics, posting, preprocessing, selectors, services, storing
 from hansa.server.registry.forms import METRICS_FORM, PREPROCESSING_FORM
 from hansa.server.registry.models import Model
@@ -40,7 +40,9 @@ class ModelMetrics(MessageView):
         """All metrics, oldest first; of a local model, those that came with it."""
         return Response(await read(metrics.metrics, caller(request), model_id))
 
-    @extend_schema(request=METRICS_FORM | body(wire.MetricsUpload), responses={201: ref(wire.Accepted)})
+    @extend_schema(
+        request=METRICS_FORM | body(wire.MetricsUpload), responses={201: ref(wire.Accepted), **refusals(409)}
+    )
     async def post(self, request: Request, model_id: UUID) -> Response:
         """Report what was measured of the model as it is now. Sent again, it replaces what was sent before."""
         user = caller(request)
@@ -85,7 +87,7 @@ class ModelPreprocessing(MessageView):
         """As GET, without the bytes."""
         return self.get(request, model_id)
 
-    @extend_schema(request=PREPROCESSING_FORM, responses={202: ref(wire.Accepted)})
+    @extend_schema(request=PREPROCESSING_FORM, responses={202: ref(wire.Accepted), **refusals(403, 422)})
     async def post(self, request: Request, model_id: UUID) -> Response:
         """Give the model a preprocessing, in place of the one it may have."""
         model = await read(selectors.owned_model, caller(request), model_id)
