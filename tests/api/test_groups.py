@@ -1,12 +1,15 @@
 """/api/groups/ and /api/users/groups/: made by anybody, seen and changed by members and superusers."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from django.contrib.auth.models import Group
 
 from hansa.protocol.accounts import Group as Record
+from hansa.server.accounts import groups, selectors
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle.errors import NotFoundError
 from support.answers import nothing_changes, refused, refused_field, shown
 
 URL = "/api/groups/"
@@ -121,6 +124,22 @@ async def test_members_who_delete_a_group_at_once_are_all_told_how_it_is(alice, 
     answers = await asyncio.gather(*(alice.delete(its_url) for _ in range(4)))
 
     assert sorted(answer.status_code for answer in answers) == [204, 404, 404, 404]
+
+
+@pytest.mark.parametrize("change", [groups.delete, partial(groups.rename, name="east")])
+async def test_a_group_that_is_deleted_while_it_is_changed_is_not_found(alice, ours, monkeypatch, change):
+    """As another of PostgreSQL's writers may do it: between the look at the group and the change."""
+    look = selectors.group
+
+    def look_and_be_late(caller, group_id):
+        found = look(caller, group_id)
+        Group.objects.filter(id=group_id).delete()
+        return found
+
+    monkeypatch.setattr(groups.selectors, "group", look_and_be_late)
+
+    with pytest.raises(NotFoundError):
+        await call(change, caller=alice.user, group_id=ours["id"])
 
 
 @pytest.mark.parametrize(

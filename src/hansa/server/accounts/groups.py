@@ -6,7 +6,9 @@ from rest_framework.exceptions import ValidationError
 
 from hansa.server.accounts import selectors
 from hansa.server.accounts.models import User
+from hansa.server.lifecycle.errors import NotFoundError
 
+GONE = "Somebody else has just deleted this group."
 TAKEN = "A group with that name already exists. Choose another."
 
 
@@ -29,7 +31,8 @@ def rename(*, caller: User, group_id: int, name: str | None) -> Group:
             group = selectors.group(caller, group_id)
             if name is not None:
                 group.name = _checked(name)
-                group.save(update_fields=("name",))
+                if not Group.objects.filter(id=group_id).update(name=group.name):
+                    raise NotFoundError(GONE)
     except IntegrityError as error:
         raise ValidationError({"name": [TAKEN]}) from error
     return group
@@ -38,7 +41,10 @@ def rename(*, caller: User, group_id: int, name: str | None) -> Group:
 def delete(*, caller: User, group_id: int) -> None:
     """Delete a group; its members stay. Raises as `selectors.group`."""
     with transaction.atomic():
-        selectors.group(caller, group_id).delete()
+        group = selectors.group(caller, group_id)
+        _, deleted = group.delete()
+        if not deleted.get(Group._meta.label):
+            raise NotFoundError(GONE)
 
 
 def _checked(name: str) -> str:
