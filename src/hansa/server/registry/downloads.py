@@ -6,13 +6,13 @@ from uuid import UUID
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import NotAcceptable
+from rest_framework.exceptions import NotAcceptable, ValidationError
 
 from hansa.formats.errors import ModelFileError
 from hansa.server.accounts.models import User
 from hansa.server.blobs import serving
 from hansa.server.blobs.services import OCTETS, SAFETENSORS
-from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
+from hansa.server.lifecycle.errors import ConflictError, NotFoundError
 from hansa.server.lifecycle.files import RangedFile
 from hansa.server.registry import rendered, selectors
 from hansa.server.registry.local_models import LocalModel
@@ -62,7 +62,7 @@ def numbers_of(user: User, model_id: UUID, number: int | None) -> Numbers:
 
 def _numbers_of_local(local: LocalModel, number: int | None) -> Numbers:
     if number is not None:
-        raise InvalidError(f"{local.id} is a local model; it has no versions. Ask without 'version'.")
+        raise ValidationError({"version": [f"{local.id} is a local model; it has no versions. Leave this out."]})
     if local.digest is None:
         raise NotFoundError(
             f"The params of the local model {local.id} are no longer kept; its round is over. A plan with "
