@@ -20,7 +20,7 @@ from hansa.server.lifecycle.bridge import call, read, slowly
 from hansa.server.lifecycle.errors import ServiceError
 from hansa.server.lifecycle.in_place import in_place
 from hansa.server.lifecycle.messages import FormMessageView, MessageView
-from hansa.server.lifecycle.openapi import body, listing, ref
+from hansa.server.lifecycle.openapi import body, listing, ref, refusals
 
 
 class Myself(MessageView):
@@ -124,7 +124,7 @@ class Invitations(MessageView):
 
     permission_classes = (IsActor,)
 
-    @extend_schema(request=body(wire.InvitationCreate), responses={201: ref(wire.Invitation)})
+    @extend_schema(request=body(wire.InvitationCreate), responses={201: ref(wire.Invitation), **refusals(409)})
     async def post(self, request: Request) -> Response:
         """Invite a client. The code is in this answer and nowhere else."""
         asked = await self.message(wire.InvitationCreate)
@@ -144,7 +144,7 @@ class Enroll(MessageView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(request=body(wire.Enroll), responses={201: ref(wire.Enrolled)}, auth=[])
+    @extend_schema(request=body(wire.Enroll), responses={201: ref(wire.Enrolled), **refusals(429)}, auth=[])
     async def post(self, request: Request) -> Response:
         """Exchange a one-time code for a token."""
         asked = await self.message(wire.Enroll, limit=4096)

@@ -45,17 +45,17 @@ class GroupDetail(FormMessageView):
         """The group."""
         return Response(selectors.group_record(await read(selectors.group, caller(request), group_id)))
 
-    @extend_schema(request=body(wire.GroupCreate), responses={200: ref(wire.Group)})
+    @extend_schema(request=body(wire.GroupCreate), responses={200: ref(wire.Group), **refusals(403)})
     async def put(self, request: Request, group_id: int) -> Response:
         """Give the group another name."""
         return await self._rename(request, group_id, wire.GroupCreate)
 
-    @extend_schema(request=body(wire.GroupChange), responses={200: ref(wire.Group)})
+    @extend_schema(request=body(wire.GroupChange), responses={200: ref(wire.Group), **refusals(403)})
     async def patch(self, request: Request, group_id: int) -> Response:
         """Change what is named: the name, or nothing."""
         return await self._rename(request, group_id, wire.GroupChange)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(responses={204: None, **refusals(403)})
     async def delete(self, request: Request, group_id: int) -> Response:
         """Delete the group. Its members stay."""
         await call(groups.delete, caller=caller(request), group_id=group_id)
