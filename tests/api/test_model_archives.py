@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -64,6 +65,17 @@ async def test_a_script_and_a_module_know_their_buffers_and_a_state_dict_does_no
         record = shown(await alice.get(f"{URL}{made.model_id}/metadata/"), ModelMetadata)
         assert {array.name for array in record.arrays if array.kind == "buffer"} == (BUFFERS if known else set())
         assert bool(made.warning) is not known
+
+
+async def test_the_order_of_parameters_is_remembered(alice, flavour):
+    """It is not that of their names; SWAG's moments of older clients come in it."""
+    net = torch.nn.Sequential(OrderedDict(z=torch.nn.Linear(2, 2), a=torch.nn.Linear(2, 2), m=torch.nn.Linear(2, 2)))
+    net.m.weight = net.z.weight
+
+    row = await read(Model.objects.get, id=(await created(alice, flavour(net))).model_id)
+
+    assert row.param_order == [name for name, _ in net.named_parameters(remove_duplicate=False)]
+    assert row.ties == [["m.weight", "z.weight"]]
 
 
 async def test_the_newest_version_is_what_is_downloaded_and_at_first_that_is_the_file_itself(alice, flavour):

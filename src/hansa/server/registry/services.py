@@ -38,6 +38,7 @@ def create_model(
             archive_params=blob.sha256 if archive else "",
             spec=spec_as_json(ingested.spec),
             ties=ingested.ties,
+            param_order=ingested.param_order,
             structure=structure_as_json(ingested.structure),
             created_at=now,
         )
@@ -94,6 +95,7 @@ def copy_model(*, model: Model, now: datetime) -> Model:
         archive_params=model.archive_params,
         spec=model.spec,
         ties=model.ties,
+        param_order=model.param_order,
         structure=model.structure,
         created_at=now,
     )
