@@ -40,9 +40,7 @@ class Application:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         HINTS.bind(asyncio.get_running_loop())
-        running = asyncio.gather(
-            Orchestrator().run(), keep_house(), Deliverer(deliveries.take).run(), keep_outbox()
-        )
+        running = asyncio.gather(Orchestrator().run(), keep_house(), Deliverer(deliveries.take).run(), keep_outbox())
         running.add_done_callback(_end_if_it_ended)
         await send({"type": "lifespan.startup.complete"})
         await receive()
