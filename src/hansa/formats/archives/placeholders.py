@@ -100,5 +100,19 @@ def called(value: object) -> str:
         return made_by(value) or "an object of unknown class"
     if isinstance(value, Global):
         return f"the name {value.dotted}"
-    kinds = {Pairs: "a dictionary", Group: "a set", Persistent: "a storage", list: "a list", tuple: "a tuple"}
-    return kinds.get(type(value)) or ("nothing" if value is None else f"a {type(value).__name__}")
+    return _CALLED.get(type(value), "something else")
+
+
+_CALLED: Final = {
+    Pairs: "a dictionary",
+    Group: "a set",
+    Persistent: "a storage",
+    list: "a list",
+    tuple: "a tuple",
+    str: "text",
+    bytes: "bytes",
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    type(None): "nothing",
+}
