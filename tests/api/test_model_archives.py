@@ -183,6 +183,29 @@ async def test_whatever_an_older_client_accepts_it_gets_the_archive(alice, accep
     assert (response.status_code, response.content) == (200, file.content)
 
 
+async def test_with_a_model_what_was_rendered_of_it_goes(alice, trained, home):
+    model, _ = trained
+    await alice.get(f"{URL}{model.id}/")
+    assert len(list((home / "rendered").iterdir())) == 1
+    await alice.get(f"{URL}{model.id}/?format=safetensors")
+
+    assert (await alice.delete(f"{URL}{model.id}/")).status_code == 200
+
+    assert list((home / "rendered").iterdir()) == []
+
+
+async def test_what_is_downloaded_again_continues_and_is_not_sent_twice(alice, trained):
+    model, _ = trained
+    whole = await alice.get(f"{URL}{model.id}/")
+    etag = whole.headers["ETag"]
+
+    part = await alice.get(f"{URL}{model.id}/", headers={"Range": "bytes=100-199", "If-Range": etag})
+    assert (part.status_code, part.content) == (206, whole.content[100:200])
+    assert (await alice.get(f"{URL}{model.id}/", headers={"If-None-Match": etag})).status_code == 304
+    head = await alice.head(f"{URL}{model.id}/")
+    assert (head.content, head.headers["Content-Length"]) == (b"", str(len(whole.content)))
+
+
 # What a file may not be
 
 

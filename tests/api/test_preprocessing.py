@@ -97,6 +97,14 @@ async def test_who_has_it_gets_it_not_again(alice, model, pipeline):
     assert (await alice.get(url(model), headers={"Range": "bytes=0-3"})).content == pipeline.content[:4]
 
 
+async def test_it_comes_whatever_its_client_accepts_and_refusals_are_json(alice, model, pipeline):
+    only = {"Accept": "application/octet-stream"}
+    refused(await alice.get(url(model), headers=only), 404, "not_found")
+    await alice.post(url(model), **form(pipeline))
+
+    assert (await alice.get(url(model), headers=only)).content == pipeline.content
+
+
 async def test_where_there_is_none_that_is_said(alice, model):
     refused(await alice.get(url(model)), 404, "not_found", str(model.id), "no preprocessing")
 

@@ -79,7 +79,17 @@ class Models(MessageView):
         return Response(wire.ModelCreated(detail=CREATED, model_id=str(model.id), warning=warning), status=201)
 
 
-class ModelDetail(MessageView):
+# No docstring: schema tools describe a view by the first that they find.
+class BytesView(MessageView):  # noqa: D101  # see above
+    # A view whose GET answers with bytes: `format` and Accept speak of those, and everything else is JSON.
+
+    @in_place
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
+        """JSON, whatever is asked for: who accepts nothing but the bytes shall have them, and a refusal in words."""
+        return StructJSONRenderer(), StructJSONRenderer.media_type
+
+
+class ModelDetail(BytesView):
     """One model: its bytes, and its end."""
 
     @extend_schema(
@@ -119,11 +129,6 @@ class ModelDetail(MessageView):
         if model.archive_id is not None:
             await work(rendered.drop, model.archive_id)
         return Response(wire.Detail(detail="Model removed!"))
-
-    @in_place
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
-        """Whatever form the bytes are wanted in, all else is JSON: `format` and Accept speak of the bytes."""
-        return StructJSONRenderer(), StructJSONRenderer.media_type
 
     def _form(self) -> downloads.Form:
         text = self.request.query_params.get("format")
@@ -173,7 +178,7 @@ class VersionDetail(MessageView):
         return Response(await read(selectors.version, caller(request), model_id, number))
 
 
-class VersionParams(MessageView):
+class VersionParams(BytesView):
     """The bytes of one version."""
 
     @extend_schema(

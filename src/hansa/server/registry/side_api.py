@@ -20,6 +20,7 @@ from hansa.server.lifecycle.bridge import call, read
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, listing, ref, refusals
 from hansa.server.registry import metrics, posting, preprocessing, selectors, services, storing
+from hansa.server.registry.api import BytesView
 from hansa.server.registry.forms import METRICS_FORM, PREPROCESSING_FORM
 from hansa.server.registry.models import Model
 from hansa.server.registry.posting import PostedMetrics
@@ -65,7 +66,7 @@ class ModelMetrics(MessageView):
         )
 
 
-class ModelPreprocessing(MessageView):
+class ModelPreprocessing(BytesView):
     """What prepares the input of a model."""
 
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser,)
