@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from hansa import __version__
-from hansa.cli import client, clients, models, output, tokens, trainings
+from hansa.cli import client, clients, importing, models, output, tokens, trainings
 from hansa.cli.exits import CommandError, exit_code
 from hansa.cli.init import init
 from hansa.cli.login import enroll, login, logout
@@ -36,6 +36,7 @@ for group, name in (
     (trainings.app, "trainings"),
     (clients.app, "clients"),
     (tokens.app, "tokens"),
+    (importing.app, "import"),
 ):
     app.add_typer(group, name=name)
 

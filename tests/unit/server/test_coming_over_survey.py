@@ -253,12 +253,14 @@ class TestTrainings:
 def test_metrics_are_compared_by_step_reporter_and_key():
     alice, stranger = user(), user("eve")
     people = {**roll(alice), **roll(stranger, fate=Fate.REFUSED)}
-    rows = [Metric(step, alice.id, "loss", 0.5, None) for step in (3, 4)] + [Metric(3, stranger.id, "loss", 1.0, None)]
+    steps = [Metric(step, alice.id, "loss", 0.5, None) for step in (1, 3, 4)]
 
-    sorts = survey.metrics(rows, people, {(1, alice.id, "loss")}, first_round=2)
+    sorts = survey.metrics(
+        [*steps, Metric(3, stranger.id, "loss", 1.0, None)], people, {(1, alice.id, "loss")}, first_round=2
+    )
 
     assert [row.step for row in sorts.taken] == [4]
-    assert (sorts.here, sorts.strangers) == (1, 1)
+    assert (sorts.here, sorts.strangers, sorts.early) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -198,11 +198,14 @@ class Measured:
     here: int
     strangers: int
     """Of reporters that are not taken."""
+    early: int
+    """Of steps before the one that the model's count begins with here, which was decided when it was taken."""
 
 
 def metrics(found: Iterable[Metric], people: Roll, here: Collection[MetricKey], first_round: int) -> Measured:
     """What was measured of a model that is or will be here."""
     rows = tuple(found)
     ours = [row for row in rows if people[row.reporter_id].fate in PRESENT]
-    taken = tuple(row for row in ours if (row.step - first_round, row.reporter_id, row.key) not in here)
-    return Measured(taken, here=len(ours) - len(taken), strangers=len(rows) - len(ours))
+    late = [row for row in ours if row.step >= first_round]
+    taken = tuple(row for row in late if (row.step - first_round, row.reporter_id, row.key) not in here)
+    return Measured(taken, here=len(late) - len(taken), strangers=len(rows) - len(ours), early=len(ours) - len(late))
