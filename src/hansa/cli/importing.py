@@ -1,5 +1,6 @@
 """Taking over what another platform holds: `hansa import …`."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -53,14 +54,16 @@ def dlr(
     there. Exit code 1 if anything cannot be taken.
     """
     with needs_extra("server", "hansa import dlr"):
-        from hansa.server import process
+        from hansa.server import config, process
         from hansa.server.coming_over.source import Source
 
-    with _told(), Source.opened(database_url) as source, process.sole_use() as settings:
-        from hansa.server.coming_over.moving import Terms, come_over
+    with _told(), Source.opened(database_url) as source:
+        source.check_apart(config.read(os.environ).postgres)
+        with process.sole_use() as settings:
+            from hansa.server.coming_over.moving import Terms, come_over
 
-        terms = Terms(apply, frozenset(keep_staff or ()), settings.max_model_bytes, output.note)
-        report = come_over(source, terms)
+            terms = Terms(apply, frozenset(keep_staff or ()), settings.max_model_bytes, output.note)
+            report = come_over(source, terms)
     _show(report, as_json=as_json)
     raise typer.Exit(ExitCode.OK if report.complete else ExitCode.FAILED)
 

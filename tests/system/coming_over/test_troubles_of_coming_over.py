@@ -49,6 +49,13 @@ def test_a_table_that_its_server_has_locked(home, dlr):
         assert "Stop that server" in told(home, dlr.url)
 
 
+def test_a_server_whose_own_database_it_is_makes_no_tables_there(home, dlr):
+    there = dlr.dump()
+
+    assert "Give Hansa a database of its own" in told(home, dlr.url, HANSA_DATABASE_URL=dlr.url)
+    assert dlr.dump() == there
+
+
 def test_without_psycopg_it_says_what_to_install(home, dlr, tmp_path):
     (tmp_path / "psycopg.py").write_text("raise ImportError('no psycopg')")
 

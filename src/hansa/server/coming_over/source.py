@@ -82,6 +82,14 @@ class Source:
         except psycopg.Error as error:
             raise ComingOverError(_explain(place, error)) from error
 
+    def check_apart(self, own: Postgres | None) -> None:
+        """Raises ComingOverError if this server's own database is that one: its tables would be made there."""
+        if own is not None and _spot(own) == _spot(self.place):
+            raise ComingOverError(
+                f"HANSA_DATABASE_URL names the same {self.place}. Give Hansa a database of its own: nothing is to be "
+                "changed in the other."
+            )
+
     def rows(self) -> Rows:
         """Everything but metrics and bytes."""
         return Rows(
@@ -155,6 +163,10 @@ def _place(url: str) -> Postgres:
         return Postgres.parse(url)
     except DatabaseURLError as error:
         raise ComingOverError(f"--database-url cannot be used: {error}") from error
+
+
+def _spot(place: Postgres) -> tuple[str, str, str]:
+    return place.host, place.port or "5432", place.name
 
 
 def _conninfo(place: Postgres) -> str:
