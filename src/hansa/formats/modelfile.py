@@ -74,6 +74,10 @@ class ModelFile(Protocol):
         """The arrays, sorted by name, buffers as the file says."""
 
     @property
+    def param_order(self) -> tuple[str, ...]:
+        """The params as `parameters()` of the module gives them, but tied ones under each name; empty if not known."""
+
+    @property
     def ties(self) -> tuple[tuple[str, ...], ...]:
         """Groups of names that are one array in memory."""
 
@@ -110,6 +114,8 @@ def open_model(path: Path) -> ModelFile:
     for magic, what in _OTHERS.items():
         if start.startswith(magic) and not start[8:].startswith(b"{"):
             raise BadModelFileError(f"the file is {what}; {_WANTED}.")
+    if start[8:] and not start[8:].lstrip().startswith(b"{"):
+        raise BadModelFileError(f"the file begins with {start!r}, as no model file does; {_WANTED}.")
     return SafetensorsFile(path)
 
 

@@ -19,6 +19,7 @@ class SafetensorsFile:
     ties: tuple[tuple[str, ...], ...] = ()
     overlap: tuple[str, str] | None = None
     structure = None
+    param_order: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:

@@ -25,6 +25,7 @@ from support.torchmodels import (
     traced,
     written,
 )
+from support.torchzip import changed, entries_of, packed
 
 
 def kinds(path: Path) -> dict[str, Kind]:
@@ -122,3 +123,38 @@ def test_a_tensor_is_no_model_and_comes_back(tmp_path: Path) -> None:
     assert np.array_equal(found.read(35, 1001), tensor.numpy().reshape(-1)[35:1001])
     with modelfile.open_model(path) as file, pytest.raises(modelfile.BadModelFileError, match="a single tensor"):
         file.spec()
+
+
+class WithAttributes(nn.Module):
+    """torch.nn.Buffer and params that carry attributes are pickled in a way of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = nn.Buffer(torch.ones(2))
+        self.lost = nn.Buffer(torch.ones(2), persistent=False)
+        self.param = nn.Parameter(torch.rand(3))
+        self.param.note = "an attribute"
+
+
+def test_arrays_with_attributes_are_read(tmp_path: Path) -> None:
+    model = WithAttributes()
+    path = written(tmp_path, saved(model))
+    assert_same(arrays_of(path), state_of(model))
+    assert kinds(path) == {"kept": Kind.BUFFER, "param": Kind.PARAM}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_params_come_in_the_order_of_parameters(name: str, tmp_path: Path) -> None:
+    model = ZOO[name][0]()
+    wanted = [held for held, _ in model.named_parameters(remove_duplicate=False)]
+    for content in (saved(model), scripted(model)):
+        with modelfile.open_model(written(tmp_path, content)) as file:
+            assert list(file.param_order) == wanted
+    with modelfile.open_model(written(tmp_path, saved(model.state_dict()))) as file:
+        assert file.param_order == (), "a state dict does not say which of its arrays are params"
+
+
+def test_a_tensor_whose_checksum_is_wrong_is_refused_before_its_first_number(tmp_path: Path) -> None:
+    damaged = packed(changed(entries_of(saved(torch.rand(50))), "data/0", crc=1))
+    with pytest.raises(modelfile.BadModelFileError, match="'archive/data/0' in the archive is damaged"):
+        modelfile.read_tensor(written(tmp_path, damaged))

@@ -74,7 +74,10 @@ def extent(shape: Shape, strides: Shape, itemsize: int) -> int:
 
 
 def gather(source: Source, array: Strided, start: int, stop: int, out: Array) -> None:
-    """Read elements `start` to `stop` into `out`: 1-D, contiguous, of the array's dtype in either byte order."""
+    """Read elements `start` to `stop` into `out`: 1-D, contiguous, of the array's dtype in either byte order.
+
+    Neighbours in their own byte order are read where they belong, without a copy.
+    """
     if array.is_contiguous and out.dtype == array.dtype:
         source.read_into(array.begin + start * array.dtype.itemsize, out.view(np.uint8).data)
         return

@@ -8,10 +8,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hansa.core.params import DTYPES, Array, Kind
+from hansa.core.params import DTYPES, Array
+from hansa.formats.archives.strided import Strided, gather
 from hansa.formats.archives.tensors import STORAGES
 from hansa.formats.archives.torchfile import TorchFile
-from hansa.formats.chunks import FileSource, Segment
+from hansa.formats.chunks import FileSource
 from hansa.formats.errors import BadModelFileError
 from hansa.formats.flavour import Flavour
 
@@ -25,26 +26,30 @@ class TensorFile:
     """A saved tensor, its numbers still in the file."""
 
     path: Path
-    dtype: str
-    """numpy's name."""
-    shape: tuple[int, ...]
+    lies: Strided
+
+    @property
+    def dtype(self) -> str:
+        """The name numpy has for it."""
+        return self.lies.dtype.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One length per axis."""
+        return self.lies.shape
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._segment(0, None).size
+        return self.lies.size
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
-        """Elements `start` to `stop` in C order, little-endian, 1-D. Raises BadModelFileError for a damaged file."""
-        segment = self._segment(start, stop)
-        out = np.empty(segment.size, np.dtype(self.dtype).newbyteorder("<"))
-        with opened(self.path) as file:
-            file.read_segment(segment, out)
+        """Elements `start` to `stop` in C order: 1-D, little-endian. Raises BadModelFileError if the file ended."""
+        stop = self.size if stop is None else stop
+        out = np.empty(stop - start, self.lies.dtype.newbyteorder("<"))
+        with FileSource(self.path) as source:
+            gather(source, self.lies, start, stop, out)
         return out
-
-    def _segment(self, start: int, stop: int | None) -> Segment:
-        size = int(np.prod(self.shape, dtype=object))
-        return Segment("", self.dtype, Kind.PARAM, start, size if stop is None else stop)
 
 
 def opened(path: Path) -> TorchFile:
@@ -58,14 +63,14 @@ def opened(path: Path) -> TorchFile:
 
 
 def read_tensor(path: Path) -> TensorFile:
-    """What a file says of the one tensor in it. Raises BadModelFileError for anything else."""
+    """What a file says of the one tensor in it. Raises BadModelFileError for anything else, or a wrong checksum."""
     with opened(path) as file:
         if file.flavour is not Flavour.TENSOR:
             raise BadModelFileError(
                 f"the file holds a {file.flavour.replace('_', ' ')}; wanted is one tensor, by torch.save(tensor, file)."
             )
-        tensor = file.stored[""].tensor
-        return TensorFile(path, tensor.dtype, tensor.shape)
+        file.check("")
+        return TensorFile(path, file.stored[""].lies)
 
 
 def write_tensor(file: BinaryIO, array: Array) -> None:

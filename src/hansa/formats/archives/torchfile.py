@@ -73,6 +73,11 @@ class TorchFile:
         named = as_spec(self.arrays, buffers or frozenset())
         return ParamSpec(self.arrays) if self.kinds_known else named
 
+    @property
+    def param_order(self) -> tuple[str, ...]:
+        """The params as `parameters()` of the module gives them, but tied ones under each name; empty if not known."""
+        return tuple(name for name, kind in self._kinds.items() if kind is Kind.PARAM) if self.tree is not None else ()
+
     @cached_property
     def ties(self) -> tuple[tuple[str, ...], ...]:
         """Groups of names that are one array."""
@@ -103,15 +108,18 @@ class TorchFile:
     def read_segment(self, segment: Segment, out: Array) -> None:
         """Read a stretch of one array into `out`: 1-D, little-endian."""
         array = self.stored[segment.name]
-        whole = array.lies.is_contiguous and array.lies.nbytes == array.entry.size
-        if self._checksums and not whole:
-            self._checksums.check(array.entry)
-        gather(self.source, array.lies, segment.start, segment.stop, out.view(array.lies.dtype))
-        if self._checksums and whole:
+        as_it_lies = array.lies.is_contiguous and array.lies.nbytes == array.entry.size and self.byteorder == "<"
+        if not as_it_lies:
+            self.check(segment.name)
+        gather(self.source, array.lies, segment.start, segment.stop, out)
+        if as_it_lies and self._checksums:
             start = segment.start * array.lies.dtype.itemsize
             self._checksums.passed(array.entry, start, out.view(np.uint8).data)
-        if self.byteorder == ">":
-            out.byteswap(inplace=True)
+
+    def check(self, name: str) -> None:
+        """Raise BadModelFileError if the checksum of the array's storage is wrong. All of it is read, but only once."""
+        if self._checksums:
+            self._checksums.check(self.stored[name].entry)
 
     def close(self) -> None:
         """Give the file back."""

@@ -18,8 +18,8 @@ from hansa.core.params import name_fault
 from hansa.formats.chunks import Source
 from hansa.formats.errors import BadModelFileError
 
-MAX_ENTRIES = 200_000
-MAX_DIRECTORY = 32 * 2**20
+MAX_ENTRIES = 100_000
+MAX_DIRECTORY = 16 * 2**20
 
 STORED, DEFLATED = 0, 8
 SIGNATURE = b"PK\x03\x04"
