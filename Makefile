@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo test lint types layers pytest base-install drf-suite clean
+.PHONY: help install demo test lint types layers pytest base-install drf-suite fuzz clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,11 @@ base-install:  ## a base install imports without Django or torch
 
 drf-suite:  ## DRF's own test suite over our APIView and ViewSetMixin, in a virtual environment of its own
 	@PYTHONPATH=tests $(PYTHON) -m drf.run $(DRF_ARGS)
+
+FUZZ_SECONDS ?= 60
+fuzz: install  ## coverage-guided fuzzing of the model file readers for FUZZ_SECONDS (60)
+	$(PIP_INSTALL) -e ".[fuzz]"
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/run.py $(FUZZ_ARGS)
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
