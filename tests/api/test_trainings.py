@@ -1,9 +1,12 @@
 """GET and POST /api/trainings/, GET and DELETE /api/trainings/<id>/, and the plan's schema."""
 
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from hansa.protocol.models import Detail
 from hansa.protocol.trainings import Participant, TrainingCreated, TrainingDetail
@@ -11,6 +14,7 @@ from hansa.protocol.trainings import Training as TrainingRecord
 from hansa.rounds import plan as plans
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Model
+from hansa.server.trainings import selectors
 from hansa.server.trainings.models import Round, Task, Training
 from hansa.server.trainings.services import trainings
 from support.answers import nothing_changes, refused, refused_field, shown
@@ -144,6 +148,68 @@ async def test_lists_are_oldest_first(alice, make_training, clock):
 
     for url in (URL, RELATED):
         assert [each["id"] for each in (await alice.get(url)).json()] == made
+
+
+async def test_many_trainings_are_listed_with_as_many_queries_as_few(
+    alice, bob, carol, person, model, make_training, clock
+):
+    """Of every kind: not begun, waiting for its clients, with one at work, one lost, one done, between rounds, over."""
+    clients = [bob, carol, await call(lambda: person("dave", client=True))]
+
+    def one_of_each():
+        made = [make_training(*clients) for _ in range(7)]
+        for training in made[1:]:
+            start(training)
+        for training, reported in zip(made[2:5], (0, 0, 1), strict=True):
+            of = Task.objects.filter(round__training=training).order_by("participation__ordinal")
+            until = clock.now + timedelta(seconds=60)
+            of.filter(participation__ordinal=0).update(state="leased", leased_at=clock.now, lease_until=until)
+            of.filter(participation__ordinal=1).update(state=("lost", "failed")[reported])
+        trainings.cancel(training_id=made[5].id, now=clock.now)
+        Round.objects.filter(training=made[6]).update(state="abandoned", reason="too few came.")
+        return made
+
+    def listed():
+        with CaptureQueriesContext(connection) as asked:
+            records = selectors.related(alice.user)
+        return {record.id: record for record in records}, len(asked)
+
+    made = await call(one_of_each)
+    few, queries = await call(listed)
+    for _ in range(4):
+        await call(one_of_each)
+    many, queries_of_many = await call(listed)
+
+    assert (len(many), queries_of_many) == (5 * len(few), queries)
+    for training in made:
+        alone = base_of(await record_of(alice, training))
+        assert many[str(training.id)] == few[str(training.id)] == alone
+    reasons = [few[str(training.id)].reason for training in made]
+    assert reasons == [
+        "",
+        "waiting for clients: none of the 3 selected has asked for work yet",
+        "0 of 3 clients have reported; 1 at work, 1 not yet come",
+        "0 of 3 clients have reported; 1 at work, 1 not yet come",
+        "0 of 3 clients have reported; 1 at work, 1 not yet come",
+        "cancelled by its actor",
+        "round 1 of 1 begins",
+    ]
+
+
+async def test_who_is_gone_is_named_of_each_training_apart(alice, bob, carol, person, make_training):
+    people = [await call(lambda name=name: person(name, client=True)) for name in "defghijk"]
+
+    def fail(training, count):
+        start(training)
+        Task.objects.filter(round__training=training, participation__ordinal__lt=count).update(state="failed")
+        return str(training.id)
+
+    many = await call(lambda: fail(make_training(*people), 8))
+    one = await call(lambda: fail(make_training(bob, carol, closing={"min_reports": 2}), 2))
+
+    reasons = {each["id"]: each["reason"] for each in (await alice.get(URL)).json()}
+    assert "(d failed, e failed, f failed, g failed, h failed, and 3 more)" in reasons[many]
+    assert "(bob failed, carol failed)" in reasons[one]
 
 
 async def test_to_a_stranger_the_training_does_not_exist(mallory, training):

@@ -19,7 +19,7 @@ from hansa.server.accounts.permissions import MayOwn, caller
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.lifecycle.messages import MessageView
-from hansa.server.lifecycle.openapi import body, listing, ref
+from hansa.server.lifecycle.openapi import body, listing, ref, refusals
 from hansa.server.registry.selectors import owned_model
 from hansa.server.trainings import naming, selectors, trained_models
 from hansa.server.trainings.asking import wanted
@@ -47,7 +47,7 @@ class Trainings(MessageView):
 
     @extend_schema(
         request=EITHER_FORM,
-        responses={201: ref(wire.TrainingCreated)},
+        responses={201: ref(wire.TrainingCreated), **refusals(404, 422)},
     )
     async def post(self, request: Request) -> Response:
         """Create a training. If the model has one already, a copy of it is trained: read `model_id`."""
@@ -105,7 +105,7 @@ class TrainingDetail(MessageView):
         changed = await wait_for(look, key=training_id, seconds=seconds, request=request, settle=SETTLE_SECONDS)
         return Response(changed or record)
 
-    @extend_schema(responses={200: ref(Detail)})
+    @extend_schema(responses={200: ref(Detail), **refusals(403)})
     async def delete(self, request: Request, training_id: UUID) -> Response:
         """Delete a training with the record of its rounds, and end it if it runs. Its model stays."""
         await read(selectors.steered_training, caller(request), training_id)
@@ -125,7 +125,7 @@ class _Steer(MessageView):
 class TrainingStart(_Steer):
     """The beginning of a training."""
 
-    @extend_schema(request=None, responses={202: ref(Detail)})
+    @extend_schema(request=None, responses={202: ref(Detail), **refusals(403, 409, 422)})
     async def post(self, request: Request, training_id: UUID) -> Response:
         """Start an initial training."""
         now = timezone.now()
@@ -137,7 +137,7 @@ class TrainingStart(_Steer):
 class TrainingPause(_Steer):
     """A halt."""
 
-    @extend_schema(request=None, responses={202: ref(Detail)})
+    @extend_schema(request=None, responses={202: ref(Detail), **refusals(403, 409)})
     async def post(self, request: Request, training_id: UUID) -> Response:
         """Hand out nothing new until it is resumed."""
         return await self.steer(
@@ -148,7 +148,7 @@ class TrainingPause(_Steer):
 class TrainingResume(_Steer):
     """The end of a halt."""
 
-    @extend_schema(request=None, responses={202: ref(Detail)})
+    @extend_schema(request=None, responses={202: ref(Detail), **refusals(403, 409)})
     async def post(self, request: Request, training_id: UUID) -> Response:
         """Go on after a pause, or after an error was mended."""
         now = timezone.now()
@@ -160,7 +160,7 @@ class TrainingResume(_Steer):
 class TrainingCancel(_Steer):
     """The early end of a training."""
 
-    @extend_schema(request=None, responses={202: ref(Detail)})
+    @extend_schema(request=None, responses={202: ref(Detail), **refusals(403, 409)})
     async def post(self, request: Request, training_id: UUID) -> Response:
         """End a training for good. The versions made so far stay."""
         now = timezone.now()
@@ -172,7 +172,7 @@ class TrainingCancel(_Steer):
 class TrainingClients(MessageView):
     """The participants of a training."""
 
-    @extend_schema(request=body(wire.ClientList), responses={202: ref(Detail)})
+    @extend_schema(request=body(wire.ClientList), responses={202: ref(Detail), **refusals(403, 409)})
     async def put(self, request: Request, training_id: UUID) -> Response:
         """Add clients; they take part from the next round on."""
         clients = await self._named(request, training_id, naming.to_join)

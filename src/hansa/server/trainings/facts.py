@@ -1,8 +1,14 @@
-"""From rows to the facts that `decide` looks at. Reads only; O(1) memory in the number of clients."""
+"""From rows to the facts that `decide` looks at. Reads only."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
 
-from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
@@ -19,20 +25,48 @@ NAMED_GONE = 5
 
 def load(training: Training, now: datetime) -> Facts:
     """The facts of a training as the database has them."""
-    live = training.rounds.filter(state__in=[state.value for state in LIVE_ROUND_STATES]).first()
-    number = training.rounds_done + 1
-    attempts = training.rounds.filter(number=number).order_by("-attempt")
-    latest = attempts.values_list("attempt", "reason").first() if live is None else None
+    return load_all([training], Training.objects.filter(id=training.id), now)[training.id]
+
+
+def load_all(trainings: Sequence[Training], of: QuerySet[Training], now: datetime) -> dict[UUID, Facts]:
+    """The facts of many trainings, with as many queries as of one. `of` is the query that finds them."""
+    rounds = Round.objects.filter(training__in=of.values("id"), state__in=[state.value for state in LIVE_ROUND_STATES])
+    live = {row.training_id: row for row in rounds.order_by()}
+    phases = _phases(list(live.values()), rounds, now) if live else {}
+    between = any(training.id not in live for training in trainings)
+    participants, latest = (_participants(of), _latest(of)) if between else ({}, {})
+    return {
+        training.id: _facts(
+            training, phases.get(training.id), participants.get(training.id, 0), latest.get(training.id, (0, ""))
+        )
+        for training in trainings
+    }
+
+
+def _facts(training: Training, phase: RoundFacts | None, participants: int, latest: tuple[int, str]) -> Facts:
+    between = phase is None
     return Facts(
         status=TrainingStatus(training.status),
         plan=training.parsed_plan,
         rounds_done=training.rounds_done,
-        participants=training.participations.filter(active=True).count() if live is None else 0,
+        participants=participants if between else 0,
         failures=training.failures,
-        last_failure=latest[1] if latest else "",
-        next_attempt=latest[0] + 1 if latest else 1,
-        round=None if live is None else _round_facts(live, now),
+        last_failure=latest[1] if between else "",
+        next_attempt=latest[0] + 1 if between else 1,
+        round=phase,
     )
+
+
+def _participants(of: QuerySet[Training]) -> dict[UUID, int]:
+    rows = Participation.objects.filter(training__in=of.values("id"), active=True).order_by()
+    return dict(rows.values_list("training_id").annotate(Count("id")))
+
+
+def _latest(of: QuerySet[Training]) -> dict[UUID, tuple[int, str]]:
+    """Of each training the newest attempt at the round after the last that is done, and how it ended."""
+    attempts = Round.objects.filter(training__in=of.values("id"), number=F("training__rounds_done") + 1)
+    rows = attempts.order_by("attempt").values_list("training_id", "attempt", "reason")
+    return {training_id: (attempt, reason) for training_id, attempt, reason in rows}
 
 
 def phase_kind(state: RoundState) -> TaskKind:
@@ -40,29 +74,89 @@ def phase_kind(state: RoundState) -> TaskKind:
     return TaskKind.EVALUATE if state is RoundState.EVALUATING else TaskKind.TRAIN
 
 
-def _round_facts(live: Round, now: datetime) -> RoundFacts:
-    state = RoundState(live.state)
-    tasks = Task.objects.filter(round=live, kind=phase_kind(state).value)
+def phase_opened_at(live: Round) -> datetime:
+    """When the clients of the present phase could first come."""
+    evaluating = live.state == RoundState.EVALUATING.value
+    return live.aggregated_at if evaluating and live.aggregated_at else live.opened_at
+
+
+NONE: Final = TaskCounts()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tasks:
+    """How the tasks of a phase stand."""
+
+    counts: TaskCounts = NONE
+    next_expiry: datetime | None = None
+    first_taken_at: datetime | None = None
+
+    @property
+    def gone(self) -> int:
+        """Those whose clients are lost or have failed."""
+        return self.counts.lost + self.counts.failed
+
+
+def _phases(live: Sequence[Round], rounds: QuerySet[Round], now: datetime) -> dict[UUID, RoundFacts]:
+    """The facts of these rounds by their trainings; `rounds` is the query that finds them."""
+    tasks = _phase_tasks(live, rounds)
+    standing = _standing(tasks)
+    stands = [standing.get(row.id, _Tasks()) for row in live]
+    untaken = [
+        row.state == RoundState.COLLECTING.value and not of.counts.taken for row, of in zip(live, stands, strict=True)
+    ]
+    busy = _busy(tasks, now) if any(of.counts.offered for of in stands) else {}
+    waiting = _others_waiting(live, rounds) if any(untaken) else set()
+    gone = _gone(tasks, standing) if any(of.gone for of in stands) else {}
+    return {
+        row.training_id: RoundFacts(
+            number=row.number,
+            attempt=row.attempt,
+            state=RoundState(row.state),
+            opened_at=_later(phase_opened_at(row), row.clock_from),
+            tasks=of.counts,
+            first_taken_at=of.first_taken_at and _later(of.first_taken_at, row.clock_from),
+            busy=busy.get(row.id, 0),
+            others_waiting=nobody_came and row.training_id in waiting,
+            next_expiry=of.next_expiry,
+            claimed_until=row.claimed_until,
+            gone=gone.get(row.id, ""),
+        )
+        for row, of, nobody_came in zip(live, stands, untaken, strict=True)
+    }
+
+
+def _phase_tasks(live: Sequence[Round], rounds: QuerySet[Round]) -> QuerySet[Task]:
+    """The tasks of the kind that counts in the state of their round."""
+    if len(live) == 1:  # after every report one training is looked at: that query is to be a cheap one
+        kind = phase_kind(RoundState(live[0].state))
+        return Task.objects.filter(round=live[0], kind=kind.value).order_by()
+    states_by_kind = defaultdict(list)
+    for state in LIVE_ROUND_STATES:
+        states_by_kind[phase_kind(state)].append(state.value)
+    in_phase = Q()
+    for kind, states in states_by_kind.items():
+        in_phase |= Q(kind=kind.value, round__state__in=states)
+    return Task.objects.filter(in_phase, round__in=rounds.values("id")).order_by()
+
+
+def _standing(tasks: QuerySet[Task]) -> dict[UUID, _Tasks]:
     states = {name: Count("id", filter=Q(state=name)) for name in ("offered", "leased", "reported", "lost", "failed")}
-    leases = Min("lease_until", filter=Q(state=TaskState.LEASED.value))
     absent = Count("id", filter=Q(state=TaskState.LOST.value, leased_at=None))
-    counts = tasks.aggregate(next_expiry=leases, first_taken_at=Min("leased_at"), absent=absent, **states)
-    next_expiry, first_taken_at = counts.pop("next_expiry"), counts.pop("first_taken_at")
-    opened_at = live.aggregated_at if state is RoundState.EVALUATING and live.aggregated_at else live.opened_at
-    counted = TaskCounts(**counts)
-    return RoundFacts(
-        number=live.number,
-        attempt=live.attempt,
-        state=state,
-        opened_at=_later(opened_at, live.clock_from),
-        tasks=counted,
-        first_taken_at=first_taken_at and _later(first_taken_at, live.clock_from),
-        busy=busy_offers(tasks, now).count() if counted.offered else 0,
-        others_waiting=state is RoundState.COLLECTING and not counted.taken and _others_waiting(live),
-        next_expiry=next_expiry,
-        claimed_until=live.claimed_until,
-        gone=_gone(tasks) if counted.lost or counted.failed else "",
-    )
+    expiry = Min("lease_until", filter=Q(state=TaskState.LEASED.value))
+    rows = tasks.values("round_id").annotate(expiry=expiry, first=Min("leased_at"), absent=absent, **states)
+    return {
+        row["round_id"]: _Tasks(
+            counts=TaskCounts(absent=row["absent"], **{name: row[name] for name in states}),
+            next_expiry=row["expiry"],
+            first_taken_at=row["first"],
+        )
+        for row in map(dict[str, Any], rows)  # Any: a number or a moment, by its name
+    }
+
+
+def _busy(tasks: QuerySet[Task], now: datetime) -> dict[UUID, int]:
+    return dict(busy_offers(tasks, now).values_list("round_id").annotate(Count("id")))
 
 
 def busy_offers(tasks: QuerySet[Task], now: datetime) -> QuerySet[Task]:
@@ -80,19 +174,34 @@ def _later(moment: datetime, other: datetime | None) -> datetime:
     return moment if other is None else max(moment, other)
 
 
-def _others_waiting(live: Round) -> bool:
-    """Whether a participant that was not selected has asked for work since the round opened: a hint is enough."""
-    others = Participation.objects.filter(training_id=live.training_id, active=True).exclude(tasks__round=live)
-    return any(presence.seen_since(client, live.opened_at) for client in others.values_list("client_id", flat=True))
+def _others_waiting(live: Sequence[Round], rounds: QuerySet[Round]) -> set[UUID]:
+    """Trainings of which a participant that was not selected has asked for work since the round opened.
+
+    A hint is enough.
+    """
+    opened = {row.training_id: row.opened_at for row in live}
+    others = Participation.objects.filter(training__in=rounds.values("training_id"), active=True)
+    rows = others.exclude(tasks__round__in=rounds.values("id")).order_by().values_list("training_id", "client_id")
+    return {
+        training for training, client in rows if training in opened and presence.seen_since(client, opened[training])
+    }
 
 
 _HOW = {TaskState.LOST.value: "was lost", TaskState.FAILED.value: "failed"}
 
 
-def _gone(tasks: QuerySet[Task]) -> str:
+def _gone(tasks: QuerySet[Task], standing: Mapping[UUID, _Tasks]) -> dict[UUID, str]:
     """Who is gone, without the clients' own words: all participants read it, and those words may tell of their data."""
-    lost = tasks.filter(state__in=(TaskState.LOST.value, TaskState.FAILED.value))
-    rows = lost.order_by("participation__ordinal").values_list("participation__client__username", "state")
-    named = ", ".join(f"{username} {_HOW[state]}" for username, state in rows[:NAMED_GONE])
-    more = lost.count() - NAMED_GONE
-    return f"{named}, and {more} more" if more > 0 else named
+    place = Window(RowNumber(), partition_by="round_id", order_by="participation__ordinal")
+    lost = tasks.filter(state__in=_HOW).annotate(place=place).filter(place__lte=NAMED_GONE)
+    named = defaultdict(list)
+    for of, username, state in lost.order_by("place").values_list(
+        "round_id", "participation__client__username", "state"
+    ):
+        named[of].append(f"{username} {_HOW[state]}")
+    return {of: _listed(names, standing[of].gone - NAMED_GONE) for of, names in named.items() if of in standing}
+
+
+def _listed(names: Sequence[str], more: int) -> str:
+    listed = ", ".join(names)
+    return f"{listed}, and {more} more" if more > 0 else listed

@@ -109,7 +109,8 @@ def _versions(of: QuerySet[Training]) -> dict[UUID, int]:
 def _reasons(trainings: Sequence[Training], of: QuerySet[Training], now: datetime) -> dict[UUID, str]:
     """Why those that run are where they are: what `decide` says of each."""
     ongoing = [training for training in trainings if training.status == TrainingStatus.ONGOING.value]
-    return {training.id: decide(facts.load(training, now), now).reason for training in ongoing}
+    found = facts.load_all(ongoing, of.filter(status=TrainingStatus.ONGOING.value), now)
+    return {training_id: decide(each, now).reason for training_id, each in found.items()}
 
 
 def letter(status: TrainingStatus, live: str | None) -> str:
