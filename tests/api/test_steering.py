@@ -10,6 +10,7 @@ from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings.models import Participation, Round, Task, Training
 from hansa.server.trainings.services import trainings
 from support.answers import nothing_changes, refused, refused_field, shown
+from support.federation import began, take, until
 from support.work import lease, settle, start, update, upload_and_report
 
 
@@ -27,6 +28,11 @@ async def test_start(alice, training, clock):
     assert answer.detail == "Training started!"
     row = await row_of(training)
     assert (row.status, row.started_at) == ("ongoing", clock.now)
+
+
+@pytest.mark.parametrize("body", [{}, {"json": {}}, {"data": {"a": "b"}}, {"files": {"a": b"b"}}])
+async def test_whatever_stands_in_the_body_of_a_start_it_starts(alice, training, body):
+    assert shown(await alice.post(url(training, "start"), **body), Detail, 202).detail == "Training started!"
 
 
 async def test_of_many_who_start_it_at_once_one_does(alice, training):
@@ -186,6 +192,33 @@ async def test_removed_clients_are_no_longer_waited_for(alice, bob, carol, start
     assert shown(answer, Detail).detail == "Users removed from training participants!"
     assert (await read(Task.objects.get, id=task.id)).reason == "the client was removed from the training"
     assert isinstance(await call(settle, started), Aggregate)
+
+
+async def test_the_round_closes_when_the_last_client_that_is_missing_is_removed(
+    orchestrator, alice, bob, carol, training
+):
+    await began(alice, training)
+    await upload_and_report(bob, (await take(bob))["id"], update())
+
+    await alice.request("DELETE", url(training, "clients"), json={"clients": [carol.id]})
+
+    record = await until(alice, training, lambda record: record["rounds_done"] == 1)
+    assert (record["version"], record["participants"]) == (1, [bob.id])
+    assert [client["active"] for client in record["clients"]] == [True, False]
+
+
+async def test_who_has_closed_their_account_can_be_removed(alice, bob, training):
+    bob.user.is_active = False
+    await call(bob.user.save)
+
+    assert (await alice.request("DELETE", url(training, "clients"), json={"clients": ["bob"]})).status_code == 200
+    assert not (await read(Participation.objects.get, client=bob.user)).active
+
+
+async def test_to_remove_who_takes_no_part_changes_nothing(alice, mallory, training):
+    async with nothing_changes():
+        answer = await alice.request("DELETE", url(training, "clients"), json={"clients": ["mallory"]})
+        assert shown(answer, Detail).detail == "Users removed from training participants!"
 
 
 async def test_what_a_removed_client_reported_stays(alice, bob, carol, started):
