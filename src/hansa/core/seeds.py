@@ -22,8 +22,16 @@ def client_seed(training_seed: int, round_number: int, ordinal: int) -> int:
 
 def selection_rng(training_seed: int, round_number: int, attempt: int) -> np.random.Generator:
     """The generator that selects the cohort of one attempt at a round."""
-    seed = int.from_bytes(_digest("selection", training_seed, round_number, attempt), "big")
-    return np.random.Generator(np.random.PCG64(seed))
+    return _rng("selection", training_seed, round_number, attempt)
+
+
+def relay_rng(training_seed: int, round_number: int) -> np.random.Generator:
+    """The generator that deals local models to the clients of a round, the same in every attempt at it."""
+    return _rng("relay", training_seed, round_number)
+
+
+def _rng(purpose: str, *numbers: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(int.from_bytes(_digest(purpose, *numbers), "big")))
 
 
 def _digest(purpose: str, *numbers: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hansa.core.seeds import client_seed, selection_rng
+from hansa.core.seeds import client_seed, relay_rng, selection_rng
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,12 @@ def test_numbers_that_read_alike_side_by_side_are_told_apart() -> None:
 def test_another_attempt_selects_by_another_stream() -> None:
     assert selection_rng(1, 1, 1).random() != selection_rng(1, 1, 2).random()
     assert selection_rng(1, 1, 0).random() != selection_rng(1, 0, 1).random()
+
+
+def test_the_dice_of_a_relay_never_change() -> None:
+    assert relay_rng(1, 2).random() == 0.09213565729926343
+    assert relay_rng(2**63 - 1, 7).random() == 0.4620898778174144
+
+
+def test_a_relay_and_a_selection_throw_dice_of_their_own() -> None:
+    assert relay_rng(1, 1).random() != selection_rng(1, 1, 1).random()
