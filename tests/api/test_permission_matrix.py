@@ -26,6 +26,7 @@ OF_THE_TRAINING = (401, 404, 200, 200, 404, 200)
 OF_THE_MODEL = (401, 404, 200, 200, 200, 200)
 ITS_ACTOR = (401, 404, 403, 202, 404, 202)
 OF_THE_GROUP = (401, 403, 403, 200, 403, 200)
+BY_PARTICIPANTS = (401, 404, 415, 403, 403, 403)
 ITS_CLIENT = (401, 404, 200, 404, 404, 404)
 
 # path and method → the status for each of the roles above; what is not named must be 405 (401 to the anonymous)
@@ -48,7 +49,12 @@ TABLE: dict[str, dict[str, tuple[int, ...]]] = {
     "clients/invitations/": {"POST": (401, 400, 403, 400, 400, 400)},
     "clients/enroll/": {"POST": (400,) * 6},
     "models/": {"GET": SIGNED_IN, "POST": (401, 415, 403, 415, 415, 415)},
-    "models/<uuid:model_id>/": {"GET": OF_THE_MODEL, "DELETE": (401, 404, 403, 200, 200, 200)},
+    "models/<uuid:model_id>/": {
+        "GET": OF_THE_MODEL,
+        "POST": BY_PARTICIPANTS,
+        "DELETE": (401, 404, 403, 200, 200, 200),
+    },
+    "models/<uuid:model_id>/swag/": {"POST": BY_PARTICIPANTS},
     "models/<uuid:model_id>/metadata/": {"GET": OF_THE_MODEL},
     "models/<uuid:model_id>/metrics/": {"GET": OF_THE_MODEL, "POST": (401, 404, 415, 415, 415, 415)},
     "models/<uuid:model_id>/preprocessing/": {

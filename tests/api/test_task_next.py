@@ -39,6 +39,8 @@ async def test_leases_the_task_and_says_all_that_the_client_needs(bob, started):
         seed=client_seed(7, 1, 0),
         config={"epochs": 1, "client_lr": None, "momentum": None, "proximal_mu": 0.0},
         lease_seconds=60.0,
+        params=f"/api/models/{started.model_id}/versions/0/params/",
+        protocol=1,
     )
 
 

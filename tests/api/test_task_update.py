@@ -277,7 +277,7 @@ async def test_an_evaluation_takes_no_update(bob, evaluating):
     task = await call(lease, bob)
 
     async with nothing_changes():
-        refused(await put(bob, task, update()), 404, "not_found", "no training task")
+        refused(await put(bob, task, update()), 404, "not_found", "with a file for a result")
 
 
 async def test_a_task_that_was_not_leased_takes_no_update(bob, started):

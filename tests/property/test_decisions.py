@@ -11,6 +11,8 @@ from hansa.rounds.decisions import (
     AbandonRound,
     Aggregate,
     CloseRound,
+    CloseSwag,
+    Combine,
     Complete,
     Decision,
     DropOffers,
@@ -19,20 +21,41 @@ from hansa.rounds.decisions import (
     FinishRound,
     OpenEvaluation,
     OpenRound,
+    OpenSwag,
+    RelayRound,
+    SkipMoments,
     Wait,
 )
 from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
-from hansa.rounds.plan import Plan, UnsoundPlanError, check, check_against, cohort_size, min_reports, parse
+from hansa.rounds.plan import (
+    Plan,
+    UnsoundPlanError,
+    aggregates,
+    check,
+    check_against,
+    cohort_size,
+    min_reports,
+    parse,
+)
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CLIENTS = 6
 
 plans = st.builds(
-    lambda rounds, cohort, closing, every: parse(
-        {"rounds": rounds, "cohort": cohort, "closing": closing, "evaluation": {"every": every}}
+    lambda versions, chain, method, cohort, closing, every: parse(
+        {
+            "rounds": versions * (chain["period"] if chain else 1),
+            "cohort": cohort,
+            "closing": closing,
+            "evaluation": {"every": every},
+            "uncertainty": {"method": method},
+            "daisy_chain": chain,
+        }
     ),
-    rounds=st.integers(1, 3),
+    versions=st.integers(1, 3),
+    chain=st.sampled_from([None, None, {"period": 2}, {"period": 3}]),
+    method=st.sampled_from(["none", "swag"]),
     cohort=st.sampled_from([{}, {"fraction": 0.5}, {"size": 4}]),
     closing=st.sampled_from(
         [
@@ -62,6 +85,8 @@ class Attempt:
     state: RoundState = RoundState.COLLECTING
     first_taken_at: datetime | None = None
     claimed_until: datetime | None = None
+    trained: dict[int, Task] = field(default_factory=dict)
+    """The TRAIN tasks, once those of another phase are looked at."""
 
 
 @dataclass
@@ -124,15 +149,23 @@ class World:
             case CloseRound(), Attempt(state=RoundState.COLLECTING) as current:
                 current.state = RoundState.AGGREGATING
             case Aggregate(), Attempt(state=RoundState.AGGREGATING) as current:
-                current.claimed_until = self.now + timedelta(seconds=CLAIM_SECONDS)
-                if not self.aggregator_dies:
-                    current.state = RoundState.AGGREGATED
-                self.aggregator_dies = False
-            case OpenEvaluation(), Attempt(state=RoundState.AGGREGATED) as current:
-                reported = [client for client, task in current.tasks.items() if task.state is TaskState.REPORTED]
-                current.state, current.opened_at, current.first_taken_at = RoundState.EVALUATING, self.now, None
-                current.tasks = {client: Task() for client in reported}
-            case FinishRound(), Attempt(state=RoundState.AGGREGATED | RoundState.EVALUATING):
+                self._compute(current, RoundState.AGGREGATED)
+            case OpenSwag(), Attempt(state=RoundState.AGGREGATED) as current:
+                current.trained = current.tasks
+                self._ask(current, RoundState.SWAG)
+            case CloseSwag(), Attempt(state=RoundState.SWAG) as current:
+                current.state = RoundState.COMBINING
+            case Combine(), Attempt(state=RoundState.COMBINING) as current:
+                self._compute(current, RoundState.COMBINED)
+            case SkipMoments(), Attempt(state=RoundState.SWAG) as current:
+                current.state = RoundState.COMBINED
+            case OpenEvaluation(), Attempt(state=RoundState.AGGREGATED | RoundState.COMBINED) as current:
+                current.trained = current.trained or current.tasks
+                self._ask(current, RoundState.EVALUATING)
+            case (
+                FinishRound(),
+                Attempt(state=RoundState.AGGREGATED | RoundState.COMBINED | RoundState.EVALUATING),
+            ) | (RelayRound(), Attempt(state=RoundState.COLLECTING)):
                 self.rounds_done, self.failures, self.attempts, self.current = self.rounds_done + 1, 0, 0, None
             case AbandonRound(), Attempt(state=RoundState.COLLECTING):
                 self.failures, self.current = self.failures + 1, None
@@ -142,10 +175,24 @@ class World:
                 self.status = TrainingStatus.ERROR
             case _:
                 raise AssertionError(f"{decision} cannot be carried out in {self}")
+        if self.current is not None and self.current.state is RoundState.COMBINED:
+            self.current.tasks = self.current.trained
+
+    def _compute(self, current: Attempt, done: RoundState) -> None:
+        current.claimed_until = self.now + timedelta(seconds=CLAIM_SECONDS)
+        if not self.aggregator_dies:
+            current.state, current.claimed_until = done, None
+        self.aggregator_dies = False
+
+    def _ask(self, current: Attempt, phase: RoundState) -> None:
+        """Those who reported and have not left are asked for more."""
+        reported = [client for client, task in current.trained.items() if task.state is TaskState.REPORTED]
+        current.state, current.opened_at, current.first_taken_at = phase, self.now, None
+        current.tasks = {client: Task() for client in reported if client in self.clients}
 
     def act(self, action: str, client: int) -> None:
         """One thing that can happen outside the server; nothing, where it cannot happen now."""
-        open_states = (RoundState.COLLECTING, RoundState.EVALUATING)
+        open_states = (RoundState.COLLECTING, RoundState.SWAG, RoundState.EVALUATING)
         current = self.current
         task = current.tasks.get(client) if current and current.state in open_states else None
         match action, task.state if task else None:
@@ -186,8 +233,14 @@ def check_decision(decision: Decision, facts: Facts, now: datetime) -> None:
     match decision, facts.round:
         case Wait(until=until), _:
             assert until is None or until > now, "what is due now is done now"
-        case CloseRound(), RoundFacts(tasks=tasks):
+        case CloseRound() | RelayRound(), RoundFacts(number=number, tasks=tasks):
             assert tasks.reported >= min_reports(facts.plan, cohort=tasks.total)
+            assert isinstance(decision, CloseRound) == aggregates(facts.plan, round_number=number)
+        case OpenSwag() | CloseSwag(), RoundFacts(tasks=tasks):
+            assert facts.plan.uncertainty.method == "swag"
+            assert tasks.reported
+        case SkipMoments(), RoundFacts(tasks=tasks):
+            assert not tasks.reported
         case OpenRound(number), None:
             assert number == facts.rounds_done + 1 <= facts.plan.rounds
         case Complete(), None:
@@ -228,7 +281,7 @@ def test_when_all_clients_fall_silent_the_training_ends_or_waits_for_a_first_cli
         raise AssertionError(f"it waits again and again: {waiting}")
     event(f"{world.status}, after {world.rounds_done} rounds")
     if world.status is TrainingStatus.ONGOING:
-        assert world.current.state is RoundState.COLLECTING
+        assert world.current.state is RoundState.COLLECTING, "what is asked around a version is given up in time"
         assert {task.state for task in world.current.tasks.values()} <= {TaskState.OFFERED, TaskState.CLOSED}
         assert "has asked for work yet" in waiting.reason
 

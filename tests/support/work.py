@@ -15,7 +15,7 @@ from django.utils import timezone
 from hansa.core.params import Array, Params
 from hansa.formats import safetensors
 from hansa.rounds import plan as plans
-from hansa.rounds.decisions import Aggregate, Decision, Wait
+from hansa.rounds.decisions import Aggregate, Combine, Decision, Wait
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call
 from hansa.server.registry import services as registry
@@ -151,12 +151,12 @@ def settle(training: Training) -> Decision:
     """Do what there is to do now, except for arithmetic, and return what it waits for."""
     while True:
         decision = rounds.advance(training_id=training.id, now=timezone.now())
-        if isinstance(decision, Wait | Aggregate):
+        if isinstance(decision, Wait | Aggregate | Combine):
             return decision
 
 
 def add_up(training: Training) -> Decision:
-    """The arithmetic of a closed round, and what follows from it."""
+    """The arithmetic of a closed round, or of its moments, and what follows from it."""
     job = aggregation.claim(training_id=training.id, now=timezone.now())
     assert job is not None, "there is nothing to aggregate"
     with store.BlobFile() as blob:

@@ -2,8 +2,11 @@
 
 import msgspec
 
-PROTOCOL_VERSION = 1
-"""Raised when an old client could no longer understand an answer; sent in every task."""
+PROTOCOL_VERSION = 2
+"""Raised when an old client could no longer understand an answer. A task says which version it needs.
+
+1: tasks to train from a version, and to evaluate one. 2: tasks that begin from a local model, and for SWAG moments.
+"""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

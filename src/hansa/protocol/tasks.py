@@ -2,6 +2,7 @@
 
     POST /api/tasks/next/?wait=60            TaskRequest  → Task | 204     lease the next task
     POST /api/tasks/<id>/heartbeat/          Heartbeat    → HeartbeatAnswer
+    GET  /api/tasks/<id>/base/                            → the params that the task begins from
     HEAD /api/tasks/<id>/update/<sha256>/                 → header Upload-Offset
     PUT  /api/tasks/<id>/update/<sha256>/    bytes from Upload-Offset to Upload-Length → Upload
     POST /api/tasks/<id>/report/             TaskReport   → Receipt        the commit
@@ -65,11 +66,11 @@ class Task(Answer, frozen=True):
     attempt: int
     model: str
     version: int
-    """The model version to train from, or to evaluate."""
+    """The model version to train from, to evaluate, or to send moments around."""
     digest: Sha256
-    """Of that version's bytes."""
+    """Of the bytes of the params that the task begins from: that version's, or another client's local model."""
     size: int
-    """Of that version, in bytes."""
+    """Of those, in bytes."""
     ordinal: int
     """The client's place in the training, its join order: the canonical order of aggregation."""
     seed: int
@@ -77,7 +78,12 @@ class Task(Answer, frozen=True):
     config: dict[str, float | int | str | bool | None]
     lease_seconds: float
     """How long the lease lasts without a heartbeat or bytes moving."""
+    params: str = ""
+    """The path of the params that the task begins from, on the same server; empty: that of the version."""
+    order: list[str] = []
+    """SWAG: in which order the params stand in the two vectors of moments, each flattened in C order."""
     protocol: int = PROTOCOL_VERSION
+    """What a client must speak at least to do this task."""
 
 
 class Heartbeat(Request, frozen=True):
@@ -102,7 +108,7 @@ class Upload(Answer, frozen=True):
 
 
 class TaskReport(Request, frozen=True):
-    """The commit of a task. For TRAIN all fields count; for EVALUATE `digest` is left out."""
+    """The commit of a task. For TRAIN all fields count; EVALUATE has no `digest`, SWAG no `metrics`."""
 
     num_examples: Annotated[int, Meta(ge=1, le=2**53)]
     """Used in local training or evaluation; the client's weight where the plan weights by examples."""

@@ -5,8 +5,12 @@ decision that comes twice, late, or from facts that are no longer true moves no 
 
     COLLECTING   every required client has reported → close; the quorum has → close; the deadline has passed with
                  enough reports → close. Nobody is left to wait for, and too few have reported → abandon.
+                 To close is to aggregate, or in between the aggregations of a daisy chain to relay.
     AGGREGATING  nobody holds the claim → aggregate.
-    AGGREGATED   the plan evaluates this round → open the evaluation; else the round is done.
+    AGGREGATED   the plan wants moments → ask for them; else as COMBINED.
+    SWAG         as COLLECTING, but one report is enough; with none the version gets no moments.
+    COMBINING    nobody holds the claim → combine.
+    COMBINED     the plan evaluates this round → open the evaluation; else the round is done.
     EVALUATING   as COLLECTING, but it is done with however few reports there are.
     no round     the plan's rounds are done → complete; else open the next, or a new attempt.
 
@@ -19,11 +23,14 @@ work on another training's task is not late.
 """
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from hansa.rounds.decisions import (
     AbandonRound,
     Aggregate,
     CloseRound,
+    CloseSwag,
+    Combine,
     Complete,
     Decision,
     DropOffers,
@@ -32,10 +39,13 @@ from hansa.rounds.decisions import (
     FinishRound,
     OpenEvaluation,
     OpenRound,
+    OpenSwag,
+    RelayRound,
+    SkipMoments,
     Wait,
 )
 from hansa.rounds.facts import Facts, RoundFacts
-from hansa.rounds.plan import Plan, UnsoundPlanError, check_against, evaluates, min_reports
+from hansa.rounds.plan import Plan, UnsoundPlanError, aggregates, check_against, evaluates, min_reports
 from hansa.rounds.states import RoundState, TrainingStatus
 
 LEASE_SECONDS = 60.0
@@ -43,23 +53,35 @@ OFFER_SECONDS = 60.0
 CLAIM_SECONDS = 60.0
 MAX_FAILURES = 3
 """After so many abandoned attempts in a row the training stops with the reason, instead of trying for ever."""
+_DOING: Final = {
+    RoundState.COLLECTING: "reported",
+    RoundState.SWAG: "sent moments",
+    RoundState.EVALUATING: "evaluated",
+}
+"""The phases in which clients work, and what they have done at its end."""
 
 
 def decide(facts: Facts, now: datetime) -> Decision:
     """The next thing to do with a training, and why. Pure; see the module's docstring for the rules."""
     if facts.status != TrainingStatus.ONGOING:
         return Wait(f"the training is {facts.status}")
+    if facts.round is not None and _lease_ended(facts.round, now):
+        return ExpireLeases("the lease ended without a sign of life")
     match facts.round:
         case None:
             return _between_rounds(facts)
         case RoundFacts(state=RoundState.COLLECTING) as current:
             return _collecting(facts, current, now)
-        case RoundFacts(state=RoundState.AGGREGATING) as current:
-            return _aggregating(current, now)
+        case RoundFacts(state=RoundState.AGGREGATING | RoundState.COMBINING) as current:
+            return _computing(current, now)
         case RoundFacts(state=RoundState.AGGREGATED) as current:
-            if evaluates(facts.plan, round_number=current.number) and current.tasks.reported:
-                return OpenEvaluation(f"round {current.number} is aggregated; its clients evaluate the version")
-            return FinishRound(f"round {current.number} is aggregated; the plan does not evaluate it")
+            if facts.plan.uncertainty.method == "swag" and current.tasks.reported:
+                return OpenSwag(f"round {current.number} is aggregated; its clients send moments around the version")
+            return _after_version(facts, current)
+        case RoundFacts(state=RoundState.SWAG) as current:
+            return _collecting_moments(facts, current, now)
+        case RoundFacts(state=RoundState.COMBINED) as current:
+            return _after_version(facts, current)
         case RoundFacts() as current:
             return _evaluating(facts, current, now)
 
@@ -85,16 +107,15 @@ def _between_rounds(facts: Facts) -> Decision:
 
 def _collecting(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
     tasks, needed = current.tasks, min_reports(facts.plan, cohort=current.tasks.total)
-    if current.next_expiry is not None and current.next_expiry <= now:
-        return ExpireLeases("the lease ended without a sign of life")
     quorum = facts.plan.closing.quorum
     if quorum is not None and tasks.reported >= quorum:
-        return CloseRound(f"the quorum of {quorum} has reported")
+        return _close(facts, current, f"the quorum of {quorum} has reported")
     if tasks.outstanding == 0:
         if tasks.reported >= needed:
             left = tasks.total - tasks.reported
             without = f"; {left} left out" + (f": {current.gone}" if current.gone else "")
-            return CloseRound(f"{tasks.reported} of {tasks.total} clients have reported" + (without if left else ""))
+            reported = f"{tasks.reported} of {tasks.total} clients have reported"
+            return _close(facts, current, reported + (without if left else ""))
         gone = f" ({current.gone})" if current.gone else ""
         return AbandonRound(
             f"only {tasks.reported} of {tasks.total} clients have reported, {needed} are needed, and nobody is left "
@@ -103,7 +124,8 @@ def _collecting(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
     deadline = _deadline(facts.plan, current)
     if deadline is not None and deadline <= now and tasks.taken:
         if tasks.reported >= needed:
-            return CloseRound(f"the deadline has passed with {tasks.reported} of {tasks.total} reports")
+            passed = f"the deadline has passed with {tasks.reported} of {tasks.total} reports"
+            return _close(facts, current, passed)
         return AbandonRound(
             f"the deadline of {facts.plan.closing.deadline_seconds:g} s passed with {tasks.reported} of {tasks.total} "
             f"reports, {needed} are needed."
@@ -113,24 +135,56 @@ def _collecting(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
     return _wait_for_clients(current, now, deadline)
 
 
+def _close(facts: Facts, current: RoundFacts, reason: str) -> CloseRound | RelayRound:
+    return (CloseRound if aggregates(facts.plan, round_number=current.number) else RelayRound)(reason)
+
+
+def _computing(current: RoundFacts, now: datetime) -> Decision:
+    aggregating = current.state is RoundState.AGGREGATING
+    if current.claimed_until is not None and current.claimed_until > now:
+        doing = "round {} is being aggregated" if aggregating else "the moments of round {} are being averaged"
+        return Wait(doing.format(current.number), current.claimed_until)
+    if aggregating:
+        return Aggregate(f"round {current.number} has closed")
+    return Combine(f"the moments of round {current.number} are there")
+
+
+def _after_version(facts: Facts, current: RoundFacts) -> Decision:
+    if evaluates(facts.plan, round_number=current.number) and current.tasks.reported:
+        return OpenEvaluation(f"round {current.number} is aggregated; its clients evaluate the version")
+    return FinishRound(f"round {current.number} is aggregated; the plan does not evaluate it")
+
+
+def _collecting_moments(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
+    tasks, quorum = current.tasks, facts.plan.closing.quorum
+    if quorum is not None and tasks.reported >= quorum:
+        return CloseSwag(f"the quorum of {quorum} has sent moments")
+    deadline = _deadline(facts.plan, current)
+    over = deadline is not None and deadline <= now
+    if tasks.outstanding and not over:
+        return _ask_on(current, now, deadline)
+    came = f"{tasks.reported} of {tasks.total} clients have sent moments"
+    if tasks.reported:
+        return CloseSwag(f"the deadline has passed: {came}" if tasks.outstanding else came)
+    why = "until the deadline nobody sent any" if tasks.outstanding else "none of the clients asked could send any"
+    return SkipMoments(f"{why}: {current.gone}" if current.gone else why)
+
+
 def _evaluating(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
     tasks = current.tasks
-    if current.next_expiry is not None and current.next_expiry <= now:
-        return ExpireLeases("the lease ended without a sign of life")
+    deadline = _deadline(facts.plan, current)
     if tasks.outstanding == 0:
         return FinishRound(f"{tasks.reported} of {tasks.total} clients have evaluated the version")
-    deadline = _deadline(facts.plan, current)
     if deadline is not None and deadline <= now:
         return FinishRound(f"the deadline has passed with {tasks.reported} of {tasks.total} evaluations")
-    if tasks.offered > current.busy and not tasks.taken and _offer_end(current) <= now:
-        return DropOffers("the client did not come for its evaluation in time")
+    return _ask_on(current, now, deadline)
+
+
+def _ask_on(current: RoundFacts, now: datetime, deadline: datetime | None) -> Decision:
+    """The version stands: who does not come for what is asked around it is not waited for, be it everybody."""
+    if current.tasks.offered > current.busy and not current.tasks.taken and _offer_end(current) <= now:
+        return DropOffers("the client did not come for its task in time")
     return _wait_for_clients(current, now, deadline)
-
-
-def _aggregating(current: RoundFacts, now: datetime) -> Decision:
-    if current.claimed_until is not None and current.claimed_until > now:
-        return Wait(f"round {current.number} is being aggregated", current.claimed_until)
-    return Aggregate(f"round {current.number} has closed")
 
 
 def _wait_for_clients(current: RoundFacts, now: datetime, deadline: datetime | None) -> Decision:
@@ -139,13 +193,18 @@ def _wait_for_clients(current: RoundFacts, now: datetime, deadline: datetime | N
         return DropOffers("the client did not come for its task in time")
     if not tasks.taken:
         none_came = f"waiting for clients: none of the {tasks.total} selected has asked for work yet"
-        evaluating = current.state is RoundState.EVALUATING
-        return Wait(none_came, _next(now, _offer_end(current), deadline) if evaluating else None)
-    doing = "evaluated" if current.state is RoundState.EVALUATING else "reported"
+        # A round waits for its first client however long; what is asked around a version does not.
+        collecting = current.state is RoundState.COLLECTING
+        return Wait(none_came, None if collecting else _next(now, _offer_end(current), deadline))
+    doing = _DOING[current.state]
     return Wait(
         f"{tasks.reported} of {tasks.total} clients have {doing}; {tasks.leased} at work, {tasks.offered} not yet come",
         _next(now, current.next_expiry, deadline, _offer_end(current) if tasks.offered else None),
     )
+
+
+def _lease_ended(current: RoundFacts, now: datetime) -> bool:
+    return current.state in _DOING and current.next_expiry is not None and current.next_expiry <= now
 
 
 def _next(now: datetime, *moments: datetime | None) -> datetime | None:

@@ -43,6 +43,13 @@ class CloseRound:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayRound:
+    """COLLECTING → DONE without a version: the accepted local models are dealt to the clients of the next round."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Aggregate:
     """Claim the round and compute its version."""
 
@@ -50,15 +57,43 @@ class Aggregate:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSwag:
+    """AGGREGATED → SWAG, with a SWAG task for each client that reported."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSwag:
+    """SWAG → COMBINING, with the accepted list of moments written in the same transaction."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """Claim the round and average its moments."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkipMoments:
+    """SWAG → COMBINED: the version gets no moments, and the training goes on without them."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenEvaluation:
-    """AGGREGATED → EVALUATING, with an EVALUATE task for each client that reported."""
+    """AGGREGATED | COMBINED → EVALUATING, with an EVALUATE task for each client that reported."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class FinishRound:
-    """AGGREGATED | EVALUATING → DONE."""
+    """AGGREGATED | COMBINED | EVALUATING → DONE."""
 
     reason: str
 
@@ -92,7 +127,12 @@ Decision = (
     | ExpireLeases
     | DropOffers
     | CloseRound
+    | RelayRound
     | Aggregate
+    | OpenSwag
+    | CloseSwag
+    | Combine
+    | SkipMoments
     | OpenEvaluation
     | FinishRound
     | AbandonRound

@@ -43,9 +43,9 @@ class RoundFacts:
     attempt: int
     state: RoundState
     opened_at: datetime
-    """When the present phase (collecting, evaluating) began."""
+    """When the present phase (collecting, SWAG, evaluating) began."""
     tasks: TaskCounts
-    """Of the present phase's kind."""
+    """Of the present phase's kind; where none is at work, of those that trained."""
     first_taken_at: datetime | None = None
     """When the first client came for its task, or the training last went on after a pause or a restart, whichever is
     later; None: not known, and the clock runs from `opened_at`."""
@@ -56,9 +56,9 @@ class RoundFacts:
     next_expiry: datetime | None = None
     """The earliest end of a lease."""
     claimed_until: datetime | None = None
-    """AGGREGATING: until when somebody is known to work on it."""
+    """AGGREGATING, COMBINING: until when somebody is known to work on it."""
     gone: str = ""
-    """The clients that are lost or failed and why, for the reason of an abandoned round."""
+    """The clients that are lost or failed and why, for the reason of what went on without them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class RoundState(StrEnum):
     COMBINING = "combining"
     """The moments that came are being averaged."""
     COMBINED = "combined"
+    """The version has its moments, or it was found that it gets none."""
     EVALUATING = "evaluating"
     DONE = "done"
     ABANDONED = "abandoned"
@@ -77,8 +78,9 @@ ROUND_MOVES: Mapping[RoundState, frozenset[RoundState]] = {
     RoundState.COLLECTING: frozenset({RoundState.AGGREGATING, RoundState.DONE, RoundState.ABANDONED}),
     RoundState.AGGREGATING: frozenset({RoundState.AGGREGATED, RoundState.ABANDONED}),
     RoundState.AGGREGATED: frozenset({RoundState.SWAG, RoundState.EVALUATING, RoundState.DONE}),
-    RoundState.SWAG: frozenset({RoundState.COMBINING, RoundState.EVALUATING, RoundState.DONE}),
-    RoundState.COMBINING: frozenset({RoundState.COMBINED, RoundState.EVALUATING, RoundState.DONE}),
+    # To COMBINED without moments where nobody could send any, or they could not be averaged.
+    RoundState.SWAG: frozenset({RoundState.COMBINING, RoundState.COMBINED}),
+    RoundState.COMBINING: frozenset({RoundState.COMBINED}),
     RoundState.COMBINED: frozenset({RoundState.EVALUATING, RoundState.DONE}),
     RoundState.EVALUATING: frozenset({RoundState.DONE}),
     RoundState.DONE: frozenset(),

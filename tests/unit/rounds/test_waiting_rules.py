@@ -15,7 +15,7 @@ from hansa.rounds.states import RoundState, TrainingStatus
 
 OPENED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATE = 10 * OFFER_SECONDS
-PHASES = pytest.mark.parametrize("state", [RoundState.COLLECTING, RoundState.EVALUATING])
+PHASES = pytest.mark.parametrize("state", [RoundState.COLLECTING, RoundState.SWAG, RoundState.EVALUATING])
 
 
 def after(seconds: float) -> datetime:

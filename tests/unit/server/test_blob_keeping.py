@@ -12,7 +12,7 @@ from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.trainings import selectors, uploads
+from hansa.server.trainings import assignments, uploads
 from hansa.server.trainings.models import Task
 from hansa.server.trainings.services import tasks, trainings
 from support.exchange import Exchange
@@ -229,7 +229,7 @@ def left_behind(task_id, content=b"half an update"):
 
 
 def drop_abandoned(before=FOR_EVER):
-    return uploads.drop_abandoned(open_tasks=selectors.open_uploads(), before=before)
+    return uploads.drop_abandoned(open_tasks=assignments.open_uploads(), before=before)
 
 
 def test_what_is_left_of_a_task_that_can_be_reported_stays(bobs_task):

@@ -41,7 +41,7 @@ class StoppedError(Exception):
 
 
 def aggregate(job: Job, blob: BlobFile, stopping: Event) -> Digests:
-    """Write the round's version into `blob`: Σ nᵢ·xᵢ / Σ nᵢ over the accepted list, in its order.
+    """Write the round's version, or its moments, into `blob`: Σ nᵢ·xᵢ / Σ nᵢ over the accepted list, in its order.
 
     The same job gives the same bytes, however many threads take part. Raises TornBlobError for an update whose bytes
     are not those that were stored, StoppedError once `stopping` is set.
@@ -76,7 +76,7 @@ def _layouts(updates: Sequence[StoredUpdate]) -> list[Layout]:
 
 
 def _mean(job: Job, layouts: list[Layout], chunk: Chunk, buffers: _Buffers) -> Array:
-    """One chunk of the new version."""
+    """One chunk of the mean."""
     out = np.empty(sum(segment.size for segment in chunk), np.dtype(chunk[0].dtype).newbyteorder("<"))
     weighted_mean(
         _chunk_of_each(job, layouts, chunk, buffers.chunk),

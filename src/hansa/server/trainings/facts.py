@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from typing import Any, Final
 from uuid import UUID
 
@@ -69,9 +70,29 @@ def _latest(of: QuerySet[Training]) -> dict[UUID, tuple[int, str]]:
     return {training_id: (attempt, reason) for training_id, attempt, reason in rows}
 
 
+OPEN_ROUND: Final = {
+    TaskKind.TRAIN: RoundState.COLLECTING,
+    TaskKind.SWAG: RoundState.SWAG,
+    TaskKind.EVALUATE: RoundState.EVALUATING,
+}
+"""In which state of its round a task of a kind may be worked on."""
+
+
 def phase_kind(state: RoundState) -> TaskKind:
-    """The kind of task that counts in a phase."""
-    return TaskKind.EVALUATE if state is RoundState.EVALUATING else TaskKind.TRAIN
+    """The kind of task that counts in a state; where nobody is at work, that of those who trained."""
+    return next((kind for kind, phase in OPEN_ROUND.items() if phase is state), TaskKind.TRAIN)
+
+
+def phase_opened_at(live: Round) -> datetime:
+    """When the clients of the present phase could first come."""
+    match RoundState(live.state):
+        case RoundState.SWAG:
+            began = live.aggregated_at
+        case RoundState.EVALUATING:
+            began = live.combined_at or live.aggregated_at
+        case _:
+            began = None
+    return began or live.opened_at
 
 
 def phase_opened_at(live: Round) -> datetime:

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from hansa.server.blobs import services as blobs
 from hansa.server.lifecycle.bridge import read, work
-from hansa.server.trainings import selectors, uploads
+from hansa.server.registry import rendered
+from hansa.server.trainings import assignments, uploads
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,13 @@ async def _collect() -> None:
 
 async def _drop_uploads() -> None:
     before = (timezone.now() - UPLOAD_GRACE).timestamp()
-    if count := await work(uploads.drop_abandoned, open_tasks=await read(selectors.open_uploads), before=before):
+    if count := await work(uploads.drop_abandoned, open_tasks=await read(assignments.open_uploads), before=before):
         log.info("What broken uploads had left of %d closed tasks was deleted.", count)
 
 
 async def _strays() -> None:
     if count := await blobs.collect_strays(before=timezone.now() - STRAY_GRACE):
         log.info("%d files that no row knows were deleted.", count)
+    unused = (timezone.now() - STRAY_GRACE).timestamp()
+    if count := await work(rendered.drop_unused, before=unused):
+        log.info("%d rendered archives that nobody has asked for in a day were deleted.", count)

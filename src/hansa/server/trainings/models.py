@@ -96,6 +96,8 @@ class Round(models.Model):
     plan and the base version it determines the version."""
     moments_accepted = models.JSONField(null=True, blank=True)
     """SWAG: the accepted list of moments, as `accepted`. Written when the SWAG phase closes."""
+    moments_reason = models.TextField(blank=True)
+    """Why the version has no moments, where the plan wants some."""
     claim = models.UUIDField(null=True, blank=True)
     claimed_until = models.DateTimeField(null=True, blank=True)
     opened_at = models.DateTimeField()
@@ -104,6 +106,7 @@ class Round(models.Model):
     closed_at = models.DateTimeField(null=True, blank=True)
     aggregated_at = models.DateTimeField(null=True, blank=True)
     combined_at = models.DateTimeField(null=True, blank=True)
+    """SWAG: when the version had its moments, or it was found that it gets none."""
     done_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -197,7 +200,7 @@ class Update(models.Model):
     base = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="updates_from")
     num_examples = models.BigIntegerField()
     norm = models.FloatField()
-    """L2 norm of (client params - base params), params only."""
+    """L2 norm of (client params - those it started from), params only; of moments the root of the summed variances."""
     verdict = models.CharField(max_length=10, choices=_choices(Verdict), default=Verdict.ACCEPTED.value)
     reason = models.CharField(max_length=500, blank=True)
     received_at = models.DateTimeField()

@@ -15,8 +15,9 @@ from uuid import UUID
 from django.utils import timezone
 
 from hansa.formats.errors import ModelFileError
+from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import CLAIM_SECONDS
-from hansa.rounds.decisions import Aggregate, Wait
+from hansa.rounds.decisions import Aggregate, Combine, Wait
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.store import BlobFile, TornBlobError
@@ -107,7 +108,7 @@ class Orchestrator:
                     if decision.until is not None:
                         self._due[training_id] = decision.until
                     return
-                case Aggregate():
+                case Aggregate() | Combine():
                     self._start_aggregation(training_id)
                     return
                 case _:
@@ -126,7 +127,9 @@ class Orchestrator:
         self._hints.moved(training_id)
 
     async def _aggregate(self, training_id: UUID) -> None:
-        """Claim, compute, commit. Data at fault is a new attempt, a full disk a pause, anything else is tried again."""
+        """Claim, compute, commit. Data at fault is a new attempt, or no moments, a full disk a pause, anything else is
+        tried again.
+        """
         job = None
         try:
             job = await call(aggregation.claim, training_id=training_id, now=timezone.now())
@@ -157,7 +160,7 @@ class Orchestrator:
 
     async def _give_up(self, training_id: UUID, reason: str) -> None:
         log.error("Training %s: %s", training_id, reason)
-        await call(rounds.abandon, training_id=training_id, reason=reason, now=timezone.now())
+        await call(rounds.give_up, training_id=training_id, reason=reason, now=timezone.now())
 
     async def _compute(self, job: Job) -> None:
         with BlobFile() as blob:
@@ -168,7 +171,8 @@ class Orchestrator:
                 heartbeat.cancel()
             note = partial(aggregation.commit, job=job, digests=digests, now=timezone.now())
             await blobs.keep(blob.path, digests.sha256, partial(call, note))
-        log.info("Training %s: round %d is aggregated: %s", job.training_id, job.number, digests.sha256)
+        what = "is aggregated" if job.kind is TaskKind.TRAIN else "has its moments"
+        log.info("Training %s: round %d %s: %s", job.training_id, job.number, what, digests.sha256)
 
     async def _keep_claim(self, job: Job) -> None:
         while True:

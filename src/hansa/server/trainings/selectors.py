@@ -4,20 +4,16 @@ A training may be seen by its actor, its active participants, and superusers; it
 everybody else there is no such training.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
 from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet, Sum
 from django.utils import timezone
 
-from hansa.core.params import ParamSpec
-from hansa.core.seeds import client_seed
-from hansa.protocol import tasks as task_wire
 from hansa.protocol import trainings as wire
 from hansa.protocol.tasks import TaskKind
-from hansa.rounds.decide import LEASE_SECONDS
-from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
+from hansa.rounds.states import LIVE_ROUND_STATES, TaskState, TrainingStatus
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
 from hansa.server.trainings.models import Participation, Round, Task, Training
@@ -83,16 +79,21 @@ def round_detail(user: User, training_id: UUID, number: int) -> wire.Round:
     if row is None:
         newest = training.rounds.aggregate(newest=Max("number"))["newest"] or 0
         raise NotFoundError(f"The training has no round {number}; so far it has {newest}.")
-    weights = {ordinal: weight for ordinal, _, weight in row.accepted or []}
-    total = sum(weights.values())
+    shares = {TaskKind.TRAIN.value: _shares(row.accepted), TaskKind.SWAG.value: _shares(row.moments_accepted)}
     tasks = row.tasks.select_related("participation__client", "update", "uploaded").defer("uploaded__checksums")
-    shares = {ordinal: weight / total for ordinal, weight in weights.items()}
     steers = training.actor_id == user.id or user.is_superuser
     shown = [
         _task_record(task, shares) if steers or task.participation.client_id == user.id else _outline(task)
         for task in tasks
     ]
     return msgspec.structs.replace(_round_record(row), tasks=shown)
+
+
+def _shares(accepted: list[tuple[int, str, int]] | None) -> dict[int, float]:
+    """By ordinal the weight in a mean, of all that went into it."""
+    weights = {ordinal: weight for ordinal, _, weight in accepted or []}
+    total = sum(weights.values())
+    return {ordinal: weight / total for ordinal, weight in weights.items()}
 
 
 def _outline(task: Task) -> wire.TaskInfo:
@@ -130,7 +131,7 @@ def _round_record(row: Round) -> wire.Round:
     )
 
 
-def _task_record(task: Task, shares: dict[int, float]) -> wire.TaskInfo:
+def _task_record(task: Task, shares: Mapping[str, dict[int, float]]) -> wire.TaskInfo:
     update = getattr(task, "update", None)
     client, ordinal = task.participation.client, task.participation.ordinal
     return wire.TaskInfo(
@@ -145,7 +146,7 @@ def _task_record(task: Task, shares: dict[int, float]) -> wire.TaskInfo:
         uploaded_at=task.uploaded_at.isoformat() if task.uploaded_at else None,
         reported_at=task.reported_at.isoformat() if task.reported_at else None,
         num_examples=task.num_examples,
-        weight=shares.get(ordinal) if update is not None else None,
+        weight=shares.get(task.kind, {}).get(ordinal) if update is not None else None,
         digest=update.digest if update is not None else None,
         norm=update.norm if update is not None else None,
         verdict=update.verdict if update is not None else None,
@@ -188,68 +189,9 @@ def _spread(tasks: list[Task], key: str) -> wire.Spread:
     )
 
 
-def task_message(task_id: UUID) -> task_wire.Task:
-    """What a client is told of the task it has just leased."""
-    rows = Task.objects.select_related("round__training", "round__base__blob", "round__version__blob", "participation")
-    task = rows.defer("round__base__blob__checksums", "round__version__blob__checksums").get(id=task_id)
-    training, of = task.round.training, task.round
-    version = of.base if task.kind == TaskKind.TRAIN.value or of.version is None else of.version
-    client = training.parsed_plan.client
-    config = {name: getattr(client, name) for name in client.__struct_fields__ if name != "extra"}
-    return task_wire.Task(
-        id=str(task.id),
-        kind=TaskKind(task.kind),
-        training=str(training.id),
-        round=of.number,
-        rounds=training.plan["rounds"],
-        attempt=of.attempt,
-        model=str(training.model_id),
-        version=version.number,
-        digest=version.blob_id,
-        size=version.blob.size,
-        ordinal=task.participation.ordinal,
-        seed=client_seed(training.seed, of.number, task.participation.ordinal),
-        config={**client.extra, **config},
-        lease_seconds=LEASE_SECONDS,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class UploadTarget:
-    """What the update of a task has to fit."""
-
-    task_id: UUID
-    user_id: UUID
-    spec: ParamSpec
-    base: str
-    """Digest of the version trained from."""
-    task: Task
-
-
-def upload_target(user: User, task_id: UUID) -> UploadTarget:
-    """The task an update is for. Raises NotFoundError unless it is the caller's and a TRAIN task."""
-    tasks = Task.objects.filter(id=task_id, participation__client=user, kind=TaskKind.TRAIN.value)
-    task = tasks.select_related("round__training__model", "round__base", "participation", "uploaded").first()
-    if task is None:
-        raise NotFoundError(f"There is no training task {task_id}, or it is not yours.")
-    return UploadTarget(
-        task_id=task.id,
-        user_id=user.id,
-        spec=task.round.training.model.param_spec,
-        base=task.round.base.blob_id,
-        task=task,
-    )
-
-
 def live_trainings() -> list[UUID]:
     """Trainings that a sweep has to look at."""
     return list(Training.objects.filter(status=TrainingStatus.ONGOING.value).values_list("id", flat=True))
-
-
-def open_uploads() -> set[UUID]:
-    """Tasks whose update may still be sent."""
-    tasks = Task.objects.filter(kind=TaskKind.TRAIN.value, round__state=RoundState.COLLECTING.value)
-    return set(tasks.exclude(state=TaskState.REPORTED.value).values_list("id", flat=True))
 
 
 def clients_with_work() -> list[UUID]:

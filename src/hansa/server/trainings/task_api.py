@@ -3,8 +3,10 @@
 import re
 from uuid import UUID
 
+from django.http.response import HttpResponseBase
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,10 +15,12 @@ from hansa.protocol import tasks as wire
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.server.accounts import presence
 from hansa.server.accounts.permissions import caller
+from hansa.server.blobs import serving
+from hansa.server.blobs.services import SAFETENSORS
 from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, ref
-from hansa.server.trainings import selectors, uploads
+from hansa.server.trainings import assignments, uploads
 from hansa.server.trainings.services import tasks
 from hansa.server.trainings.waiting import wait_for
 
@@ -44,7 +48,7 @@ class NextTask(MessageView):
                 return None
             now = timezone.now()
             leased = await call(tasks.lease_next, user_id=user.id, instance=asked.instance, now=now)
-            return None if leased is None else await read(selectors.task_message, leased.id)
+            return None if leased is None else await read(assignments.message, leased.id)
 
         task = await wait_for(look, key=user.id, seconds=seconds, request=request)
         return Response(task) if task is not None else Response(status=204)
@@ -67,13 +71,36 @@ class TaskHeartbeat(MessageView):
         return Response(wire.HeartbeatAnswer(proceed=not reason, lease_seconds=LEASE_SECONDS, reason=reason))
 
 
+class TaskBase(MessageView):
+    """What a task begins from."""
+
+    @extend_schema(
+        responses={(200, SAFETENSORS): OpenApiResponse(OpenApiTypes.BINARY, "canonical safetensors"), 304: None}
+    )
+    async def get(self, request: Request, task_id: UUID) -> HttpResponseBase:
+        """Download a version, or in a daisy chain the local model dealt to the caller. ETag, If-None-Match, Range."""
+        base = await read(assignments.base, caller(request), task_id)
+        tasks.require_open(base.task)
+        return serving.respond(
+            self.unread,
+            digest=base.digest,
+            size=base.size,
+            media_type=SAFETENSORS,
+            filename=f"task-{task_id}-base.safetensors",
+        )
+
+    def head(self, request: Request, task_id: UUID) -> object:
+        """As GET, without the bytes."""
+        return self.get(request, task_id)
+
+
 class TaskUpdate(MessageView):
     """The bytes of an update."""
 
     @extend_schema(responses={200: None}, description="The header Upload-Offset says how many bytes are here.")
     async def head(self, request: Request, task_id: UUID, digest: str) -> Response:
         """How many bytes of this update the server holds."""
-        target = await read(selectors.upload_target, caller(request), task_id)
+        target = await read(assignments.upload_target, caller(request), task_id)
         tasks.require_open(target.task)
         return Response(headers={wire.OFFSET_HEADER: str(await work(uploads.held, target, _digest(digest)))})
 
@@ -89,7 +116,7 @@ class TaskUpdate(MessageView):
     )
     async def put(self, request: Request, task_id: UUID, digest: str) -> Response:
         """Send an update, or the rest of one."""
-        target = await read(selectors.upload_target, caller(request), task_id)
+        target = await read(assignments.upload_target, caller(request), task_id)
         tasks.require_open(target.task)
         offset = self._header(wire.OFFSET_HEADER, default=0)
         rest = self.unread.announced_length

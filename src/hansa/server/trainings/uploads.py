@@ -21,13 +21,15 @@ from hansa.formats import chunks, safetensors
 from hansa.formats.errors import ModelFileError
 from hansa.formats.layout import check_fits
 from hansa.protocol.errors import ErrorCode
+from hansa.protocol.tasks import TaskKind
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digester, Digests
 from hansa.server.blobs.services import keep
 from hansa.server.lifecycle.body import DisconnectedError, UnreadRequest
 from hansa.server.lifecycle.bridge import call, compute, work
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceError, is_disk_full
-from hansa.server.trainings.selectors import UploadTarget
+from hansa.server.trainings import moments
+from hansa.server.trainings.assignments import UploadTarget
 from hansa.server.trainings.services import tasks
 
 BATCH = 2**20
@@ -123,8 +125,8 @@ def _check_length(request: UnreadRequest, place: Placement) -> None:
     limit = size_limit(place.target.spec)
     if place.length > limit:
         raise TooLargeError(
-            f"The update would have {place.length:,} bytes; the model has {place.target.spec.nbytes:,}, so at most "
-            f"{limit:,} can be right. Train the model of this task."
+            f"The update would have {place.length:,} bytes; what the task wants has {place.target.spec.nbytes:,}, so "
+            f"at most {limit:,} can be right. Train the model of this task."
         )
     announced = request.announced_length
     if announced is not None and announced > place.length - place.offset:
@@ -221,7 +223,12 @@ async def _store(place: Placement, digester: Digester) -> Digests:
 
 
 def check(path: Path, size: int, target: UploadTarget) -> float:
-    """The L2 norm of (update - base) over params. Raises ModelFileError unless the file is an update of the model."""
+    """The L2 norm of (update - what it was trained from) over params; of moments see `moments.check`.
+
+    Raises ModelFileError unless the file is what the task asks for.
+    """
+    if target.kind is TaskKind.SWAG:
+        return moments.check(path, size, target.spec)
     with path.open("rb") as file:
         layout = safetensors.read_layout(file, size)
     check_fits(layout, target.spec)

@@ -19,6 +19,7 @@ urlpatterns = [
     path("plan-schema/", api.PlanSchema.as_view(), name="plan-schema"),
     path("tasks/next/", task_api.NextTask.as_view(), name="task-next"),
     path("tasks/<uuid:task_id>/heartbeat/", task_api.TaskHeartbeat.as_view(), name="task-heartbeat"),
+    path("tasks/<uuid:task_id>/base/", task_api.TaskBase.as_view(), name="task-base"),
     path("tasks/<uuid:task_id>/update/<str:digest>/", task_api.TaskUpdate.as_view(), name="task-update"),
     path("tasks/<uuid:task_id>/report/", task_api.TaskReport.as_view(), name="task-report"),
     path("tasks/<uuid:task_id>/release/", task_api.TaskRelease.as_view(), name="task-release"),

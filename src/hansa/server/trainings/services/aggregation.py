@@ -1,18 +1,25 @@
-"""Claiming a closed round, and committing its version; the arithmetic stands between, outside any transaction."""
+"""Claiming a closed round, and committing what was computed; the arithmetic stands between, outside any transaction.
+
+Twice in a round there may be something to compute, both as the mean of an accepted list: AGGREGATING makes its version,
+COMBINING the moments of that version.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID, uuid4
 
 from django.db import transaction
 
 from hansa.core.params import ParamSpec
+from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import CLAIM_SECONDS
 from hansa.rounds.states import RoundState
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.models import Blob
 from hansa.server.registry.models import ModelVersion
+from hansa.server.trainings import moments
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Update
 from hansa.server.trainings.services.turns import take_turn_at
@@ -31,9 +38,7 @@ class StoredUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All inputs of one aggregation. The weights follow from the plan, the updates from the base version: the version
-    is a function of `spec` and `updates`, and of nothing else.
-    """
+    """All inputs of one mean: its result is a function of `spec` and `updates`, and of nothing else."""
 
     round_id: UUID
     training_id: UUID
@@ -41,6 +46,12 @@ class Job:
     number: int
     spec: ParamSpec
     updates: tuple[StoredUpdate, ...]
+    kind: TaskKind = TaskKind.TRAIN
+    """TRAIN: the mean is the round's version; SWAG: that version's moments."""
+
+
+COMPUTING: Final = {RoundState.AGGREGATING.value: TaskKind.TRAIN, RoundState.COMBINING.value: TaskKind.SWAG}
+"""The states with something to compute, and the kind of the tasks whose results are its input."""
 
 
 class MissingUpdateError(Exception):
@@ -52,28 +63,32 @@ def claim(*, training_id: UUID, now: datetime) -> Job | None:
     token = uuid4()
     with transaction.atomic():
         take_turn_at(training_id)
-        closed = Round.objects.filter(training_id=training_id, state=RoundState.AGGREGATING.value)
-        row = closed.select_related("training__model", "base").first()
+        closed = Round.objects.filter(training_id=training_id, state__in=COMPUTING)
+        row = closed.select_related("training__model").first()
         if row is None or (row.claimed_until is not None and row.claimed_until > now):
             return None
         closed.filter(id=row.id).update(claim=token, claimed_until=now + timedelta(seconds=CLAIM_SECONDS))
+    kind, model = COMPUTING[row.state], row.training.model
     return Job(
         round_id=row.id,
         training_id=training_id,
         claim=token,
         number=row.number,
-        spec=row.training.model.param_spec,
-        updates=_stored(row),
+        spec=model.param_spec if kind is TaskKind.TRAIN else moments.spec_of(model),
+        updates=_stored(row, kind),
+        kind=kind,
     )
 
 
-def _stored(row: Round) -> tuple[StoredUpdate, ...]:
+def _stored(row: Round, kind: TaskKind) -> tuple[StoredUpdate, ...]:
+    accepted = row.accepted if kind is TaskKind.TRAIN else row.moments_accepted
+    updates = Update.objects.filter(task__round=row, task__kind=kind.value)
     kept = {
         update.task.participation.ordinal: update.blob
-        for update in Update.objects.filter(task__round=row).select_related("blob", "task__participation")
+        for update in updates.select_related("blob", "task__participation")
     }
     return tuple(
-        _stored_update(ordinal, digest, weight, kept.get(ordinal)) for ordinal, digest, weight in row.accepted or []
+        _stored_update(ordinal, digest, weight, kept.get(ordinal)) for ordinal, digest, weight in accepted or []
     )
 
 
@@ -86,27 +101,39 @@ def _stored_update(ordinal: int, digest: str, weight: int, blob: Blob | None) ->
 def renew_claim(*, round_id: UUID, claim: UUID, now: datetime) -> bool:
     """The claim's heartbeat; False if the round went on without us."""
     with transaction.atomic():
-        mine = Round.objects.filter(id=round_id, claim=claim, state=RoundState.AGGREGATING.value)
+        mine = Round.objects.filter(id=round_id, claim=claim, state__in=COMPUTING)
         return mine.update(claimed_until=now + timedelta(seconds=CLAIM_SECONDS)) == 1
 
 
 def commit(*, job: Job, digests: Digests, now: datetime) -> bool:
-    """AGGREGATING → AGGREGATED with the new version; False if somebody was faster, whose bytes are the same."""
+    """AGGREGATING → AGGREGATED with the new version, or COMBINING → COMBINED with its moments.
+
+    False if somebody was faster, whose bytes are the same.
+    """
+    state = RoundState.AGGREGATING if job.kind is TaskKind.TRAIN else RoundState.COMBINING
     with transaction.atomic():
         take_turn_at(job.training_id)
-        closed = Round.objects.filter(id=job.round_id, state=RoundState.AGGREGATING.value)
+        closed = Round.objects.filter(id=job.round_id, state=state.value)
         row = closed.select_related("base", "training").first()
         if row is None:
             return False
         blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=now)
-        version = ModelVersion.objects.create(
-            model_id=row.training.model_id, number=row.base.number + 1, blob=blob, parent=row.base, created_at=now
-        )
-        closed.update(
-            state=RoundState.AGGREGATED.value, version=version, aggregated_at=now, claim=None, claimed_until=None
-        )
+        done = _with_version(row, blob, now) if job.kind is TaskKind.TRAIN else _with_moments(row, blob, now)
+        closed.update(**done, claim=None, claimed_until=None)
         transaction.on_commit(lambda: HINTS.moved(job.training_id))
     return True
+
+
+def _with_version(row: Round, blob: Blob, now: datetime) -> dict[str, object]:
+    version = ModelVersion.objects.create(
+        model_id=row.training.model_id, number=row.base.number + 1, blob=blob, parent=row.base, created_at=now
+    )
+    return {"state": RoundState.AGGREGATED.value, "version": version, "aggregated_at": now}
+
+
+def _with_moments(row: Round, blob: Blob, now: datetime) -> dict[str, object]:
+    ModelVersion.objects.filter(round_of=row).update(moments=blob)
+    return {"state": RoundState.COMBINED.value, "combined_at": now}
 
 
 def drop_claims(*, claim: UUID | None = None) -> int:
@@ -115,7 +142,7 @@ def drop_claims(*, claim: UUID | None = None) -> int:
     Returns how many claims there were.
     """
     with transaction.atomic():
-        held = Round.objects.filter(state=RoundState.AGGREGATING.value, claim__isnull=False)
+        held = Round.objects.filter(state__in=COMPUTING, claim__isnull=False)
         if claim is not None:
             held = held.filter(claim=claim)
         return held.update(claim=None, claimed_until=None)

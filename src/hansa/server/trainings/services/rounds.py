@@ -19,6 +19,8 @@ from hansa.rounds.decisions import (
     AbandonRound,
     Aggregate,
     CloseRound,
+    CloseSwag,
+    Combine,
     Complete,
     Decision,
     DropOffers,
@@ -27,6 +29,9 @@ from hansa.rounds.decisions import (
     FinishRound,
     OpenEvaluation,
     OpenRound,
+    OpenSwag,
+    RelayRound,
+    SkipMoments,
     Wait,
 )
 from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, TaskState, TrainingStatus, sources
@@ -34,7 +39,7 @@ from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
-from hansa.server.trainings.services import push
+from hansa.server.trainings.services import push, relays
 from hansa.server.trainings.services.turns import take_turn_at
 
 
@@ -45,7 +50,7 @@ def look(*, training_id: UUID, now: datetime) -> Decision:
 
 
 def advance(*, training_id: UUID, now: datetime) -> Decision:
-    """Decide and do. Returns the decision; `Aggregate` is left to the caller, who has the files."""
+    """Decide and do. Returns the decision; `Aggregate` and `Combine` are left to the caller, who has the files."""
     with transaction.atomic():
         take_turn_at(training_id)
         training = Training.objects.filter(id=training_id).first()
@@ -53,13 +58,13 @@ def advance(*, training_id: UUID, now: datetime) -> Decision:
             return Wait("the training is gone")
         decision = decide(facts.load(training, now), now)
         _carry_out(decision, training, now)
-        if not isinstance(decision, Wait | Aggregate):
+        if not isinstance(decision, Wait | Aggregate | Combine):
             push.keep_up(training, now)
             transaction.on_commit(lambda: HINTS.moved(training_id))
     return decision
 
 
-def _carry_out(decision: Decision, training: Training, now: datetime) -> None:
+def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  # noqa: PLR0912  # a table
     match decision:
         case OpenRound():
             _open_round(decision, training, now)
@@ -74,10 +79,18 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:
             absent.update(state=TaskState.LOST.value, reason=decision.reason)
         case CloseRound():
             _close_round(decision, training, now)
+        case RelayRound():
+            _relay_round(decision, training, now)
+        case OpenSwag():
+            _open_phase(RoundState.SWAG, decision.reason, training)
+        case CloseSwag():
+            _close_swag(decision, training)
+        case SkipMoments():
+            _go_without_moments(decision.reason, training, now)
         case OpenEvaluation():
-            _open_evaluation(decision, training)
+            _open_phase(RoundState.EVALUATING, decision.reason, training)
         case FinishRound():
-            _finish_round(decision, training, now)
+            _finish_round(decision.reason, training, now)
         case AbandonRound():
             abandon(training_id=training.id, reason=decision.reason, now=now, failure=decision.failure)
         case Complete():
@@ -85,7 +98,7 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:
             push.finished(training, now)
         case Fail():
             _end(training, TrainingStatus.ERROR, decision.reason, now)
-        case Wait() | Aggregate():
+        case Wait() | Aggregate() | Combine():
             pass
 
 
@@ -106,16 +119,23 @@ def _open_round(decision: OpenRound, training: Training, now: datetime) -> None:
     cohort = [active[ordinal] for ordinal in select(sorted(active), size, rng)]
     present = sum(not row.absent for row in cohort)
     enough = present >= plans.min_reports(training.parsed_plan, cohort=len(cohort))
-    Task.objects.bulk_create(
-        [_offer(opened, row, required=not (row.absent and enough)) for row in cohort], batch_size=500
+    waited_for = [row for row in cohort if not (row.absent and enough)]
+    others = [row for row in cohort if row.absent and enough]
+    sources = relays.sources(
+        training=training,
+        number=decision.number,
+        required=[row.ordinal for row in waited_for],
+        others=[row.ordinal for row in others],
     )
+    offers = [_offer(opened, row, source=sources.get(row.ordinal), required=row in waited_for) for row in cohort]
+    Task.objects.bulk_create(offers, batch_size=500)
     clients = [row.client_id for row in cohort]
     transaction.on_commit(lambda: HINTS.tasks_offered(clients))
 
 
-def _offer(opened: Round, row: Participation, *, required: bool) -> Task:
+def _offer(opened: Round, row: Participation, *, source: Update | None, required: bool) -> Task:
     """A task for a client; not required: it may come for it while the round is open, and nobody waits."""
-    task = Task(round=opened, participation=row, kind=TaskKind.TRAIN.value)
+    task = Task(round=opened, participation=row, kind=TaskKind.TRAIN.value, source=source)
     if not required:
         task.state, task.reason = TaskState.LOST.value, "not seen since it was lost in an earlier round"
     return task
@@ -124,47 +144,91 @@ def _offer(opened: Round, row: Participation, *, required: bool) -> Task:
 def _close_round(decision: CloseRound, training: Training, now: datetime) -> None:
     """COLLECTING → AGGREGATING with the accepted list: from here on the version is determined."""
     closing = _live(training, RoundState.AGGREGATING).get()
-    updates = Update.objects.filter(task__round=closing).order_by("task__participation__ordinal")
-    by_examples = training.parsed_plan.aggregator.weighting == "examples"
-    rows = updates.values_list("task__participation__ordinal", "digest", "num_examples")
-    accepted = [[ordinal, digest, examples if by_examples else 1] for ordinal, digest, examples in rows]
     _live(training, RoundState.AGGREGATING).update(
-        state=RoundState.AGGREGATING.value, accepted=accepted, closed_at=now, reason=decision.reason
+        state=RoundState.AGGREGATING.value,
+        accepted=_accepted(closing, TaskKind.TRAIN, training),
+        closed_at=now,
+        reason=decision.reason,
     )
     _close_tasks(closing, f"round {closing.number} closed without it: {decision.reason}")
 
 
-def _open_evaluation(decision: OpenEvaluation, training: Training) -> None:
-    """AGGREGATED → EVALUATING: those who reported are asked how the version does on their data."""
-    evaluated = _live(training, RoundState.EVALUATING).get()
+def _relay_round(decision: RelayRound, training: Training, now: datetime) -> None:
+    """COLLECTING → DONE with the accepted list, whose local models the next round's clients go on from."""
+    closing = _live(training, RoundState.AGGREGATING).get()
+    accepted = _accepted(closing, TaskKind.TRAIN, training)
+    _finish_round(f"{decision.reason}; their models travel on", training, now, accepted=accepted, closed_at=now)
+
+
+def _accepted(closing: Round, kind: TaskKind, training: Training) -> list[list[object]]:
+    """The accepted list: ordinal, digest and weight of every update of a kind, in canonical order."""
+    by_examples = training.parsed_plan.aggregator.weighting == "examples"
+    updates = Update.objects.filter(task__round=closing, task__kind=kind.value)
+    rows = updates.order_by("task__participation__ordinal")
+    listed = rows.values_list("task__participation__ordinal", "digest", "num_examples")
+    return [[ordinal, digest, examples if by_examples else 1] for ordinal, digest, examples in listed]
+
+
+def _open_phase(phase: RoundState, reason: str, training: Training) -> None:
+    """To SWAG or EVALUATING: those who reported are asked for something around the version."""
+    opened = _live(training, phase).get()
     reporters = Task.objects.filter(
-        round=evaluated,
+        round=opened,
         kind=TaskKind.TRAIN.value,
         state=TaskState.REPORTED.value,
         participation__active=True,
     )
     rows = list(reporters.values_list("participation_id", "participation__client_id"))
-    Task.objects.bulk_create(
-        [Task(round=evaluated, participation_id=row, kind=TaskKind.EVALUATE.value) for row, _ in rows], batch_size=500
-    )
-    _live(training, RoundState.EVALUATING).update(state=RoundState.EVALUATING.value, reason=decision.reason)
+    kind = facts.phase_kind(phase).value
+    Task.objects.bulk_create([Task(round=opened, participation_id=row, kind=kind) for row, _ in rows], batch_size=500)
+    _live(training, phase).update(state=phase.value, reason=reason)
     transaction.on_commit(lambda: HINTS.tasks_offered([client for _, client in rows]))
 
 
-def _finish_round(decision: FinishRound, training: Training, now: datetime) -> None:
-    """The round is DONE; the updates it no longer needs are let go."""
+def _close_swag(decision: CloseSwag, training: Training) -> None:
+    """SWAG → COMBINING with the accepted list: from here on the version's moments are determined."""
+    closing = _live(training, RoundState.COMBINING).get()
+    _live(training, RoundState.COMBINING).update(
+        state=RoundState.COMBINING.value,
+        moments_accepted=_accepted(closing, TaskKind.SWAG, training),
+        reason=decision.reason,
+    )
+    _close_tasks(closing, f"round {closing.number} went on without it: {decision.reason}")
+
+
+def _go_without_moments(reason: str, training: Training, now: datetime) -> None:
+    """SWAG | COMBINING → COMBINED, and the version has no moments. Answers are less sure of their uncertainty; the
+    training loses nothing else.
+    """
+    waived = _live(training, RoundState.COMBINED).get()
+    _live(training, RoundState.COMBINED).update(
+        state=RoundState.COMBINED.value,
+        reason=reason,
+        moments_reason=reason,
+        combined_at=now,
+        claim=None,
+        claimed_until=None,
+    )
+    _close_tasks(waived, f"round {waived.number} goes on without moments")
+
+
+def _finish_round(reason: str, training: Training, now: datetime, **closed: object) -> None:
+    """The round is DONE; the updates that nobody needs any more are let go. `closed`: what else is noted of it."""
     finished = _live(training, RoundState.DONE).get()
-    _live(training, RoundState.DONE).update(state=RoundState.DONE.value, done_at=now, reason=decision.reason)
+    if finished.moments_reason:
+        reason = f"{reason}; the version has no moments: {finished.moments_reason}"
+    _live(training, RoundState.DONE).update(state=RoundState.DONE.value, done_at=now, reason=reason, **closed)
     _close_tasks(finished, f"round {finished.number} is done")
     Training.objects.filter(id=training.id).update(rounds_done=finished.number, failures=0)
     release_updates(training=training, rounds_done=finished.number)
 
 
 def release_updates(*, training: Training, rounds_done: int) -> None:
-    """Drop references to update blobs that the plan no longer keeps; collection deletes the files."""
+    """Drop references to update blobs that neither the plan nor the next round needs; collection deletes the files."""
     past = Q(round__number__lte=rounds_done - training.parsed_plan.keep_updates)
     came_to_nothing = Q(round__state=RoundState.ABANDONED.value)
     old = Task.objects.filter(past | came_to_nothing, round__training=training, uploaded__isnull=False)
+    old = old.exclude(relays.travelling(training, rounds_done))
     Update.objects.filter(task__in=old.values("id")).update(blob=None)
     old.update(uploaded=None)
 
@@ -188,12 +252,24 @@ def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = Tr
     return True
 
 
+def give_up(*, training_id: UUID, reason: str, now: datetime) -> bool:
+    """What a closed round was to become cannot be computed: a new attempt at it, or a version without moments."""
+    with transaction.atomic():
+        take_turn_at(training_id)
+        training = Training.objects.get(id=training_id)
+        if not training.rounds.filter(state=RoundState.COMBINING.value).exists():
+            return abandon(training_id=training_id, reason=reason, now=now)
+        _go_without_moments(reason, training, now)
+        transaction.on_commit(lambda: HINTS.moved(training_id))
+    return True
+
+
 def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
     """The training ends before its round does: a round that has its version is DONE, one that has none ABANDONED."""
     training = Training.objects.get(id=training_id)
     live = Round.objects.filter(training=training, state__in=[state.value for state in LIVE_ROUND_STATES]).first()
     if live is not None:
-        has_version = live.state in (RoundState.AGGREGATED.value, RoundState.EVALUATING.value)
+        has_version = live.version_id is not None
         state = RoundState.DONE if has_version else RoundState.ABANDONED
         Round.objects.filter(id=live.id).update(
             state=state.value, done_at=now, reason=reason, claim=None, claimed_until=None

@@ -10,20 +10,22 @@ from django.db.models import Q, QuerySet
 from hansa.protocol.errors import ErrorCode
 from hansa.protocol.tasks import MAX_METRICS, Receipt, TaskKind, TaskReport, Verdict
 from hansa.rounds.decide import LEASE_SECONDS
-from hansa.rounds.states import TASK_MOVES, RoundState, TaskState, TrainingStatus, sources
+from hansa.rounds.states import TASK_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
 from hansa.server.registry.models import MetricKind
 from hansa.server.registry.services import record_metrics
+from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
 from hansa.server.trainings.services.rounds import mark_absent, restart_clocks
 from hansa.server.trainings.services.turns import take_turn, take_turn_at_task
 
-OPEN_ROUND = {TaskKind.TRAIN: RoundState.COLLECTING, TaskKind.EVALUATE: RoundState.EVALUATING}
-"""In which state of its round a task of a kind may be worked on."""
+OPEN_ROUND = facts.OPEN_ROUND
+WITH_FILE = frozenset({TaskKind.TRAIN.value, TaskKind.SWAG.value})
+"""Tasks whose result is a file: params, or moments."""
 
 
 def has_work(*, user_id: UUID, instance: str) -> bool:
@@ -123,7 +125,9 @@ def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -
         if task.state == TaskState.REPORTED.value:
             return _same_receipt(task, report)
         require_open(task)
-        if task.kind == TaskKind.TRAIN.value:
+        if task.kind == TaskKind.SWAG.value and report.metrics:
+            raise InvalidError("Moments come without metrics: leave 'metrics' out.")
+        if task.kind in WITH_FILE:
             _accept_update(task, report, now)
         elif report.digest is not None:
             raise InvalidError("An evaluation has no update: leave 'digest' out.")
@@ -219,7 +223,7 @@ def _same_receipt(task: Task, report: TaskReport) -> Receipt:
 def _accept_update(task: Task, report: TaskReport, now: datetime) -> None:
     blob = task.uploaded
     if report.digest is None:
-        raise InvalidError("A training task is reported with the digest of its update: 'digest' is missing.")
+        raise InvalidError(f"A {task.kind} task is reported with the digest of its update: 'digest' is missing.")
     if blob is None or blob.sha256 != report.digest:
         held = f"update {blob.sha256}" if blob is not None else "no update"
         raise ConflictError(
@@ -227,12 +231,13 @@ def _accept_update(task: Task, report: TaskReport, now: datetime) -> None:
             f"PUT /api/tasks/{task.id}/update/{report.digest}/.",
             ErrorCode.UPLOAD_INCOMPLETE,
         )
+    made = task.round.version_id  # what moments are sent around; while a round collects updates it has none
     Update.objects.create(
         task=task,
         digest=blob.sha256,
         size=blob.size,
         blob=blob,
-        base_id=task.round.base_id,
+        base_id=task.round.base_id if made is None else made,
         num_examples=report.num_examples,
         norm=task.uploaded_norm or 0.0,
         received_at=now,
@@ -247,7 +252,7 @@ def _record_metrics(task: Task, report: TaskReport) -> None:
         model_id=training.model_id,
         reporter_id=task.participation.client_id,
         kind=MetricKind.TRAIN if task.kind == TaskKind.TRAIN.value else MetricKind.EVALUATE,
-        step=task.round.base.number + 1,
+        step=task.round.number,
         num_examples=report.num_examples,
         values=report.metrics,
     )

@@ -1,0 +1,126 @@
+"""What a client is told of its task, what it begins from, and what its result has to fit."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from hansa.core.params import ParamSpec
+from hansa.core.seeds import client_seed
+from hansa.protocol import tasks as wire
+from hansa.protocol.tasks import TaskKind
+from hansa.rounds.decide import LEASE_SECONDS
+from hansa.rounds.states import TaskState
+from hansa.server.accounts.models import User
+from hansa.server.blobs.models import Blob
+from hansa.server.lifecycle.errors import NotFoundError
+from hansa.server.registry.models import ModelVersion
+from hansa.server.trainings import facts, moments
+from hansa.server.trainings.models import Task
+
+FIRST_PROTOCOL, RELAY_PROTOCOL = 1, 2
+"""Clients of the first know neither moments nor a place to begin from that is no version."""
+
+
+def message(task_id: UUID) -> wire.Task:
+    """What a client is told of the task it has just leased."""
+    task = _with_versions(Task.objects.filter(id=task_id)).get()
+    training, of, version, blob = task.round.training, task.round, _version(task), _beginning(task)
+    client, kind = training.parsed_plan.client, TaskKind(task.kind)
+    config = {name: getattr(client, name) for name in client.__struct_fields__ if name != "extra"}
+    is_version = blob.sha256 == version.blob_id
+    path = f"/api/models/{training.model_id}/versions/{version.number}/params/"
+    return wire.Task(
+        id=str(task.id),
+        kind=kind,
+        training=str(training.id),
+        round=of.number,
+        rounds=training.plan["rounds"],
+        attempt=of.attempt,
+        model=str(training.model_id),
+        version=version.number,
+        params=path if is_version else f"/api/tasks/{task.id}/base/",
+        digest=blob.sha256,
+        size=blob.size,
+        ordinal=task.participation.ordinal,
+        seed=client_seed(training.seed, of.number, task.participation.ordinal),
+        config={**client.extra, **config},
+        order=list(moments.order_of(training.model)) if kind is TaskKind.SWAG else [],
+        lease_seconds=LEASE_SECONDS,
+        protocol=FIRST_PROTOCOL if is_version and kind is not TaskKind.SWAG else RELAY_PROTOCOL,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a task begins from."""
+
+    task: Task
+    digest: str
+    size: int
+
+
+def base(user: User, task_id: UUID) -> Base:
+    """What a task begins from: a local model, or a version. NotFoundError unless the task is the caller's."""
+    task = _with_versions(Task.objects.filter(id=task_id, participation__client=user)).first()
+    if task is None:
+        raise NotFoundError(f"There is no task {task_id}, or it is not yours.")
+    blob = _beginning(task)
+    return Base(task=task, digest=blob.sha256, size=blob.size)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadTarget:
+    """What the result of a task has to fit."""
+
+    task_id: UUID
+    user_id: UUID
+    kind: TaskKind
+    spec: ParamSpec
+    base: str
+    """Digest of the params that the task begins from."""
+    task: Task
+
+
+def upload_target(user: User, task_id: UUID) -> UploadTarget:
+    """The task an upload is for. Raises NotFoundError unless it is the caller's, and has a file for a result."""
+    tasks = Task.objects.filter(id=task_id, participation__client=user).exclude(kind=TaskKind.EVALUATE.value)
+    task = _with_versions(tasks).select_related("uploaded").first()
+    if task is None:
+        raise NotFoundError(f"There is no task {task_id} with a file for a result, or it is not yours.")
+    kind, model = TaskKind(task.kind), task.round.training.model
+    return UploadTarget(
+        task_id=task.id,
+        user_id=user.id,
+        kind=kind,
+        spec=model.param_spec if kind is TaskKind.TRAIN else moments.spec_of(model),
+        base=_beginning(task).sha256,
+        task=task,
+    )
+
+
+def open_uploads() -> set[UUID]:
+    """Tasks whose result may still be sent."""
+    still_open = Q()
+    for kind in (TaskKind.TRAIN, TaskKind.SWAG):
+        still_open |= Q(kind=kind.value, round__state=facts.OPEN_ROUND[kind].value)
+    tasks = Task.objects.filter(still_open).exclude(state=TaskState.REPORTED.value)
+    return set(tasks.values_list("id", flat=True))
+
+
+def _with_versions(tasks: QuerySet[Task]) -> QuerySet[Task]:
+    blobs = ("round__base__blob", "round__version__blob", "source__blob")
+    rows = tasks.select_related("round__training__model", "participation", *blobs)
+    return rows.defer(*(f"{blob}__checksums" for blob in blobs))
+
+
+def _version(task: Task) -> ModelVersion:
+    """The version to train from, or that is made and asked about."""
+    made = task.round.version
+    return task.round.base if task.kind == TaskKind.TRAIN.value or made is None else made
+
+
+def _beginning(task: Task) -> Blob:
+    """The local model that was dealt to the client, or the version."""
+    dealt = task.source.blob if task.source is not None else None
+    return dealt if dealt is not None else _version(task).blob
