@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 from typing import Any, Final
 from uuid import UUID
 
@@ -93,12 +92,6 @@ def phase_opened_at(live: Round) -> datetime:
         case _:
             began = None
     return began or live.opened_at
-
-
-def phase_opened_at(live: Round) -> datetime:
-    """When the clients of the present phase could first come."""
-    evaluating = live.state == RoundState.EVALUATING.value
-    return live.aggregated_at if evaluating and live.aggregated_at else live.opened_at
 
 
 NONE: Final = TaskCounts()

@@ -19,6 +19,7 @@ from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
 from hansa.server.trainings.models import Participation, Round, Task, Training
 from hansa.server.trainings.records import detail, records
 
+
 def visible(user: User) -> QuerySet[Training]:
     """The trainings the user may see, oldest first."""
     trainings = Training.objects.order_by("created_at", "id")

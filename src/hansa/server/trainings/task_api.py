@@ -19,7 +19,7 @@ from hansa.server.blobs import serving
 from hansa.server.blobs.services import SAFETENSORS
 from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.lifecycle.messages import MessageView
-from hansa.server.lifecycle.openapi import body, ref
+from hansa.server.lifecycle.openapi import body, ref, refusals
 from hansa.server.trainings import assignments, uploads
 from hansa.server.trainings.services import tasks
 from hansa.server.trainings.waiting import wait_for
@@ -112,7 +112,7 @@ class TaskUpdate(MessageView):
             ),
         ],
         request={"application/octet-stream": {"type": "string", "format": "binary"}},
-        responses={200: ref(wire.Upload)},
+        responses={200: ref(wire.Upload), **refusals(409, 422)},
     )
     async def put(self, request: Request, task_id: UUID, digest: str) -> Response:
         """Send an update, or the rest of one."""
@@ -145,7 +145,7 @@ class TaskUpdate(MessageView):
 class TaskReport(MessageView):
     """The commit of a task."""
 
-    @extend_schema(request=body(wire.TaskReport), responses={200: ref(wire.Receipt)})
+    @extend_schema(request=body(wire.TaskReport), responses={200: ref(wire.Receipt), **refusals(409, 422)})
     async def post(self, request: Request, task_id: UUID) -> Response:
         """Report a task as done. The same report again gets the same receipt."""
         asked = await self.message(wire.TaskReport)
