@@ -1,6 +1,6 @@
 from django.urls import path
 
-from hansa.server.trainings import api, task_api
+from hansa.server.trainings import api, older_api, task_api
 
 urlpatterns = [
     path("trainings/", api.Trainings.as_view(), name="trainings"),
@@ -17,6 +17,9 @@ urlpatterns = [
     path("trainings/<uuid:training_id>/rounds/<int:number>/", api.RoundDetail.as_view(), name="round"),
     path("trainings/<uuid:training_id>/metrics/", api.TrainingMetrics.as_view(), name="training-metrics"),
     path("plan-schema/", api.PlanSchema.as_view(), name="plan-schema"),
+    path("models/<uuid:model_id>/", older_api.TrainedModel.as_view(), name="trained-model"),
+    path("models/<uuid:model_id>/swag/", older_api.SwagStatistics.as_view(), name="model-swag"),
+    path("models/<uuid:model_id>/metrics/", older_api.TrainedModelMetrics.as_view(), name="trained-model-metrics"),
     path("tasks/next/", task_api.NextTask.as_view(), name="task-next"),
     path("tasks/<uuid:task_id>/heartbeat/", task_api.TaskHeartbeat.as_view(), name="task-heartbeat"),
     path("tasks/<uuid:task_id>/base/", task_api.TaskBase.as_view(), name="task-base"),

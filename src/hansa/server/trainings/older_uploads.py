@@ -1,0 +1,131 @@
+"""Results in the form in which older clients send them: one multipart body, with torch's files in it.
+
+The form lies on the disk before it is looked at. What it holds is read inertly and written anew as the canonical file
+of the model, in bounded memory; only that is checked, stored and referred to. What was sent is deleted with the
+request, and only its SHA-256 remembered.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from django.utils import timezone
+
+from hansa.core.params import ParamSpec
+from hansa.formats import chunks, modelfile, safetensors
+from hansa.formats.errors import ModelFileError, SpecMismatchError
+from hansa.formats.layout import Layout, shown
+from hansa.protocol.tasks import TaskKind
+from hansa.server.accounts import presence
+from hansa.server.accounts.models import User
+from hansa.server.blobs import store
+from hansa.server.blobs.digests import Digests
+from hansa.server.blobs.services import keep
+from hansa.server.lifecycle.bridge import call, compute, read, work
+from hansa.server.lifecycle.errors import ServiceError
+from hansa.server.trainings import assignments, uploads
+from hansa.server.trainings.older_forms import Result
+from hansa.server.trainings.older_places import Place
+from hansa.server.trainings.services import older
+
+PIECE = 2**20
+
+Rewrite = Callable[[ParamSpec, store.BlobFile], None]
+"""Writes what was sent as the canonical file of a spec. Raises ModelFileError."""
+
+
+async def take(place: Place, user: User, kind: TaskKind, result: Result, rewrite: Rewrite) -> None:
+    """Check and store a result, and report its task. What was accepted before is not looked at again.
+
+    Raises ConflictError as `older.awaited`, ServiceError with the reason for a file that is refused.
+    """
+    presence.saw(user.id, timezone.now())
+    digest = await compute(_sha256, result.files)
+    sent = older.Sent(kind, result.round, digest, result.num_examples, result.metrics)
+    task = await read(older.awaited, place=place, sent=sent)
+    if task is None:
+        return
+    target = await read(assignments.upload_target, user, task.id)
+    ties = place.ties if kind is TaskKind.TRAIN else ()
+    try:
+        with await work(store.BlobFile) as blob:  # gone again, unless it comes to be placed in the store
+            digests, norm = await compute(_canonical, blob, rewrite, target, ties)
+            accept = partial(older.accept, place=place, sent=sent, digests=digests, norm=norm, now=timezone.now())
+            await keep(blob.path, digests.sha256, partial(call, accept))
+    except ModelFileError as error:
+        raise ServiceError(str(error), error.code) from error
+
+
+def _canonical(
+    blob: store.BlobFile, rewrite: Rewrite, target: assignments.UploadTarget, ties: Iterable[tuple[str, ...]]
+) -> tuple[Digests, float]:
+    """The result as a file of ours, checked as every upload is; and its norm."""
+    rewrite(target.spec, blob)
+    digests = blob.finish()
+    norm = uploads.check(blob.path, digests.size, target)
+    check_ties(blob.path, safetensors.canonical(target.spec)[1], ties)
+    return digests, norm
+
+
+def _sha256(paths: Iterable[Path]) -> str:
+    """Of the bytes of these files, one after the other: how a client's result is known again."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+    return digest.hexdigest()
+
+
+def rewrite_model(sent: Sequence[Path], spec: ParamSpec, blob: store.BlobFile) -> None:
+    """The arrays of a model file of any flavour, if they are those of the model."""
+    (path,) = sent
+    header, _ = safetensors.canonical(spec)
+    buffer = bytearray(chunks.MAX_BYTES)
+    with modelfile.open_model(path) as file:
+        modelfile.check_fits(file, spec)
+        blob.write(header)
+        for chunk in chunks.chunks(spec):
+            file.read_chunk(chunk, buffer)
+            blob.write(memoryview(buffer)[: sum(segment.nbytes for segment in chunk)])
+
+
+def rewrite_moments(sent: Sequence[Path], spec: ParamSpec, blob: store.BlobFile) -> None:
+    """Two saved tensors of one dimension, if they are as long as the vectors that are wanted."""
+    header, _ = safetensors.canonical(spec)
+    blob.write(header)
+    for path, wanted in zip(sent, spec.in_data_order, strict=True):
+        tensor = modelfile.read_tensor(path)
+        if tensor.shape != wanted.shape or np.dtype(tensor.dtype).kind != "f":
+            raise SpecMismatchError(
+                f"{wanted.name!r} has shape {tensor.shape} and dtype {tensor.dtype}; wanted are floats in shape "
+                f"{wanted.shape}: all params of the model, flattened and joined in the order of its parameters()."
+            )
+        for start in range(0, tensor.size, PIECE):
+            elements = tensor.read(start, min(start + PIECE, tensor.size))
+            blob.write(elements.astype(np.dtype(wanted.dtype).newbyteorder("<")).tobytes())
+
+
+def check_ties(path: Path, layout: Layout, ties: Iterable[tuple[str, ...]]) -> None:
+    """Raise SpecMismatchError unless names that are one array in the model have the same bytes in the file."""
+    with chunks.FileSource(path) as source:
+        for names in ties:
+            digests = {name: _digest(source, layout, name) for name in names}
+            if len(set(digests.values())) > 1:
+                raise SpecMismatchError(
+                    f"update has different numbers for {shown(names)}, which are one array in the model. Train them "
+                    "as one: save the module that was sent, not copies of its arrays."
+                )
+
+
+def _digest(source: chunks.FileSource, layout: Layout, name: str) -> int:
+    digest, placed = xxhash.xxh3_128(), layout.placed(name)
+    buffer = memoryview(bytearray(PIECE))
+    for start in range(placed.start, placed.stop, PIECE):
+        piece = buffer[: min(PIECE, placed.stop - start)]
+        source.read_into(start, piece)
+        digest.update(piece)
+    return digest.intdigest()
