@@ -67,6 +67,7 @@ async def test_a_script_and_a_module_know_their_buffers_and_a_state_dict_does_no
         assert bool(made.warning) is not known
 
 
+@pytest.mark.parametrize("flavour", [FLAVOURS["script"], FLAVOURS["module"]], ids=["script", "module"])
 async def test_the_order_of_parameters_is_remembered(alice, flavour):
     """It is not that of their names; SWAG's moments of older clients come in it."""
     net = torch.nn.Sequential(OrderedDict(z=torch.nn.Linear(2, 2), a=torch.nn.Linear(2, 2), m=torch.nn.Linear(2, 2)))

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hansa.core.params import Kind, ParamSpec
+from hansa.core.params import ParamSpec
 from hansa.formats import chunks, modelfile, safetensors
-from hansa.formats.archives.torchfile import TorchFile
 from hansa.formats.errors import BadModelFileError
 from hansa.formats.modelfile import Flavour, LayerInfo
 from hansa.server.blobs.digests import Digests
@@ -33,7 +32,7 @@ class Ingested:
     ties: Sequence[Sequence[str]] = ()
     """Names that are one array in the file."""
     param_order: Sequence[str] = ()
-    """The names of the params as `parameters()` of the module gives them, ties included; empty of safetensors."""
+    """The names of the params as `parameters()` of the module gives them, ties included; empty if not known."""
     structure: Sequence[LayerInfo] | None = None
 
 
@@ -55,14 +54,9 @@ def ingest(path: Path, *, buffers: frozenset[str] | None) -> Ingested:
             kinds_known=buffers is not None or file.kinds_known,
             archive=None if file.flavour is Flavour.SAFETENSORS else digested(path),
             ties=file.ties,
-            param_order=_order(file, spec),
+            param_order=file.param_order,
             structure=file.structure,
         )
-
-
-def _order(file: modelfile.ModelFile, spec: ParamSpec) -> list[str]:
-    params = {array.name for array in spec if array.kind is Kind.PARAM}
-    return [name for name in file.stored if name in params] if isinstance(file, TorchFile) else []
 
 
 def _rewritten(file: modelfile.ModelFile, spec: ParamSpec) -> tuple[Path, Digests]:

@@ -39,7 +39,7 @@ class Model(models.Model):
     """[[name, name, ...], ...]: names that are one array in the archive."""
     param_order = models.JSONField(default=list, blank=True)
     """The names of its params in the order in which the archive's module gives them (`parameters()`); empty where the
-    file was safetensors, which has none."""
+    file told of no modules: safetensors, a state dict."""
     structure = models.JSONField(null=True, blank=True)
     """The layers that the archive tells of (`formats.modelfile.LayerInfo`), depth first; null without any."""
     first_round = models.PositiveIntegerField(default=0)
