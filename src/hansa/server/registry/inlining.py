@@ -5,6 +5,7 @@ import io
 
 import msgspec
 
+from hansa.core.moments import FIRST, SECOND
 from hansa.formats import modelfile, safetensors
 from hansa.protocol import models as wire
 from hansa.server.blobs import store
@@ -35,7 +36,7 @@ def _moments(digest: str) -> tuple[str | None, str | None]:
         return None, None
     arrays = safetensors.read(path)
     texts = []
-    for name in ("first_moment", "second_moment"):
+    for name in (FIRST, SECOND):
         file = io.BytesIO()
         modelfile.write_tensor(file, arrays[name])
         texts.append(base64.b64encode(file.getvalue()).decode())
