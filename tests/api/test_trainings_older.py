@@ -3,11 +3,12 @@
 from uuid import UUID
 
 import pytest
+from django.utils import timezone
 
 from hansa.protocol.trainings import TrainingCreated, TrainingDetail
 from hansa.rounds import plan as plans
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.registry.models import Model
+from hansa.server.registry.models import MeanMember, Model
 from hansa.server.trainings.models import Round, Training
 from hansa.server.trainings.services import trainings
 from support.answers import nothing_changes, refused, refused_field, shown
@@ -221,6 +222,24 @@ async def test_a_mean_of_models_has_a_training_that_says_how_it_answers_and_cann
     async with nothing_changes():
         answer = await alice.post(f"{URL}{created.training_id}/start/")
         refused(answer, 409, "wrong_state", "has no params to train", "train its members")
+
+
+async def test_a_mean_that_has_a_training_is_copied_with_its_members(alice, model, make_training):
+    def make_mean():
+        mean = Model.objects.create(owner=alice.user, name="mean", kind="mean", spec=[], created_at=timezone.now())
+        MeanMember.objects.create(mean=mean, member=model, position=0)
+        make_training(model=mean)
+        return mean
+
+    mean = await call(make_mean)
+
+    created = shown(await alice.post(URL, json=asked(mean)), TrainingCreated, 201)
+
+    assert created.model_id != str(mean.id)
+    members = await read(
+        lambda: list(MeanMember.objects.filter(mean=created.model_id).values_list("member", "position"))
+    )
+    assert members == [(model.id, 0)]
 
 
 # How a training is told while it runs

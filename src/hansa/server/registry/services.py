@@ -81,7 +81,7 @@ def _file(digests: Digests | None, now: datetime) -> Blob | None:
 def copy_model(*, model: Model, now: datetime) -> Model:
     """A model of its own that begins where another one is. To be called inside a transaction."""
     newest = ModelVersion.objects.filter(model=model).order_by("-number").first()
-    if newest is None:
+    if newest is None and model.kind != ModelKind.MEAN:
         raise NotFoundError(f"There is no model {model.id} any more.")
     copied = Model.objects.create(
         owner_id=model.owner_id,
@@ -99,7 +99,11 @@ def copy_model(*, model: Model, now: datetime) -> Model:
         structure=model.structure,
         created_at=now,
     )
-    ModelVersion.objects.create(model=copied, number=0, blob_id=newest.blob_id, parent=newest, created_at=now)
+    if newest is not None:
+        ModelVersion.objects.create(model=copied, number=0, blob_id=newest.blob_id, parent=newest, created_at=now)
+    MeanMember.objects.bulk_create(
+        MeanMember(mean=copied, member_id=each.member_id, position=each.position) for each in model.members.all()
+    )
     return copied
 
 
