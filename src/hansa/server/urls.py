@@ -32,6 +32,7 @@ urlpatterns = [
     path("api/", include("hansa.server.accounts.urls")),
     path("api/", include("hansa.server.trainings.urls")),  # before registry, whose views of a model it extends
     path("api/", include("hansa.server.registry.urls")),
+    path("api/", include("hansa.server.dummy.urls")),
     path("api/health/", Health.as_view(), name="health"),
     path("api/schema/", Schema.as_view(), name="schema"),
     path("api/schema/swagger-ui/", SwaggerUI.as_view(), name="swagger-ui"),

@@ -1,0 +1,1 @@
+"""A training to look at without training anything: `GET /api/dummy/`, while debugging."""

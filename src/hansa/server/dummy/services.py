@@ -1,0 +1,100 @@
+"""Rows as a training of eighty rounds by five clients would have left them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+import numpy as np
+from django.db import transaction
+
+from hansa.rounds import plan as plans
+from hansa.rounds.states import TrainingStatus
+from hansa.server.accounts.models import User
+from hansa.server.accounts.services import create_token
+from hansa.server.lifecycle.errors import ConflictError
+from hansa.server.registry.models import Metric, MetricKind, Model
+from hansa.server.trainings.models import Training
+from hansa.server.trainings.services import trainings
+
+USERNAME = "dummy-user"
+PASSWORD = "secret"  # noqa: S105  # the contract's; it opens an account of a server that is being debugged
+ROUNDS = 80
+CLIENTS = 5
+SEED = 20240229
+"""Of the noise: the same curves every time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One dummy training."""
+
+    training: Training
+    clients: Sequence[User]
+    token: str
+    """A new one of its owner, in clear."""
+
+
+def owner(*, hashed: str) -> User:
+    """The account that owns all dummies; made with this hash of its password if it is not there."""
+    user, _ = User.objects.get_or_create(username=USERNAME, defaults={"password": hashed})
+    return user
+
+
+def check_is_ours(user: User, has_our_password: bool) -> None:
+    """Raise ConflictError if somebody else has the name: no token of theirs is given away."""
+    if not has_our_password or not user.is_active or user.is_staff or user.is_superuser:
+        raise ConflictError(
+            f"The account {USERNAME!r} is not the one that this call makes: its password is another, or it has rights "
+            "or is closed. Rename that account, then call again.",
+            "in_use",
+        )
+
+
+def make_training(*, owner: User, model: Model, now: datetime) -> Made:
+    """A completed training of `model` by new clients, with a loss and an accuracy of each after every round."""
+    with transaction.atomic():
+        clients = [_client() for _ in range(CLIENTS)]
+        training = trainings.create(
+            actor=owner, model=model, plan=plans.fedavg(rounds=ROUNDS), clients=clients, name="Dummy training", now=now
+        )
+        Training.objects.filter(id=training.id).update(
+            status=TrainingStatus.COMPLETED.value,
+            reason="made by /api/dummy/ for looking at; nothing was trained",
+            rounds_done=ROUNDS,
+            started_at=now,
+            finished_at=now,
+        )
+        Metric.objects.bulk_create(_metrics(training, clients))
+        token = create_token(user_id=owner.id, name="dummy", expires_in_seconds=None, now=now)
+    return Made(training, clients, token.text)
+
+
+def _client() -> User:
+    user = User(username=f"dummy-client-{uuid4().hex[:12]}", client=True)
+    user.set_unusable_password()
+    user.save(force_insert=True)
+    return user
+
+
+def _metrics(training: Training, clients: Sequence[User]) -> list[Metric]:
+    """The loss falls from 2.3, that of guessing among ten classes, and the accuracy rises; each client is noisy."""
+    rng = np.random.default_rng(SEED)
+    steps = np.arange(ROUNDS)
+    loss = 0.15 + 2.15 * np.exp(-steps / 15) + rng.normal(0, 0.05, (len(clients), ROUNDS))
+    accuracy = 0.95 - 0.85 * np.exp(-steps / 15) + rng.normal(0, 0.02, (len(clients), ROUNDS))
+    curves = {"NLLoss": loss.clip(0.01), "Accuracy": accuracy.clip(0, 1)}
+    return [
+        Metric(
+            model_id=training.model_id,
+            reporter=client,
+            kind=MetricKind.EVALUATE,
+            key=key,
+            value=float(values[place, step]),
+            step=int(step),
+            num_examples=1,
+        )
+        for step in steps
+        for place, client in enumerate(clients)
+        for key, values in curves.items()
+    ]
