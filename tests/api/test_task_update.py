@@ -10,6 +10,7 @@ from hansa.protocol.tasks import Upload
 from hansa.server.blobs import store
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.registry.models import Model
 from hansa.server.trainings.models import Task
 from hansa.server.trainings.services import tasks, trainings
 from support.answers import nothing_changes, refused, refused_field, shown
@@ -329,3 +330,13 @@ async def test_a_client_that_was_given_up_may_still_upload(bob, carol, clock, st
     await call(settle, started)
 
     shown(await put(bob, task, update()), Upload)
+
+
+async def test_arrays_that_are_one_in_the_model_must_be_one_in_the_update(bob, bobs_task):
+    model_id = bobs_task.round.training.model_id
+    await call(Model.objects.filter(id=model_id).update, ties=[["fc.bias", "norm.running_mean"]])
+    torn, whole = update(), update(fc__bias=small_params(1.0)["norm.running_mean"])
+
+    async with nothing_changes():
+        refused(await put(bob, bobs_task, torn), 422, "spec_mismatch", "'fc.bias', 'norm.running_mean'", "one array")
+    shown(await put(bob, bobs_task, whole), Upload)

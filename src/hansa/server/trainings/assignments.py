@@ -77,6 +77,8 @@ class UploadTarget:
     user_id: UUID
     kind: TaskKind
     spec: ParamSpec
+    ties: tuple[tuple[str, ...], ...]
+    """Names that are one array."""
     base: str
     """Digest of the params that the task begins from."""
     task: Task
@@ -94,6 +96,7 @@ def upload_target(user: User, task_id: UUID) -> UploadTarget:
         user_id=user.id,
         kind=kind,
         spec=model.param_spec if kind is TaskKind.TRAIN else moments.spec_of(model),
+        ties=tuple(tuple(names) for names in model.ties) if kind is TaskKind.TRAIN else (),
         base=_beginning(task).sha256,
         task=task,
     )

@@ -31,7 +31,6 @@ class Place:
     user_id: UUID
     first_round: int
     spec: ParamSpec
-    ties: tuple[tuple[str, ...], ...]
     archive_size: int
     """Bytes of the file that the model was made from; 0 if that was safetensors."""
 
@@ -72,7 +71,6 @@ def place(user: User, public_id: UUID) -> Place:
         user_id=user.id,
         first_round=model.first_round,
         spec=model.param_spec,
-        ties=tuple(tuple(names) for names in model.ties),
         archive_size=model.archive.size if model.archive is not None else 0,
     )
 

@@ -11,13 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import xxhash
 from django.utils import timezone
 
 from hansa.core.params import ParamSpec
 from hansa.formats import chunks, modelfile, safetensors
 from hansa.formats.errors import ModelFileError, SpecMismatchError
-from hansa.formats.layout import Layout, shown
 from hansa.protocol.tasks import TaskKind
 from hansa.server.accounts import presence
 from hansa.server.accounts.models import User
@@ -49,25 +47,20 @@ async def take(place: Place, user: User, kind: TaskKind, result: Result, rewrite
     if task is None:
         return
     target = await read(assignments.upload_target, user, task.id)
-    ties = place.ties if kind is TaskKind.TRAIN else ()
     try:
         with await work(store.BlobFile) as blob:  # gone again, unless it comes to be placed in the store
-            digests, norm = await compute(_canonical, blob, rewrite, target, ties)
+            digests, norm = await compute(_canonical, blob, rewrite, target)
             accept = partial(older.accept, place=place, sent=sent, digests=digests, norm=norm, now=timezone.now())
             await keep(blob.path, digests.sha256, partial(call, accept))
     except ModelFileError as error:
         raise ServiceError(str(error), error.code) from error
 
 
-def _canonical(
-    blob: store.BlobFile, rewrite: Rewrite, target: assignments.UploadTarget, ties: Iterable[tuple[str, ...]]
-) -> tuple[Digests, float]:
+def _canonical(blob: store.BlobFile, rewrite: Rewrite, target: assignments.UploadTarget) -> tuple[Digests, float]:
     """The result as a file of ours, checked as every upload is; and its norm."""
     rewrite(target.spec, blob)
     digests = blob.finish()
-    norm = uploads.check(blob.path, digests.size, target)
-    check_ties(blob.path, safetensors.canonical(target.spec)[1], ties)
-    return digests, norm
+    return digests, uploads.check(blob.path, digests.size, target)
 
 
 def _sha256(paths: Iterable[Path]) -> str:
@@ -107,25 +100,3 @@ def rewrite_moments(sent: Sequence[Path], spec: ParamSpec, blob: store.BlobFile)
         for start in range(0, tensor.size, PIECE):
             elements = tensor.read(start, min(start + PIECE, tensor.size))
             blob.write(elements.astype(np.dtype(wanted.dtype).newbyteorder("<")).tobytes())
-
-
-def check_ties(path: Path, layout: Layout, ties: Iterable[tuple[str, ...]]) -> None:
-    """Raise SpecMismatchError unless names that are one array in the model have the same bytes in the file."""
-    with chunks.FileSource(path) as source:
-        for names in ties:
-            digests = {name: _digest(source, layout, name) for name in names}
-            if len(set(digests.values())) > 1:
-                raise SpecMismatchError(
-                    f"update has different numbers for {shown(names)}, which are one array in the model. Train them "
-                    "as one: save the module that was sent, not copies of its arrays."
-                )
-
-
-def _digest(source: chunks.FileSource, layout: Layout, name: str) -> int:
-    digest, placed = xxhash.xxh3_128(), layout.placed(name)
-    buffer = memoryview(bytearray(PIECE))
-    for start in range(placed.start, placed.stop, PIECE):
-        piece = buffer[: min(PIECE, placed.stop - start)]
-        source.read_into(start, piece)
-        digest.update(piece)
-    return digest.intdigest()

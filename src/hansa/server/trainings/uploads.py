@@ -28,7 +28,7 @@ from hansa.server.blobs.services import keep
 from hansa.server.lifecycle.body import DisconnectedError, UnreadRequest
 from hansa.server.lifecycle.bridge import call, compute, work
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceError, is_disk_full
-from hansa.server.trainings import moments
+from hansa.server.trainings import moments, ties
 from hansa.server.trainings.assignments import UploadTarget
 from hansa.server.trainings.services import tasks
 
@@ -232,6 +232,7 @@ def check(path: Path, size: int, target: UploadTarget) -> float:
     with path.open("rb") as file:
         layout = safetensors.read_layout(file, size)
     check_fits(layout, target.spec)
+    ties.check(path, layout, target.ties)
     base_path = store.path_of(target.base)
     with base_path.open("rb") as file:
         base_layout = safetensors.read_layout(file, base_path.stat().st_size)
