@@ -5,13 +5,14 @@ import os
 import pytest
 
 import hansa
+from hansa.protocol import PROTOCOL_VERSION
 from hansa.server.ops.api import HealthAnswer
 from support.answers import refused, shown
 
 
 async def test_anybody_may_ask_whether_the_server_is_well(nobody):
     assert shown(await nobody.get("/api/health/"), HealthAnswer) == HealthAnswer(
-        status="ok", pid=os.getpid(), version=hansa.__version__, protocol=1
+        status="ok", pid=os.getpid(), version=hansa.__version__, protocol=PROTOCOL_VERSION
     )
 
 
