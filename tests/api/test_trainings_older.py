@@ -69,7 +69,7 @@ async def test_daisy_chaining_multiplies_the_number_of_updates_by_its_period(cre
 
 
 async def test_words_and_options_are_shown_as_they_were_given(create):
-    options = {"uncertainty.N": 7, "colour": {"of": ["the", 1e300, 2**70, None]}}
+    options = {"uncertainty.N": 7, "colour": {"of": ["the", 1.5, 2**70, None, "ü"]}}
     record = await create(aggregation_method="FedDC", uncertainty_method="SWAG", options=options)
 
     assert (record.aggregation_method, record.uncertainty_method) == ("FedDC", "SWAG")
