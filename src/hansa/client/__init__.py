@@ -21,7 +21,7 @@ from hansa.client.errors import (
     Unreachable,
     UsageError,
 )
-from hansa.client.trainer import Config, EvaluateResult, Trainer, TrainResult
+from hansa.client.trainer import Config, EvaluateResult, MomentsResult, MomentsTrainer, Trainer, TrainResult
 from hansa.client.transport import Transport
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
     "DamagedDownload",
     "EvaluateResult",
     "HansaError",
+    "MomentsResult",
+    "MomentsTrainer",
     "NotTrusted",
     "ResultError",
     "StateFolderBusy",

@@ -15,7 +15,7 @@ from hansa.client.answers import decoded
 from hansa.client.api import params_path
 from hansa.client.cache import ParamsCache
 from hansa.client.delivery import Delivery
-from hansa.client.errors import ApiError, HansaError, UsageError
+from hansa.client.errors import ApiError, BadAnswer, HansaError, UsageError
 from hansa.client.heartbeat import Heart, Held
 from hansa.client.journal import Journal, Outcome
 from hansa.client.patience import Patience, Unwanted
@@ -27,7 +27,7 @@ from hansa.client.transfer import fetch
 from hansa.client.transport import JSON, Transport
 from hansa.client.work import TrainerFailed, Workbench, one_line
 from hansa.formats.errors import ModelFileError
-from hansa.protocol import PROTOCOL_VERSION
+from hansa.protocol import PROTOCOL_VERSION, Answer
 from hansa.protocol.tasks import Task, TaskRelease, TaskRequest
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,13 @@ ANSWER_MARGIN = 30.0
 """Seconds an answer may take beyond the wait that was asked for."""
 RELEASE_SECONDS = 1.0
 """For each step of giving a task back when stopping; if it fails, the lease ends by itself."""
+
+
+class _Needed(Answer, frozen=True):
+    """As much of a task as clients of every version understand."""
+
+    protocol: int = PROTOCOL_VERSION
+    kind: str = ""
 
 
 class Loop:
@@ -98,13 +105,14 @@ class Loop:
         )
         if answer.status_code == 204:
             return None
-        task = decoded(answer, Task)
-        if task.protocol > PROTOCOL_VERSION:
+        needed = decoded(answer, _Needed)  # before the rest, which only a client of that version understands
+        if needed.protocol > PROTOCOL_VERSION:
+            what = f"a task of kind {needed.kind!r}" if needed.kind else "a task"
             raise UsageError(
-                f"the server speaks version {task.protocol} of the protocol, this client {PROTOCOL_VERSION}. "
-                "Install a newer hansa."
+                f"the server has {what} that needs version {needed.protocol} of the protocol; this client speaks "
+                f"{PROTOCOL_VERSION}. Install a newer hansa."
             )
-        return task
+        return decoded(answer, Task)
 
     def _take(self, task: Task, held: Held) -> None:
         """Do a task, or say what became of it; stopped in the middle, give it back.
@@ -144,6 +152,7 @@ class Loop:
         entry = self._journal.find(task)
         self._report(events.Leased(task, resumed=entry is not None))
         if entry is None:
+            self._workbench.prepare(task)
             outcome = self._work(task, self._model(task, held), held)
             entry = self._journal.trained(task, outcome)
             self._report(events.Trained(task, outcome.num_examples, outcome.metrics, outcome.seconds))
@@ -152,18 +161,19 @@ class Loop:
         self._report(events.Reported(task, receipt.verdict))
 
     def _model(self, task: Task, held: Held) -> Path:
+        source = _beginning(task)
+
         def download(path: Path) -> None:
             began = monotonic()
-            self._patience.until_done(lambda: self._fetch(task, path), held=held)
+            self._patience.until_done(lambda: self._fetch(task, source, path), held=held)
             self._report(events.Downloaded(task, monotonic() - began))
 
         return self._cache.path(task.digest, download)
 
-    def _fetch(self, task: Task, path: Path) -> None:
+    def _fetch(self, task: Task, source: str, path: Path) -> None:
         def moving(done: int, size: int) -> None:
             self._report(events.Moving(task, upload=False, done=done, size=size))
 
-        source = params_path(task.model, task.version)
         fetch(self._transport, source, path, digest=task.digest, size=task.size, sync=False, moving=moving)
 
     def _work(self, task: Task, model: Path, held: Held) -> Outcome:
@@ -208,3 +218,12 @@ class Loop:
     def _release(self, transport: Transport, task: Task, reason: str, *, failed: bool) -> None:
         body = TaskRelease(reason=reason, failed=failed)
         transport.call("POST", f"/api/tasks/{task.id}/release/", body=body)
+
+
+def _beginning(task: Task) -> str:
+    """Where the params are that the task begins from: on this server, whatever an answer says."""
+    if not task.params:
+        return params_path(task.model, task.version)
+    if not task.params.startswith("/api/"):
+        raise BadAnswer(f"the task begins from {task.params[:200]!r}, which is no path of the server's API")
+    return task.params

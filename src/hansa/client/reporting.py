@@ -3,7 +3,8 @@
 import sys
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from hansa.client.events import (
     Downloaded,
@@ -87,15 +88,14 @@ def described(event: Event) -> str:
         case Waiting(server):
             line = f"waiting for work at {server}"
         case Leased(task, resumed):
-            verb = "train from" if task.kind is TaskKind.TRAIN else "evaluate"
-            line = f"{_place(task)}: {verb} version {task.version}" + (", done before the restart" if resumed else "")
+            line = f"{_place(task)}: {_asked(task)}" + (", done before the restart" if resumed else "")
         case Downloaded(task, seconds):
-            line = f"{_place(task)}: version {task.version} received, {_megabytes(task.size)} in {seconds:.1f} s"
+            line = f"{_place(task)}: {_beginning(task)} received, {_megabytes(task.size)} in {seconds:.1f} s"
         case Trained(task, num_examples, metrics, seconds):
-            verb = "trained" if task.kind is TaskKind.TRAIN else "evaluated"
-            line = f"{_place(task)}: {verb} on {num_examples} examples in {seconds:.1f} s{_listed(metrics)}"
+            done = _VERBS[task.kind].done
+            line = f"{_place(task)}: {done} on {num_examples} examples in {seconds:.1f} s{_listed(metrics)}"
         case Uploaded(task, size, seconds):
-            line = f"{_place(task)}: update sent, {_megabytes(size)} in {seconds:.1f} s"
+            line = f"{_place(task)}: {_VERBS[task.kind].result} sent, {_megabytes(size)} in {seconds:.1f} s"
         case Reported(task, verdict):
             line = f"{_place(task)}: reported, {verdict}"
         case Dropped(task, reason, failed):
@@ -113,12 +113,12 @@ def _doing(event: Event) -> str:
     """What begins with the event, for as long as it lasts."""
     match event:
         case Leased(task, False):
-            line = f"{_place(task)}: {'training' if task.kind is TaskKind.TRAIN else 'evaluating'}"
+            line = f"{_place(task)}: {_VERBS[task.kind].doing}"
         case Moving(task, upload, done, size):
-            verb = "sending the update" if upload else f"receiving version {task.version}"
+            verb = f"sending the {_VERBS[task.kind].result}" if upload else f"receiving {_beginning(task)}"
             line = f"{_place(task)}: {verb}, {done * 100 // max(size, 1)} % of {_megabytes(size)}"
         case Downloaded(task):
-            line = f"{_place(task)}: {'training' if task.kind is TaskKind.TRAIN else 'evaluating'}"
+            line = f"{_place(task)}: {_VERBS[task.kind].doing}"
         case Trained(task) | Leased(task):
             line = f"{_place(task)}: reporting"
         case Reconnecting(reason, seconds):
@@ -128,6 +128,32 @@ def _doing(event: Event) -> str:
         case _:
             line = ""
     return clean(line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verbs:
+    """What is said of a kind of task."""
+
+    asked: str
+    doing: str
+    done: str
+    result: str
+
+
+_VERBS: Final = {
+    TaskKind.TRAIN: _Verbs("train from", "training", "trained", "update"),
+    TaskKind.SWAG: _Verbs("gather moments around", "gathering moments", "gathered moments", "moments"),
+    TaskKind.EVALUATE: _Verbs("evaluate", "evaluating", "evaluated", "result"),
+}
+
+
+def _asked(task: Task) -> str:
+    return f"{_VERBS[task.kind].asked} {_beginning(task)}"
+
+
+def _beginning(task: Task) -> str:
+    """What the task begins from; in a daisy chain it may be another client's local model."""
+    return f"version {task.version}" if "/versions/" in task.params or not task.params else "another client's model"
 
 
 def _place(task: Task) -> str:

@@ -11,9 +11,10 @@ from typing import SupportsFloat, SupportsIndex
 import numpy as np
 
 from hansa.client.errors import ResultError
-from hansa.client.trainer import EvaluateResult, TrainResult
+from hansa.client.trainer import EvaluateResult, MomentsResult, TrainResult
 from hansa.core.finite import first_not_finite
-from hansa.core.params import Array, ArraySpec, ParamSpec
+from hansa.core.moments import MomentsError, Vector, variance
+from hansa.core.params import Array, ArraySpec, Kind, ParamSpec
 from hansa.formats.layout import shown
 from hansa.protocol.tasks import MAX_METRICS
 
@@ -40,6 +41,49 @@ def checked_training(result: object, spec: ParamSpec) -> TrainResult:
         num_examples=_checked_count(result.num_examples),
         metrics=_checked_metrics(result.metrics),
     )
+
+
+def checked_moments(result: object, spec: ParamSpec) -> MomentsResult:
+    """`result` as a MomentsResult for the model `spec`: its params and no more, in float64."""
+    if not isinstance(result, MomentsResult):
+        raise ResultError(
+            f"moments returned {_kind(result)}; wanted is hansa.client.MomentsResult(first, second, num_examples)"
+        )
+    wanted = [array for array in spec if array.kind is Kind.PARAM]
+    first = _checked_moment("first", result.first, wanted)
+    second = _checked_moment("second", result.second, wanted)
+    for name in first:
+        try:
+            variance(first[name].reshape(-1), second[name].reshape(-1))
+        except MomentsError as error:
+            place = [int(axis) for axis in np.unravel_index(error.index, first[name].shape)]
+            raise ResultError(
+                f"the moments of {name!r} cannot be those of any weights, at {place}: {error}. Give the mean of the "
+                "iterates and the mean of their squares, not a deviation."
+            ) from error
+    return MomentsResult(first, second, _checked_count(result.num_examples))
+
+
+def _checked_moment(which: str, arrays: object, wanted: list[ArraySpec]) -> dict[str, Vector]:
+    if not isinstance(arrays, Mapping):
+        raise ResultError(f"{which} is {_kind(arrays)}; wanted is a dict from array name to numpy array")
+    if missing := [array.name for array in wanted if array.name not in arrays]:
+        raise ResultError(f"{which} lacks {shown(missing)}; return the moments of every param")
+    checked = {}
+    for spec in wanted:
+        array = np.asarray(arrays[spec.name])
+        if array.shape != spec.shape or array.dtype.kind not in "fiu":
+            raise ResultError(
+                f"{which}[{spec.name!r}] has shape {array.shape} and dtype {array.dtype}; wanted are numbers in the "
+                f"param's shape {spec.shape}"
+            )
+        checked[spec.name] = np.asarray(array, np.float64, order="C")
+        if (index := first_not_finite(checked[spec.name])) is not None:
+            raise ResultError(
+                f"{which}[{spec.name!r}] holds {checked[spec.name].reshape(-1)[index]}: the iterates diverged. Try a "
+                "lower client_lr."
+            )
+    return checked
 
 
 def checked_evaluation(result: object) -> EvaluateResult:

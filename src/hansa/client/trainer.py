@@ -112,6 +112,21 @@ class EvaluateResult:
     num_examples: int
 
 
+@dataclass(frozen=True, slots=True)
+class MomentsResult:
+    """SWAG's moments of the weights around a version, by name: all params, buffers as one likes.
+
+    `hansa.core.moments.RunningMoments` gathers them from the iterates of gradient descent.
+    """
+
+    first: Params
+    """The mean of the iterates."""
+    second: Params
+    """The mean of their squares."""
+    num_examples: int
+    """Used for them; the client's weight where the plan weights by examples."""
+
+
 class Trainer(Protocol):
     """Local training and evaluation. `hansa.client.adapters` has ready ones.
 
@@ -125,4 +140,15 @@ class Trainer(Protocol):
 
     def evaluate(self, params: dict[str, Array], config: Config) -> EvaluateResult | Mapping[str, float]:
         """Measure `params` on local data."""
+        ...
+
+
+class MomentsTrainer(Trainer, Protocol):
+    """A trainer for plans with the uncertainty method `swag`.
+
+    Where a trainer has no `moments` its client gives such tasks back, and the others' moments do without it.
+    """
+
+    def moments(self, params: dict[str, Array], config: Config) -> MomentsResult:
+        """Go on from `params` on local data, and tell the moments of the weights on the way."""
         ...

@@ -4,10 +4,13 @@ import hashlib
 from pathlib import Path
 from time import perf_counter
 
+from hansa.client.errors import BadAnswer, ResultError
 from hansa.client.journal import Outcome
-from hansa.client.results import checked_evaluation, checked_training
-from hansa.client.trainer import Config, Trainer, TrainResult
-from hansa.core.params import Kind, ParamSpec
+from hansa.client.results import checked_evaluation, checked_moments, checked_training
+from hansa.client.trainer import Config, Trainer
+from hansa.core.moments import FIRST, SECOND, flatten, moments_spec
+from hansa.core.params import Kind, Params, ParamSpec
+from hansa.formats.layout import shown
 from hansa.formats.safetensors import read, read_layout, write
 from hansa.protocol.tasks import Task, TaskKind
 
@@ -25,14 +28,26 @@ class Workbench:
         self._trainer = trainer
         self.inside = False
 
+    def prepare(self, task: Task) -> None:
+        """Raise ResultError, before anything is fetched, for a task that the trainer has nothing for."""
+        if task.kind is TaskKind.SWAG and not callable(getattr(self._trainer, "moments", None)):
+            raise ResultError(
+                f"{type(self._trainer).__name__} gathers no SWAG moments: it has no method 'moments'. Give it one (see "
+                "hansa.client.MomentsTrainer), or leave it to the other clients."
+            )
+
     def do(self, task: Task, config: Config, model: Path, update: Path) -> Outcome:
-        """Train from the file `model` and write the file `update`, or evaluate `model`.
+        """Train from the file `model` and write the file `update`, or gather moments around it, or evaluate it.
 
         Raises TrainerFailed for what user code raised, ResultError for what it returned.
         """
-        if task.kind is TaskKind.EVALUATE:
-            return self._evaluate(model, config)
-        return self._train(model, update, config)
+        match task.kind:
+            case TaskKind.TRAIN:
+                return self._train(model, update, config)
+            case TaskKind.SWAG:
+                return self._gather(model, update, config, task.order)
+            case TaskKind.EVALUATE:
+                return self._evaluate(model, config)
 
     def _train(self, model: Path, update: Path, config: Config) -> Outcome:
         began = perf_counter()
@@ -40,7 +55,7 @@ class Workbench:
         seconds = perf_counter() - began
         spec = _spec(model)
         checked = checked_training(result, spec)
-        digest, size = _written(update, checked, spec)
+        digest, size = _written(update, checked.params, spec)
         return Outcome(
             num_examples=checked.num_examples,
             metrics=dict(checked.metrics),
@@ -48,6 +63,17 @@ class Workbench:
             digest=digest,
             size=size,
         )
+
+    def _gather(self, model: Path, update: Path, config: Config, order: list[str]) -> Outcome:
+        began = perf_counter()
+        result = self._call("moments", model, config)
+        seconds = perf_counter() - began
+        checked = checked_moments(result, _spec(model))
+        if unknown := sorted(set(order) - checked.first.keys()):
+            raise BadAnswer(f"the task asks for the moments of {shown(unknown)}, which are no params of its model")
+        vectors = {FIRST: flatten(checked.first, order), SECOND: flatten(checked.second, order)}
+        digest, size = _written(update, vectors, moments_spec(len(vectors[FIRST])))
+        return Outcome(num_examples=checked.num_examples, metrics={}, seconds=seconds, digest=digest, size=size)
 
     def _evaluate(self, model: Path, config: Config) -> Outcome:
         began = perf_counter()
@@ -76,10 +102,10 @@ def _spec(model: Path) -> ParamSpec:
         return read_layout(file, model.stat().st_size).spec()
 
 
-def _written(path: Path, result: TrainResult, spec: ParamSpec) -> tuple[str, int]:
+def _written(path: Path, params: Params, spec: ParamSpec) -> tuple[str, int]:
     """Write the update and return its digest and size."""
     buffers = frozenset(array.name for array in spec if array.kind is Kind.BUFFER)
     with path.open("wb+") as file:
-        layout = write(file, result.params, buffers)
+        layout = write(file, params, buffers)
         file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest(), layout.size

@@ -167,7 +167,7 @@ class Handler(BaseHTTPRequestHandler):
         match (self.command, *parts):
             case ("POST", "api", "tasks", "next"):
                 self.lease()
-            case ("GET", "api", "models", "model", "versions", _, "params"):
+            case ("GET", "api", "models", "model", "versions", _, "params") | ("GET", "api", "tasks", _, "base"):
                 self.send_model()
             case ("HEAD", "api", "tasks", _, "update", digest):
                 self.reply(200, None, {OFFSET_HEADER: str(len(self.server.partial.get(digest, b"")))})

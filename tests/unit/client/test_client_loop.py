@@ -9,6 +9,7 @@ from hansa.client import ApiError, Client, CredentialsRefused, StateFolderBusy, 
 from hansa.client.events import Dropped, Reconnecting, Reported, Waiting
 from hansa.client.journal import Journal
 from hansa.formats.safetensors import read
+from hansa.protocol import PROTOCOL_VERSION
 from hansa.protocol.tasks import TaskKind
 
 
@@ -253,7 +254,7 @@ def test_a_server_that_once_answered_may_be_anything_for_a_while(server, start):
 
 
 def test_a_newer_protocol_ends_the_run_with_what_to_do(server, start):
-    server.offer(protocol=2)
+    server.offer(protocol=PROTOCOL_VERSION + 1)
     client = start().join()
     assert isinstance(client.error, UsageError)
     assert "Install a newer hansa" in str(client.error)

@@ -10,7 +10,7 @@ from hansa.client.reporting import LineReporter, RichReporter, default_reporter,
 from hansa.protocol.tasks import Task, TaskKind
 
 
-def a_task(kind=TaskKind.TRAIN, attempt=1):
+def a_task(kind=TaskKind.TRAIN, attempt=1, params="/api/models/m/versions/2/params/"):
     return Task(
         id="1",
         kind=kind,
@@ -26,10 +26,12 @@ def a_task(kind=TaskKind.TRAIN, attempt=1):
         seed=1,
         config={},
         lease_seconds=60.0,
+        params=params,
     )
 
 
-TRAIN, EVALUATE = a_task(), a_task(TaskKind.EVALUATE)
+TRAIN, EVALUATE, SWAG = a_task(), a_task(TaskKind.EVALUATE), a_task(TaskKind.SWAG)
+RELAYED = a_task(params="/api/tasks/1/base/")
 
 LINES = [
     (events.Waiting("http://host"), "waiting for work at http://host"),
@@ -43,6 +45,11 @@ LINES = [
         "round 3/10: trained on 287 examples in 1.2 s, loss 0.1235, accuracy 0.9",
     ),
     (events.Trained(EVALUATE, 5, {}, 0.0), "round 3/10: evaluated on 5 examples in 0.0 s"),
+    (events.Leased(SWAG, resumed=False), "round 3/10: gather moments around version 2"),
+    (events.Trained(SWAG, 5, {}, 0.0), "round 3/10: gathered moments on 5 examples in 0.0 s"),
+    (events.Uploaded(SWAG, 1_250_000, 0.1), "round 3/10: moments sent, 1.2 MB in 0.1 s"),
+    (events.Leased(RELAYED, resumed=False), "round 3/10: train from another client's model"),
+    (events.Downloaded(RELAYED, 0.31), "round 3/10: another client's model received, 1.2 MB in 0.3 s"),
     (events.Uploaded(TRAIN, 1_250_000, 0.1), "round 3/10: update sent, 1.2 MB in 0.1 s"),
     (events.Reported(TRAIN, "accepted"), "round 3/10: reported, accepted"),
     (events.Dropped(TRAIN, "the round has closed", failed=False), "round 3/10: dropped: the round has closed"),

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hansa.client.adapters.torch import Means, TorchTrainer, accuracy, load_params, params_of
-from hansa.client.results import checked_evaluation, checked_training
+from hansa.client.results import checked_evaluation, checked_moments, checked_training
 from hansa.client.trainer import Config
 from hansa.core.params import spec_of
 
@@ -272,3 +272,60 @@ def test_channels_last_weights_come_out_in_plain_order():
 def test_evaluation_without_test_data_says_what_to_do():
     with pytest.raises(ValueError, match="Give it some, or set evaluation"):
         TorchTrainer(Line(), [], HALF_SQUARES).evaluate({"w": np.zeros(1, np.float32)}, Config())
+
+
+# SWAG
+
+
+def linear_data():
+    rng = np.random.default_rng(8)
+    x = torch.from_numpy(rng.normal(size=(12, 2)).astype(np.float32))
+    return DataLoader(TensorDataset(x, x @ torch.tensor([[1.0], [-2.0]])), batch_size=4, shuffle=False)
+
+
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_moments_are_those_of_the_weights_that_training_visits(every):
+    module = nn.Linear(2, 1)
+    params, _ = params_of(module)
+    loss = nn.MSELoss()
+    trainer = TorchTrainer(module, linear_data(), loss, moments_every=every)
+    result = trainer.moments(params, Config(epochs=3, client_lr=0.1))
+
+    visited = []
+    load_params(module, params)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for _ in range(3):
+        for x, y in linear_data():
+            optimizer.zero_grad()
+            loss(module(x), y).backward()
+            optimizer.step()
+            visited.append(module.weight.detach().numpy().astype(np.float64).copy())
+    seen = visited[every - 1 :: every]
+    assert result.first["weight"] == pytest.approx(sum(seen) / len(seen), rel=1e-12)
+    assert result.second["weight"] == pytest.approx(sum(w**2 for w in seen) / len(seen), rel=1e-12)
+    assert result.num_examples == 12
+
+
+def test_a_training_of_fewer_steps_has_the_moments_of_its_last_weights():
+    module = nn.Linear(2, 1)
+    params, _ = params_of(module)
+    result = TorchTrainer(module, linear_data(), nn.MSELoss(), moments_every=100).moments(params, Config())
+    assert result.second["bias"] == pytest.approx(result.first["bias"] ** 2)
+
+
+def test_moments_of_every_kind_of_param_are_what_the_task_wants():
+    params, buffers = params_of(everything())
+    spec = spec_of(params, buffers=buffers)
+    trainer = TorchTrainer(everything(1), batches(), nn.CrossEntropyLoss())
+
+    checked = checked_moments(trainer.moments(params, Config(client_lr=0.05)), spec)
+
+    assert checked.first.keys() == params.keys() - buffers
+    assert (checked.first["tied.weight"] == checked.first["first.weight"]).all()
+    spread = checked.second["frozen.weight"] - checked.first["frozen.weight"] ** 2
+    assert spread == pytest.approx(0, abs=1e-12), "what does not learn does not vary"
+
+
+def test_moments_are_looked_at_once_in_a_while_or_more_often():
+    with pytest.raises(ValueError, match="moments_every is 0"):
+        TorchTrainer(nn.Linear(1, 1), [], nn.MSELoss(), moments_every=0)

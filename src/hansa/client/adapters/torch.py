@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from hansa.client.trainer import Config, EvaluateResult, TrainResult
+from hansa.client.trainer import Config, EvaluateResult, MomentsResult, TrainResult
+from hansa.core.moments import RunningMoments
 from hansa.core.params import DTYPES, Array
 from hansa.formats.layout import shown
 
@@ -38,6 +39,8 @@ class TorchTrainer:
     as means over the last epoch; left out, it is the accuracy where targets are class numbers. Tensors go to `device`,
     or where the module already is.
 
+    Where a plan wants SWAG moments they are gathered after every `moments_every` steps of such a training.
+
     Params that do not require a gradient stay as they are; buffers (BatchNorm's statistics) change as torch changes
     them. FedProx's term is added where the plan has `proximal_mu` > 0 (Li et al. 2020, arXiv:1812.06127, eq. 2).
     """
@@ -53,8 +56,13 @@ class TorchTrainer:
         client_lr: float = 0.01,
         momentum: float = 0.0,
         metrics: Mapping[str, Metric] | None = None,
+        moments_every: int = 1,
         device: torch.device | str | None = None,
     ) -> None:
+        if moments_every < 1:
+            raise ValueError(
+                f"moments_every is {moments_every}; the weights are looked at every so many steps, 1 or more"
+            )
         self._module = module if device is None else module.to(device)
         self._device = next(chain(module.parameters(), module.buffers())).device
         self._train_data = train_data
@@ -64,21 +72,45 @@ class TorchTrainer:
         self._client_lr = client_lr
         self._momentum = momentum
         self._metrics = metrics
+        self._moments_every = moments_every
 
     def train(self, params: dict[str, Array], config: Config) -> TrainResult:
         """Minimise the loss for `config.epochs` epochs, from `params`."""
+        means = self._descend(params, config, lambda step: None)
+        trained, _ = params_of(self._module)
+        return TrainResult(trained, means.examples, means.values())
+
+    def moments(self, params: dict[str, Array], config: Config) -> MomentsResult:
+        """The moments of the weights that training from `params` visits: SWAG's diagonal.
+
+        It trains as `train` does, at a constant rate, and looks at the weights after every `moments_every` steps, and
+        after the last of all if there were fewer.
+        """
+        gathered = RunningMoments()
+
+        def look(step: int) -> None:
+            if step % self._moments_every == 0:
+                gathered.add(learned_of(self._module))
+
+        means = self._descend(params, config, look)
+        if not gathered.count:
+            gathered.add(learned_of(self._module))
+        return MomentsResult(gathered.first(), gathered.second(), means.examples)
+
+    def _descend(self, params: dict[str, Array], config: Config, after_step: Callable[[int], None]) -> "Means":
+        """Train the module from `params`. Returns the means of the last epoch; `after_step` is told its number."""
         load_params(self._module, params)
         seed(config.seed, self._train_data)
         learned = [param for param in self._module.parameters() if param.requires_grad]
         base = [param.detach().clone() for param in learned]
         optimizer = self._optimizer_of(learned, config)
         self._module.train()
-        means = Means()
+        means, steps = Means(), 0
         for epoch in range(config.epochs):
             means = Means()
             for step, batch in enumerate(self._batches(self._train_data)):
                 if config.cancelled():
-                    return self._result(means)
+                    return means
                 output, target = self._forward(batch)
                 loss = self._loss(output, target)
                 objective = loss
@@ -87,9 +119,11 @@ class TorchTrainer:
                 optimizer.zero_grad()
                 objective.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
                 optimizer.step()
+                steps += 1
+                after_step(steps)
                 means.add(self._measure(output, target, loss), examples=len(target))
                 config.progress(self._share_done(epoch, step + 1, config.epochs))
-        return self._result(means)
+        return means
 
     def evaluate(self, params: dict[str, Array], config: Config) -> EvaluateResult:
         """The loss and the metrics of `params` on `test_data`."""
@@ -108,10 +142,6 @@ class TorchTrainer:
                 output, target = self._forward(batch)
                 means.add(self._measure(output, target, self._loss(output, target)), examples=len(target))
         return EvaluateResult(means.values(), means.examples)
-
-    def _result(self, means: "Means") -> TrainResult:
-        params, _ = params_of(self._module)
-        return TrainResult(params, means.examples, means.values())
 
     def _batches(self, data: Iterable[Batch]) -> Iterator[list[Tensor]]:
         for batch in data:
@@ -197,6 +227,12 @@ def params_of(module: nn.Module) -> tuple[dict[str, Array], frozenset[str]]:
     # All names of tied params: the state dict has them all, `parameters()` only the first.
     learned = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     return params, frozenset(params.keys() - learned)
+
+
+def learned_of(module: nn.Module) -> dict[str, Array]:
+    """The params of a module by all their names: views where they are on the CPU, which its next step changes."""
+    params = module.named_parameters(remove_duplicate=False)
+    return {name: param.detach().cpu().numpy() for name, param in params}
 
 
 def _array(name: str, value: object) -> Array:
