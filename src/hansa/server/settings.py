@@ -123,7 +123,7 @@ X_FRAME_OPTIONS = "DENY"
 THROTTLE_RATES = {
     "user": "100_000/min",
     "address": "300_000/min",
-    "sign_up": "60/hour",
+    "sign_up": "300/min",
     "sign_in_address": "20/min",
     "sign_in": "10/min",
 }

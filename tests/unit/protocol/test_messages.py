@@ -9,6 +9,7 @@ from msgspec import inspect as types
 from hansa.protocol import accounts, base, errors, models, tasks, trainings
 from hansa.protocol.accounts import InvitationCreate, TokenCreate
 from hansa.protocol.base import Answer, Request
+from hansa.protocol.models import ModelCreate
 from hansa.protocol.tasks import Heartbeat, Task, TaskKind, TaskRelease, TaskReport, TaskRequest
 from hansa.protocol.trainings import ClientList, TrainingCreate
 
@@ -45,6 +46,8 @@ def sample(kind: types.Type) -> object:
             return {"loss": sample(value)}
         case types.EnumType(cls=enum):
             return next(iter(enum)).value
+        case types.LiteralType(values=values):
+            return values[0]
         case types.UnionType(types=members):
             return sample(members[0])
         case types.AnyType():
@@ -84,10 +87,14 @@ def test_a_message_can_be_described_by_a_schema(message: type[msgspec.Struct]) -
     assert msgspec.json.schema(message)["$defs"]
 
 
-@pytest.mark.parametrize("message", REQUESTS)
+@pytest.mark.parametrize("message", [message for message in REQUESTS if message is not ModelCreate])
 def test_a_request_with_an_unknown_field_is_refused(message: type[msgspec.Struct]) -> None:
     with pytest.raises(msgspec.ValidationError, match="unknown field `typing_error`"):
         msgspec.convert(data_of(message) | {"typing_error": 1}, message)
+
+
+def test_a_new_model_is_a_form_in_which_other_fields_are_not_looked_at() -> None:
+    assert msgspec.convert({"name": "m", "typing_error": 1}, ModelCreate) == ModelCreate(name="m")
 
 
 @pytest.mark.parametrize("message", ANSWERS)
