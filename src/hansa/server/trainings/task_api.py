@@ -75,7 +75,11 @@ class TaskBase(MessageView):
     """What a task begins from."""
 
     @extend_schema(
-        responses={(200, SAFETENSORS): OpenApiResponse(OpenApiTypes.BINARY, "canonical safetensors"), 304: None}
+        responses={
+            (200, SAFETENSORS): OpenApiResponse(OpenApiTypes.BINARY, "canonical safetensors"),
+            304: None,
+            **refusals(409),
+        }
     )
     async def get(self, request: Request, task_id: UUID) -> HttpResponseBase:
         """Download a version, or in a daisy chain the local model dealt to the caller. ETag, If-None-Match, Range."""
