@@ -1,19 +1,15 @@
 """Reads of accounts, each with its permission filter."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
 from django.contrib.auth.models import Group
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef
 
 from hansa.protocol import accounts as wire
 from hansa.server.accounts import presence
 from hansa.server.accounts.models import Token, User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
-
-NAMES_AT_ONCE = 500
-"""A query has room for so many variables, and no more."""
 
 
 def myself(user: User) -> wire.User:
@@ -115,30 +111,3 @@ def clients(actor: User) -> list[wire.ClientSummary]:
         )
         for user in rows
     ]
-
-
-def participants_named(names: Sequence[str]) -> list[User]:
-    """The clients with these ids or user names, in the order given, without repetition. An id goes before a name.
-
-    Raises NotFoundError naming the first that is unknown or not a client.
-    """
-    found: dict[UUID, User] = {}
-    for start in range(0, len(names), NAMES_AT_ONCE):
-        some = names[start : start + NAMES_AT_ONCE]
-        ids = [parsed for name in some if (parsed := _uuid(name)) is not None]
-        rows = list(User.objects.filter(Q(username__in=some) | Q(id__in=ids), client=True, is_active=True))
-        by_id, by_name = {user.id: user for user in rows}, {user.username: user for user in rows}
-        for name in some:
-            parsed = _uuid(name)
-            user = (by_id.get(parsed) if parsed is not None else None) or by_name.get(name)
-            if user is None:
-                raise NotFoundError(f"There is no client {name!r}. `hansa clients list` shows those that may be named.")
-            found.setdefault(user.id, user)
-    return list(found.values())
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
