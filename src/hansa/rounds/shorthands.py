@@ -23,8 +23,8 @@ from hansa.protocol.trainings import AggregationMethod, UncertaintyMethod
 from hansa.rounds.plan import Plan, parse
 
 DEFAULT_MU: Final = 0.01
-"""The older platform left the proximal term to its clients; a plan must name one. The middle of the values tried in
-Li et al. 2020, arXiv:1812.06127, section 5.3.2 (0.001 to 1), on a logarithmic scale, rounded down."""
+"""The older platform left the proximal term to its clients; a plan must name one. The second smallest of those tried
+in Li et al. 2020, arXiv:1812.06127 (0.001, 0.01, 0.1, 1)."""
 MAX_COUNT: Final = 1_000_000
 """Of rounds, and of passes: what a plan may hold."""
 MAX_DEPTH: Final = 32
