@@ -1,87 +1,24 @@
 """A training whose server and two of five clients are killed gives the bits of one that nobody disturbed."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from crash_federation import CLIENTS, Federation, federation
 
-from hansa.client.api import Api
 from hansa.core.mean import weighted_mean
 from hansa.formats import safetensors
-from hansa.protocol.trainings import Round, TrainingCreate
-from system.processes import ClientProcess, Server, end, eventually, serving
+from system.processes import eventually
 
-CLIENTS = 5
 ROUNDS = 4
 DISTURBED_ROUND = 2
 PLAN = {"rounds": ROUNDS, "seed": 20261122, "keep_updates": ROUNDS, "closing": {"min_reports": CLIENTS}}
 
 
-@dataclass
-class Federation:
-    server: Server
-    api: Api
-    training: str
-    model: str
-    room: Path
-    clients: list[ClientProcess]
-
-    def rounds(self) -> list[Round]:
-        return [self.api.round(self.training, number) for number in range(1, ROUNDS + 1)]
-
-    def digests(self) -> list[str]:
-        return [version.digest for version in self.api.versions(self.model)]
-
-    def finish(self) -> None:
-        record = self.api.training(self.training)
-        while record.status == "ongoing":
-            record = self.api.training(self.training, wait=30, revision=record.revision)
-        assert record.status == "completed", record.reason
-
-
-@contextmanager
-def federation(folder: Path) -> Iterator[Federation]:
-    """A server, five enrolled clients at work, and a started training."""
-    room = folder / "room"
-    room.mkdir(parents=True)
-    with serving(folder / "server") as server, ExitStack() as cleanup:
-        api = server.admin()
-        first = folder / "first.safetensors"
-        write_model(first)
-        model = api.create_model(first, name="crash", buffers=["seen"]).model_id
-        clients = []
-        for number in range(CLIENTS):
-            token = api.enroll(api.invite(f"client-{number}", 3600.0).code).token
-            client = ClientProcess(
-                server, folder / f"client-{number}", "crash_trainer:trainer", token, {"CRASH_ROOM": str(room)}
-            )
-            clients.append(client)
-            client.start()
-            cleanup.callback(lambda client=client: end(client.process))
-        names = [f"client-{number}" for number in range(CLIENTS)]
-        training = api.create_training(TrainingCreate(model_id=model, plan=PLAN, clients=names)).training_id
-        api.start(training)
-        yield Federation(server, api, training, model, room, clients)
-
-
-def write_model(path: Path) -> None:
-    rng = np.random.default_rng(1)
-    params = {
-        "dense.weight": rng.normal(size=(300, 50)).astype(np.float32),
-        "dense.bias": rng.normal(size=300).astype(np.float64),
-        "seen": np.int64(0).reshape(()),
-    }
-    with path.open("wb") as file:
-        safetensors.write(file, params, frozenset({"seen"}))
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The digests of all versions of a training in which nothing happened."""
-    with federation(tmp_path_factory.mktemp("undisturbed")) as quiet:
+    with federation(tmp_path_factory.mktemp("undisturbed"), PLAN) as quiet:
         (quiet.room / "gate").touch()
         quiet.finish()
         return quiet.digests()
@@ -91,7 +28,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_two_clients_and_the_server_are_killed_and_every_version_has_the_same_bits(
     undisturbed: list[str], tmp_path: Path
 ) -> None:
-    with federation(tmp_path) as shaken:
+    with federation(tmp_path, PLAN) as shaken:
         held = [shaken.clients[1], shaken.clients[3]]
         eventually((shaken.room / "held-1").exists, "client 1 trains in round 2")
         eventually((shaken.room / "held-3").exists, "client 3 trains in round 2")
