@@ -9,7 +9,7 @@ from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings.models import Round, Task, Training
 from hansa.server.trainings.services import trainings
 from support.answers import nothing_changes, refused
-from support.older import LOCAL_ACCEPTED, Small, scripted, send_update
+from support.older import Small, accepted, scripted, send_update
 from support.work import add_up, settle, start, update
 
 
@@ -26,11 +26,6 @@ async def relayed(make_training, bob, carol, dave) -> Training:
     await call(settle, training)
     assert (await read(Round.objects.get, training=training, number=2)).state == "collecting"
     return training
-
-
-async def accepted(client, model, content, **fields):
-    answer = await send_update(client, model, content, **fields)
-    assert (answer.status_code, answer.json()) == (201, LOCAL_ACCEPTED), answer.text
 
 
 async def task_of(client, number):

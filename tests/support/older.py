@@ -88,6 +88,12 @@ async def send_update(
     return await client.post(f"/api/models/{model}/", data=data, files=files)
 
 
+async def accepted(client: Person, model: object, content: bytes, **fields: object) -> None:
+    """Send an update that the server must take."""
+    answer = await send_update(client, model, content, **fields)  # type: ignore[arg-type]  # fields of a form
+    assert (answer.status_code, answer.json()) == (201, LOCAL_ACCEPTED), answer.text
+
+
 async def send_moments(
     client: Person,
     model: object,
