@@ -311,6 +311,17 @@ async def test_any_person_may_be_named_with_or_without_the_mark_of_a_client(alic
     assert [client.username for client in record.clients] == ["erin", "alice"]
 
 
+async def test_a_machine_that_was_invited_is_named_by_actors_alone(bob, person, model):
+    olaf = await call(person, "olaf")
+    olaf.user.set_password("correct horse")
+    model.owner = olaf.user
+    await call(lambda: (olaf.user.save(), model.save()))
+
+    async with nothing_changes():
+        response = await olaf.post(URL, json=asked(model, clients=["olaf", "bob"]))
+        refused(response, 403, "permission_denied", "'bob'", "actor")
+
+
 async def test_any_number_of_names_is_looked_up(alice, bob, model):
     names = [f"ghost{number}" for number in range(300_000)]
     async with nothing_changes():

@@ -47,7 +47,7 @@ class Trainings(MessageView):
 
     @extend_schema(
         request=EITHER_FORM,
-        responses={201: ref(wire.TrainingCreated), **refusals(404, 422)},
+        responses={201: ref(wire.TrainingCreated), **refusals(403, 404, 422)},
     )
     async def post(self, request: Request) -> Response:
         """Create a training. If the model has one already, a copy of it is trained: read `model_id`."""
@@ -58,7 +58,7 @@ class Trainings(MessageView):
             actor=user,
             model=await read(owned_model, user, _uuid(asked.model_id, "model")),
             plan=asked.plan,
-            clients=await read(naming.to_join, asked.clients),
+            clients=await read(naming.to_join, user, asked.clients),
             name=asked.name,
             shorthand=asked.shorthand,
             now=timezone.now(),
@@ -187,11 +187,11 @@ class TrainingClients(MessageView):
         return Response(Detail(detail="Users removed from training participants!"))
 
     async def _named(
-        self, request: Request, training_id: UUID, find: Callable[[Sequence[str]], list[User]]
+        self, request: Request, training_id: UUID, find: Callable[[User, Sequence[str]], list[User]]
     ) -> list[User]:
         await read(selectors.steered_training, caller(request), training_id)
         asked = await self.message(wire.ClientList, limit=LONG_MESSAGE)
-        return await read(find, asked.clients)
+        return await read(find, caller(request), asked.clients)
 
 
 class TrainingModels(MessageView):

@@ -6,21 +6,29 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from hansa.server.accounts.models import User
-from hansa.server.lifecycle.errors import NotFoundError
+from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
 
 NAMES_AT_ONCE = 500
 """A query has room for so many variables, and no more."""
 
 
-def to_join(names: Sequence[str]) -> list[User]:
-    """Those who may be named as participants: everybody with an open account.
+def to_join(caller: User, names: Sequence[str]) -> list[User]:
+    """Those whom the caller may name as participants: everybody with an open account.
 
-    The `client` mark only says whom `GET /api/clients/` lists, as on the older platform. Raises as `_named`.
+    The `client` mark only says whom `GET /api/clients/` lists, as on the older platform. A machine that was invited
+    works for whoever names it, without being asked; so only actors may. Raises ForbiddenError for it, else as `_named`.
     """
-    return _named(names, User.objects.filter(is_active=True))
+    users = _named(names, User.objects.filter(is_active=True))
+    machine = next((user for user in users if not (caller.may_act or user.may_own)), None)
+    if machine is not None:
+        raise ForbiddenError(
+            f"{machine.username!r} was invited to take part, and works for actors alone. Ask an administrator for the "
+            "actor role, or leave it out."
+        )
+    return users
 
 
-def to_leave(names: Sequence[str]) -> list[User]:
+def to_leave(caller: User, names: Sequence[str]) -> list[User]:  # whoever calls: as `to_join`
     """Those who may be removed: everybody, also who has no open account any more. Raises as `_named`."""
     return _named(names, User.objects.all())
 
