@@ -11,7 +11,19 @@ from django.db import connections
 from django.utils import timezone
 
 from hansa.protocol.tasks import TaskReport
-from hansa.rounds.decisions import AbandonRound, Aggregate, CloseRound, Complete, FinishRound, OpenEvaluation, OpenRound
+from hansa.rounds.decisions import (
+    AbandonRound,
+    Aggregate,
+    CloseRound,
+    CloseSwag,
+    Complete,
+    FinishRound,
+    OpenEvaluation,
+    OpenRound,
+    OpenSwag,
+    RelayRound,
+    SkipMoments,
+)
 from hansa.server.accounts import services as accounts
 from hansa.server.accounts.models import Token
 from hansa.server.blobs import store
@@ -21,6 +33,7 @@ from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings.aggregation import aggregate
 from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import aggregation, rounds, tasks, trainings
+from support.moments import moments
 from support.work import lease, settle, start, update, upload, upload_and_report
 
 CALLERS = 4
@@ -193,6 +206,61 @@ async def test_an_evaluation_is_opened_once(bob, make_training):
 
     assert await call(commit) == 1
     assert await call(Task.objects.filter(kind="evaluate").count) == 1
+
+
+async def test_a_round_is_handed_on_once(bob, carol, make_training):
+    training = await call(lambda: start(make_training(bob, carol, rounds=2, daisy_chain={"period": 2})))
+    for client, add in ((bob, 1.0), (carol, 2.0)):
+        await upload_and_report(client, await call(lease, client), update(add))
+
+    assert await call(lambda: decided(training, RelayRound)) == 1
+    await call(settle, training)
+    assert await call(Task.objects.filter(round__number=2, source__isnull=False).count) == 2
+
+
+@pytest.fixture
+async def made(bob, carol, make_training):
+    """A training that wants moments; its version is made, and nobody is asked yet."""
+    training = await call(lambda: start(make_training(bob, carol, uncertainty={"method": "swag"})))
+    for client, add in ((bob, 1.0), (carol, 2.0)):
+        await upload_and_report(client, await call(lease, client), update(add))
+    await call(settle, training)
+
+    def commit():
+        job = aggregation.claim(training_id=training.id, now=timezone.now())
+        aggregation.commit(job=job, digests=computed(job), now=timezone.now())
+
+    await call(commit)
+    return training
+
+
+async def test_moments_are_asked_for_averaged_and_committed_once(bob, carol, made):
+    assert await call(lambda: decided(made, OpenSwag)) == 1
+    assert await call(Task.objects.filter(kind="swag").count) == 2
+    for client, first in ((bob, 1.0), (carol, 2.0)):
+        task = await call(lease, client)
+        await upload(client, task, moments(first))
+        body = {"num_examples": 5, "digest": moments(first).digest}
+        assert (await client.post(f"/api/tasks/{task.id}/report/", json=body)).status_code == 200
+    assert await call(lambda: decided(made, CloseSwag)) == 1
+
+    def claim():
+        return aggregation.claim(training_id=made.id, now=timezone.now())
+
+    (job,) = [job for job in await call(race, claim) if job is not None]
+    digests = await call(computed, job)
+    assert sum(await call(race, lambda: aggregation.commit(job=job, digests=digests, now=timezone.now()))) == 1
+    version = await call(ModelVersion.objects.get, model_id=made.model_id, number=1)
+    assert version.moments_id == digests.sha256
+
+
+async def test_moments_are_given_up_once(bob, carol, made):
+    await call(rounds.advance, training_id=made.id, now=timezone.now())
+    for client in (bob, carol):
+        task = await call(lease, client)
+        await call(tasks.give_back, task_id=task.id, user_id=client.user.id, reason="none", failed=True)
+
+    assert await call(lambda: decided(made, SkipMoments)) == 1
 
 
 def test_a_failed_round_is_given_up_once(bob, make_training):
