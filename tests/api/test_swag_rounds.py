@@ -1,15 +1,19 @@
 """SWAG: once a version is made its clients send moments of the weights around it, which the server averages."""
 
+import io
+
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load
+from torch import nn
 
-from hansa.core.moments import FIRST, SECOND
+from hansa.core.moments import FIRST, SECOND, unflatten
 from hansa.protocol.tasks import Task as TaskMessage
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.registry.models import Metric, ModelVersion
+from hansa.server.registry.models import Metric, Model, ModelVersion
 from hansa.server.trainings import assignments
 from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import aggregation, rounds, trainings
@@ -19,6 +23,7 @@ from support.moments import LENGTH, ORDER, moments, vectors
 from support.work import (
     BUFFERS,
     INSTANCE,
+    File,
     add_up,
     file_of,
     lease,
@@ -467,3 +472,45 @@ async def test_a_model_with_params_of_every_dtype_has_float64_moments(alice, bob
     assert task.order == ["count", "double", "half"]
     seven = vectors(np.ones(7), np.full(7, 2.0))
     assert (await bob.put(f"/api/tasks/{task.id}/update/{seven.digest}/", content=seven.content)).status_code == 200
+
+
+class Tied(nn.Module):
+    """Params in another order than that of their names, one of them under two names, a buffer, a frozen param."""
+
+    def __init__(self):
+        super().__init__()
+        self.zulu = nn.Linear(3, 2)
+        self.norm = nn.BatchNorm1d(2)
+        self.alpha = nn.Linear(3, 2)
+        self.alpha.weight = self.zulu.weight
+        self.scale = nn.Parameter(torch.ones(()), requires_grad=False)
+
+
+async def test_moments_of_a_torch_model_stand_in_the_order_of_its_parameters(alice, bob, make_training):
+    module, stream = Tied(), io.BytesIO()
+    torch.save(module, stream)
+    answer = await alice.post("/api/models/", data={"name": "tied"}, files={"model_file": stream.getvalue()})
+    assert answer.status_code == 201, answer.text
+    model = await read(Model.objects.get, id=answer.json()["model_id"])
+    training = await call(lambda: start(make_training(bob, model=model, **SWAG)))
+    task = (await bob.post("/api/tasks/next/", json={"instance": INSTANCE})).json()
+    version = File((await bob.get(task["params"])).content)
+    await upload_and_report(bob, task["id"], version)
+    await call(settle, training)
+    await call(add_up, training)
+
+    asked = (await bob.post("/api/tasks/next/", json={"instance": INSTANCE})).json()
+
+    named = dict(module.named_parameters())
+    assert asked["order"] == list(named)
+    vector = torch.cat([param.detach().reshape(-1) for param in module.parameters()]).double().numpy()
+    sent = vectors(vector, vector**2 + 1)
+    assert (await bob.put(f"/api/tasks/{asked['id']}/update/{sent.digest}/", content=sent.content)).status_code == 200
+    assert (await report(bob, Task(id=asked["id"]), sent)).status_code == 200
+    await call(settle, training)
+    await call(add_up, training)
+
+    by_name = unflatten((await moments_of(training))[FIRST], model.param_spec, asked["order"])
+    assert by_name.keys() == named.keys()
+    for name, param in named.items():
+        np.testing.assert_array_equal(by_name[name], param.detach().double().numpy())
