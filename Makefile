@@ -37,8 +37,9 @@ types: install
 layers: install
 	$(BIN)/lint-imports
 
+WORKERS ?= 2
 pytest: install
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 base-install:  ## a base install imports without Django or torch
 	./tests/base_install.sh $(PYTHON)
