@@ -129,6 +129,13 @@ async def test_its_metrics_are_those_that_came_with_it(alice, bob, carol, model,
         refused(await bob.post(f"{URL}{local}/metrics/", json=body), 409, "wrong_state", str(model.id))
 
 
+async def test_who_is_to_go_on_from_it_is_not_told_what_its_client_measured(carol, local):
+    await call(hand_to_carol, local, carol)
+
+    assert (await carol.get(f"{URL}{local}/")).status_code == 200
+    assert shown(await carol.get(f"{URL}{local}/metrics/"), list[Metric]) == []
+
+
 async def test_its_preprocessing_is_that_of_its_global_model(alice, bob, model, local):
     refused(await bob.get(f"{URL}{local}/preprocessing/"), 404, "not_found", "no preprocessing")
     file = pickled(small_net())
@@ -138,6 +145,15 @@ async def test_its_preprocessing_is_that_of_its_global_model(alice, bob, model, 
     async with nothing_changes():
         files = {"model_preprocessing_file": ("p", file.content)}
         refused(await bob.post(f"{URL}{local}/preprocessing/", files=files), 404, "not_found")
+
+
+async def test_its_client_gets_that_no_more_once_it_is_removed_from_the_training(alice, bob, model, started, local):
+    file = pickled(small_net())
+    await alice.post(f"{URL}{model.id}/preprocessing/", files={"model_preprocessing_file": ("p", file.content)})
+
+    await call(trainings.remove_clients, training_id=started.id, clients=[bob.user])
+
+    refused(await bob.get(f"{URL}{local}/preprocessing/"), 404, "not_found")
 
 
 async def test_it_cannot_be_deleted(alice, bob, carol, local):

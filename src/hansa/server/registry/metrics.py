@@ -22,12 +22,13 @@ Values = dict[str, float | bytes]
 def metrics(user: User, model_id: UUID) -> list[wire.Metric]:
     """A model's metrics, oldest first: all for its owner and its training's actor, their own for participants.
 
-    Of a local model: those that came with it.
+    Of a local model: those that came with it. To whom it was dealt in a daisy chain they are not told.
     """
     model = model_or_local(user, model_id)
+    base_id = model.base_id if isinstance(model, LocalModel) else model.id
+    sees_all = user.is_superuser or model.owner_id == user.id or is_actor(user, base_id)
     if isinstance(model, LocalModel):
-        return _of_local(model)
-    sees_all = user.is_superuser or model.owner_id == user.id or is_actor(user, model)
+        return _of_local(model) if sees_all else []
     rows = Metric.objects.filter(model_id=model_id, **({} if sees_all else {"reporter": user}))
     return [_record(row, model.id, model.first_round + row.step) for row in rows.order_by("id")]
 

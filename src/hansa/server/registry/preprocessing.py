@@ -11,7 +11,6 @@ from hansa.server.blobs.store import digested
 from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.registry import selectors
 from hansa.server.registry.local_models import LocalModel
-from hansa.server.registry.models import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +22,12 @@ class Pipeline:
 
 
 def pipeline_of(user: User, model_id: UUID) -> Pipeline:
-    """The preprocessing of a model, of a local model that of its global one. Raises NotFoundError."""
+    """The preprocessing of a model, of a local model that of its global one, if that may be seen as well.
+
+    Raises NotFoundError.
+    """
     found = selectors.model_or_local(user, model_id)
-    model = Model.objects.get(id=found.base_id) if isinstance(found, LocalModel) else found
+    model = selectors.model_of(user, found.base_id) if isinstance(found, LocalModel) else found
     if model.preprocessing is None:
         raise NotFoundError(f"The model {model_id} has no preprocessing.")
     return Pipeline(model.preprocessing.sha256, model.preprocessing.size)

@@ -81,7 +81,7 @@ def deletable_model(user: User, model_id: UUID) -> Model:
         raise ConflictError(
             "A local model is the record of what its client sent in a round; it goes with its training."
         )
-    if model.owner_id != user.id and not is_actor(user, model) and not user.is_superuser:
+    if model.owner_id != user.id and not is_actor(user, model.id) and not user.is_superuser:
         raise ForbiddenError("You are neither the owner of this model nor the actor of its training.")
     return model
 
@@ -97,9 +97,9 @@ def measured_model(user: User, model_id: UUID) -> Model:
     return model
 
 
-def is_actor(user: User, model: Model) -> bool:
+def is_actor(user: User, model_id: UUID) -> bool:
     """Whether the model is trained in a training of the user."""
-    return Model.objects.filter(id=model.id, training__actor=user).exists()
+    return Model.objects.filter(id=model_id, training__actor=user).exists()
 
 
 def _unknown(model_id: UUID) -> NotFoundError:

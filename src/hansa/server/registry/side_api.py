@@ -38,7 +38,7 @@ class ModelMetrics(MessageView):
 
     @extend_schema(responses={200: listing(wire.Metric)})
     async def get(self, request: Request, model_id: UUID) -> Response:
-        """All metrics, oldest first; of a local model, those that came with it."""
+        """Oldest first: all for owner and actor, a participant's own; of a local model, those that came with it."""
         return Response(await read(metrics.metrics, caller(request), model_id))
 
     @extend_schema(
