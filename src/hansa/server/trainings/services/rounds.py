@@ -119,15 +119,12 @@ def _open_round(decision: OpenRound, training: Training, now: datetime) -> None:
     cohort = [active[ordinal] for ordinal in select(sorted(active), size, rng)]
     present = sum(not row.absent for row in cohort)
     enough = present >= plans.min_reports(training.parsed_plan, cohort=len(cohort))
-    waited_for = [row for row in cohort if not (row.absent and enough)]
-    others = [row for row in cohort if row.absent and enough]
-    sources = relays.sources(
-        training=training,
-        number=decision.number,
-        required=[row.ordinal for row in waited_for],
-        others=[row.ordinal for row in others],
-    )
-    offers = [_offer(opened, row, source=sources.get(row.ordinal), required=row in waited_for) for row in cohort]
+    invited = frozenset(row.ordinal for row in cohort if row.absent and enough)
+    required = [row.ordinal for row in cohort if row.ordinal not in invited]
+    sources = relays.sources(training=training, number=decision.number, required=required, others=sorted(invited))
+    offers = [
+        _offer(opened, row, source=sources.get(row.ordinal), required=row.ordinal not in invited) for row in cohort
+    ]
     Task.objects.bulk_create(offers, batch_size=500)
     clients = [row.client_id for row in cohort]
     transaction.on_commit(lambda: HINTS.tasks_offered(clients))
