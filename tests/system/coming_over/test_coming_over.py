@@ -1,6 +1,7 @@
 """`hansa import dlr`: everything of a DLR platform is here afterwards, and nothing is changed there."""
 
 import io
+import json
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 from safetensors.numpy import load
 
+from hansa.core.moments import param_order, unflatten
+from hansa.core.params import ArraySpec, Kind, ParamSpec
 from support.older import Small, pickled, scripted
 from support.serving import create_superuser, environment, serving
 from support.work import small_params
@@ -133,6 +136,31 @@ def test_everything_is_where_it_was(old, home):
         assert (gone["step"], gone["value_float"]) == (2, 0.5)
 
         assert anna.get("/api/clients/").status_code == 200
+
+
+def test_swag_moments_belong_to_the_arrays_that_they_belonged_to_there(dlr, home):
+    anna = dlr.user("anna", password=PASSWORD, token=TOKEN)
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    with torch.no_grad():
+        for value, param in enumerate(module.parameters(), 1):
+            param.fill_(value)
+    vector = torch.nn.utils.parameters_to_vector(module.parameters()).detach()
+    dlr.swag_model(anna, pickled(module), pickled(vector), pickled(vector**2 + 1), name="swag", behind=1)
+
+    assert document(home, dlr.url, "--apply")["applied"]
+
+    with closing(sqlite3.connect(home / "hansa.sqlite3")) as connection:
+        model = connection.execute("SELECT spec, ties, param_order FROM registry_model").fetchone()
+        ((digest,),) = connection.execute("SELECT moments_id FROM registry_modelversion").fetchall()
+    rows, ties, names = map(json.loads, model)
+    spec = ParamSpec(tuple(ArraySpec(name, dtype, tuple(shape), Kind(kind)) for name, dtype, shape, kind in rows))
+    (file,) = (path for path in stored_files(home) if path.name == digest)
+    first = unflatten(load(file.read_bytes())["first_moment"], spec, param_order(spec, ties, names))
+    assert {name: array.shape for name, array in first.items()} == {
+        name: tuple(param.shape) for name, param in module.named_parameters()
+    }
+    for name, param in module.named_parameters():
+        assert np.array_equal(first[name], param.detach().numpy()), name
 
 
 def test_nobody_becomes_staff_by_coming_over_unless_named(old, home):

@@ -79,7 +79,7 @@ def _moments(source: Source, row: Model, model: Ingested, *, keep: bool) -> Dige
         _copied(source, Column.FIRST_MOMENT, row.id, row.first_moment) as first,
         _copied(source, Column.SECOND_MOMENT, row.id, row.second_moment) as second,
     ):
-        wanted = moments_spec(num_elements(model.spec, param_order(model.spec, model.ties)))
+        wanted = moments_spec(num_elements(model.spec, param_order(model.spec, model.ties, model.param_order)))
         with store.BlobFile() as blob:
             rewrite_moments((first, second), wanted, blob)
             digests = blob.finish()

@@ -105,6 +105,7 @@ def model(row: there.Model, files: Files, first_round: int, now: datetime) -> No
         archive_params=held.digests.sha256 if held and held.archive else "",
         spec=spec_as_json(held.spec) if held else [],
         ties=held.ties if held else [],
+        param_order=held.param_order if held else [],
         structure=structure_as_json(held.structure if held else None),
         first_round=first_round,
         created_at=now,
