@@ -250,10 +250,15 @@ def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = Tr
 
 
 def give_up(*, training_id: UUID, reason: str, now: datetime) -> bool:
-    """What a closed round was to become cannot be computed: a new attempt at it, or a version without moments."""
+    """What a closed round was to become cannot be computed: a new attempt at it, or a version without moments.
+
+    False if there is no such round any more, or no such training.
+    """
     with transaction.atomic():
         take_turn_at(training_id)
-        training = Training.objects.get(id=training_id)
+        training = Training.objects.filter(id=training_id).first()
+        if training is None:
+            return False
         if not training.rounds.filter(state=RoundState.COMBINING.value).exists():
             return abandon(training_id=training_id, reason=reason, now=now)
         _go_without_moments(reason, training, now)
