@@ -159,7 +159,7 @@ async def test_only_actors_invite_and_list_clients(bob):
         refused(await bob.get("/api/clients/"), 403, "permission_denied", "actor role")
 
 
-async def test_the_list_shows_who_may_be_named_and_who_has_come(alice, bob, nobody, clock):
+async def test_the_list_shows_whom_one_trains_with_or_has_invited_and_who_has_come(alice, bob, training, clock):
     await invited(alice)
     await bob.post("/api/tasks/next/", json={"instance": "laptop"})
 
@@ -167,5 +167,22 @@ async def test_the_list_shows_who_may_be_named_and_who_has_come(alice, bob, nobo
 
     assert [(client.username, client.enrolled, client.last_seen) for client in clients] == [
         ("bob", True, clock.now.isoformat()),
+        ("carol", True, None),
         ("dave", False, None),
     ]
+
+
+async def test_an_actor_learns_nothing_of_clients_that_are_others(alice, bob, mallory, root, training):
+    await invited(alice)
+    await invited(mallory, "eve")
+
+    seen = {person: shown(await person.get("/api/clients/"), list[ClientSummary]) for person in (mallory, root)}
+
+    assert [client.username for client in seen[mallory]] == ["eve"]
+    assert [client.username for client in seen[root]] == ["bob", "carol", "dave", "eve", "mallory"]
+
+
+async def test_a_client_that_was_removed_from_its_training_is_listed_no_more(alice, bob, training):
+    await alice.request("DELETE", f"/api/trainings/{training.id}/clients/", json={"clients": ["bob"]})
+
+    assert [each.username for each in shown(await alice.get("/api/clients/"), list[ClientSummary])] == ["carol"]

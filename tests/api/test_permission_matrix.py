@@ -49,8 +49,9 @@ PUT    groups/<group>/                  401   403   200    200   200   403   200
 PATCH  groups/<group>/                  401   403   200    200   200   403   200  |  403   403   403   403   200
 DELETE groups/<group>/                  401   403   204    204   204   403   204  |  403   403   403   403   204
 
-# Machines. new: a name that nobody has; again: one that the federation's actor has invited before
-GET    clients/                         401   all   403    all   403   403   all  |  -     -     -     -     -
+# Machines. own: those that the federation's actor trains with or has invited
+# new: a name that nobody has; again: one that the federation's actor has invited before
+GET    clients/                         401   none  403    own   403   403   all  |  -     -     -     -     -
 POST   clients/invitations/ new         401   201   403    201   403   403   201  |  -     -     -     -     -
 POST   clients/invitations/ again       401   409   403    201   403   403   201  |  403   409   403   403   201
 # With a valid code; whoever has it need not be anybody

@@ -191,7 +191,8 @@ def _tokens(answer: Answer, world: World, realm: Realm, caller: Person) -> tuple
 
 
 def _clients(answer: Answer, world: World, realm: Realm, caller: Person) -> tuple[Mapping[str, object], Any]:
-    return {"all": world.clients}, {each["username"] for each in answer}
+    own = {realm.people.client.user.username, realm.people.peer.user.username, realm.invited}
+    return {"all": world.clients, "own": own, "none": set()}, {each["username"] for each in answer}
 
 
 def _models(answer: Answer, world: World, realm: Realm, caller: Person) -> tuple[Mapping[str, object], Any]:

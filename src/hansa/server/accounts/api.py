@@ -109,13 +109,13 @@ class TokenDetail(MessageView):
 
 
 class Clients(MessageView):
-    """Users that may be named as participants."""
+    """Clients, and when they were last seen."""
 
     permission_classes = (IsActor,)
 
     @extend_schema(responses={200: listing(wire.ClientSummary)})
     async def get(self, request: Request) -> Response:
-        """List clients, for actors."""
+        """List the clients that one has invited or trains with, for actors; for superusers all."""
         return Response(await read(selectors.clients, caller(request)))
 
 

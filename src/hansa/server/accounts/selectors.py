@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 from django.contrib.auth.models import Group
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from hansa.protocol import accounts as wire
 from hansa.server.accounts import presence
@@ -97,10 +97,16 @@ def token_record(token: Token) -> wire.Token:
 
 
 def clients(actor: User) -> list[wire.ClientSummary]:
-    """Users that may be named as participants. Raises ForbiddenError unless the caller may act."""
+    """The clients that an actor has invited or trains with; a superuser sees all. Raises ForbiddenError for others.
+
+    Where registration is open anybody may become an actor; what others' machines do is not theirs to know.
+    """
     if not actor.may_act:
         raise ForbiddenError("Only actors may list clients.")
     rows = User.objects.filter(client=True, is_active=True).order_by("username")
+    if not actor.is_superuser:
+        trained = User.objects.filter(participations__training__actor=actor, participations__active=True)
+        rows = rows.filter(Q(invited_by=actor) | Q(id__in=trained.values("id")))
     rows = rows.annotate(has_token=Exists(Token.objects.filter(user=OuterRef("pk"))))
     return [
         wire.ClientSummary(
