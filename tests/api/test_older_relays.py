@@ -4,10 +4,13 @@ Bob, Carol and Dave have sent their first updates; each is to go on from one of 
 """
 
 import pytest
+from safetensors.numpy import load
 
+from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.trainings.models import Round, Task, Training
-from hansa.server.trainings.services import trainings
+from hansa.server.trainings import older_uploads
+from hansa.server.trainings.models import Round, Task, Training, Update
+from hansa.server.trainings.services import rounds, trainings
 from support.answers import nothing_changes, refused
 from support.older import Small, accepted, scripted, send_update
 from support.work import add_up, settle, start, update
@@ -52,6 +55,34 @@ async def test_the_update_is_accepted_under_every_id_that_the_client_knows(bob, 
     await accepted(bob, ids[named], scripted(Small(7.0)), round=1)
 
     assert (await task_of(bob, 2)).update.digest == update(7.0).digest
+
+
+async def test_an_update_is_measured_from_where_the_attempt_begins_that_it_counts_in(
+    bob, carol, relayed, clock, monkeypatch
+):
+    """While the file is looked at the round begins anew, and Bob is dealt what Carol sent, or Dave if he had that."""
+    before = await task_of(bob, 2)
+    content, keep = scripted(Small(7.0)), older_uploads.keep
+
+    def begin_anew() -> None:
+        rounds.abandon(training_id=relayed.id, reason="the others were lost", now=clock.now)
+        settle(relayed)
+        again = Task.objects.get(round__number=2, round__attempt=2, participation__client=bob.user)
+        others = Update.objects.exclude(task_id=before.source.task_id).exclude(task__participation__client=bob.user)
+        Task.objects.filter(id=again.id).update(source=others.get(task__round__number=1))
+
+    async def keep_later(*args: object) -> object:
+        monkeypatch.setattr(older_uploads, "keep", keep)
+        await call(begin_anew)
+        return await keep(*args)
+
+    monkeypatch.setattr(older_uploads, "keep", keep_later)
+    await accepted(bob, relayed.model_id, content, round=1)
+
+    update_of_bob = await read(Update.objects.select_related("task__source", "task__round").get, task__round__number=2)
+    begun = load(store.path_of(update_of_bob.task.source.digest).read_bytes())["fc.bias"][0]
+    assert update_of_bob.task.round.attempt == 2
+    assert update_of_bob.norm == pytest.approx(3 * (7.0 - begun))
 
 
 async def test_sent_to_two_of_them_it_counts_once(bob, relayed):

@@ -25,6 +25,7 @@ from hansa.server.blobs.services import keep
 from hansa.server.lifecycle.bridge import call, compute, read, work
 from hansa.server.lifecycle.errors import ServiceError
 from hansa.server.trainings import assignments, uploads
+from hansa.server.trainings.models import Task
 from hansa.server.trainings.older_forms import Result
 from hansa.server.trainings.older_places import Place
 from hansa.server.trainings.services import older
@@ -44,16 +45,23 @@ async def take(place: Place, user: User, kind: TaskKind, result: Result, rewrite
     digest = await compute(_sha256, result.files)
     sent = older.Sent(kind, result.round, digest, result.num_examples, result.metrics)
     task = await read(older.awaited, place=place, sent=sent)
-    if task is None:
-        return
-    target = await read(assignments.upload_target, user, task.id)
     try:
-        with await work(store.BlobFile) as blob:  # gone again, unless it comes to be placed in the store
-            digests, norm = await compute(_canonical, blob, rewrite, target)
-            accept = partial(older.accept, place=place, sent=sent, digests=digests, norm=norm, now=timezone.now())
-            await keep(blob.path, digests.sha256, partial(call, accept))
+        while task is not None:  # again only where a new attempt at the round began meanwhile
+            target = await read(assignments.upload_target, user, task.id)
+            task = await _checked_and_accepted(place, sent, target, rewrite)
     except ModelFileError as error:
         raise ServiceError(str(error), error.code) from error
+
+
+async def _checked_and_accepted(
+    place: Place, sent: older.Sent, target: assignments.UploadTarget, rewrite: Rewrite
+) -> Task | None:
+    """Returns and raises as `older.accept`; raises ModelFileError."""
+    with await work(store.BlobFile) as blob:  # gone again, unless it comes to be placed in the store
+        digests, norm = await compute(_canonical, blob, rewrite, target)
+        checked = partial(older.accept, checked_for=target.task_id, digests=digests, norm=norm)
+        accept = partial(call, checked, place=place, sent=sent, now=timezone.now())
+        return await keep(blob.path, digests.sha256, accept)
 
 
 def _canonical(blob: store.BlobFile, rewrite: Rewrite, target: assignments.UploadTarget) -> tuple[Digests, float]:

@@ -78,21 +78,23 @@ def awaited(*, place: Place, sent: Sent) -> Task | None:
     return live
 
 
-def accept(*, place: Place, sent: Sent, digests: Digests, norm: float, now: datetime) -> bool:
-    """Lease the task if its client has not, note the upload, report it: durable when this returns.
+def accept(*, place: Place, sent: Sent, checked_for: UUID, digests: Digests, norm: float, now: datetime) -> Task | None:
+    """Lease the task if its client has not, note the upload, report it: durable when this returns None.
 
-    False if the same bytes were accepted before, or a moment ago; they count once. Raises ConflictError as `awaited`.
+    If the result is by now that of another task than it was `checked_for` (of a new attempt at the round, which may
+    begin from other params) nothing is changed, and that one returned. Bytes that were accepted before, or a moment
+    ago, count once. Raises ConflictError as `awaited`.
     """
     with transaction.atomic():
         take_turn_at(place.training_id)
         task = awaited(place=place, sent=sent)
-        if task is None:
-            return False
+        if task is None or task.id != checked_for:
+            return task
         lease(task, now)
         tasks.record_upload(task_id=task.id, user_id=place.user_id, digests=digests, norm=norm, now=now)
         _report(task, sent.num_examples, sent.metrics, digests.sha256, now)
         Update.objects.filter(task=task).update(source_digest=sent.digest)
-    return True
+    return None
 
 
 def accept_metrics(*, user_id: UUID, model_id: UUID, values: Values, num_examples: int, now: datetime) -> None:
