@@ -162,7 +162,12 @@ def test_an_instruction_torch_does_not_write_is_refused_by_name(instruction: byt
         (whole(b"\x8d" + b"\xff" * 8), "a string of 18,446,744,073,709,551,615 bytes"),
         (whole(b"\x8a\xff"), "an integer of 255 bytes"),
         (whole(b"X\x02\x00\x00\x00\xff\xff"), "not utf-8"),
+        (whole(b"X\x03\x00\x00\x00\xed\xa0\x80"), "not utf-8"),
         (whole(b"cos"), "a name without end"),
+        (whole(name("os", "a\0b")), "names a class by 'a\\x00b', before byte 10: it holds characters that cannot"),
+        (whole(name("os", "")), "names a class by '', before byte 7: it is empty"),
+        (whole(name("m" * 513, "a")), "it has 513 characters, the limit is 512"),
+        (whole(text("os") + text("a" * 513) + b"\x93"), "it has 513 characters, the limit is 512"),
         (whole(NONE + NONE + b"\x93"), "names a class by something that is not text"),
         (whole(NONE + NONE + b"b"), "gives a state to what has none"),
         (whole(module({}) + EMPTY_DICT + b"b"), "or has one already"),
@@ -190,7 +195,10 @@ def peak(content: bytes) -> float:
     return result
 
 
-FLOODS = (EMPTY_DICT, EMPTY_LIST, b"\x8f", NONE + b"\x85", b")R", b"J\0\0\1\0", b"X\0\0\0\0", b"cos\nsystem\n", MARK)
+FLOODS = (
+    *(EMPTY_DICT, EMPTY_LIST, b"\x8f", NONE + b"\x85", b")R", b"J\0\0\1\0", b"X\0\0\0\0", b"cos\nsystem\n", MARK, NONE),
+    *(b"\x94", EMPTY_TUPLE + b"\x94", EMPTY_LIST + b"\x94", b"}NNs\x94"),
+)
 
 
 @pytest.mark.parametrize("flood", FLOODS)
@@ -199,6 +207,46 @@ def test_a_flood_of_objects_takes_at_most_192_bytes_for_each(flood: bytes, monke
     monkeypatch.setattr(machine, "MAX_OPCODES", 200_000)
     content = PROTO + NONE * 2 + flood * 200_000
     assert peak(content) < 50_000 * 192 / MIB
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x94" * 30,
+        b"".join(b"q%c" % at for at in range(30)),
+        EMPTY_LIST + b"Na" * 30,
+        EMPTY_LIST + MARK + NONE * 30 + b"e",
+        EMPTY_DICT + b"NK\0s" * 30,
+        EMPTY_DICT + MARK + NONE * 60 + b"u",
+        b"\x8f(" + NONE * 30 + b"\x90",
+    ],
+)
+def test_what_is_kept_and_what_containers_hold_counts_as_objects(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "MAX_OBJECTS", 30)
+    assert "describes more than 30 objects" in refused(PROTO + EMPTY_LIST + content + EMPTY_LIST + STOP)
+
+
+def test_one_great_dictionary_shared_by_all_tensors_is_looked_through_once(tmp_path: Path) -> None:
+    great = EMPTY_DICT + MARK + NONE * 200_000 + b"uq\0" + b"0"
+    arguments = (storage(), integer(0), tuple_of(integer(4)), tuple_of(integer(1)), b"\x89", EMPTY_DICT, NONE, b"h\0")
+    marked = called("torch._utils", "_rebuild_tensor_v3", *arguments)
+    path = written(tmp_path, with_pickle(whole(great + dict_of({f"w{number}": marked for number in range(3000)}))))
+    started = time.process_time()
+    assert len(arrays_of(path)) == 3000
+    assert time.process_time() - started < 30
+
+
+@pytest.mark.parametrize("part", ["shape", "strides"])
+def test_a_great_list_shared_by_all_tensors_is_no_shape(part: str, tmp_path: Path) -> None:
+    great = EMPTY_LIST + MARK + b"K\1" * 100_000 + b"e"
+    assert "at most 32" in refused_file(tmp_path, whole(dict_of({"w": tensor(**{part: great})})))
+
+
+def test_a_call_with_more_arguments_than_torch_gives_is_no_tensor(tmp_path: Path) -> None:
+    surplus = called("torch._utils", "_rebuild_tensor_v2", storage(), integer(0), *[EMPTY_TUPLE] * 15)
+    assert "not a tensor that can be read" in refused_file(tmp_path, whole(dict_of({"w": surplus})))
 
 
 def test_a_memo_index_is_a_name_and_no_size() -> None:
@@ -272,6 +320,7 @@ def test_too_many_instructions_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
         (tensor(stored=storage(count=5)), "has 16 bytes; the storage of 'w' should have 20"),
         (tensor(stored=storage(count=-1)), "not described as torch does"),
         (tensor(stored=storage(key="9")), "which the archive lacks"),
+        (tensor(stored=storage(key="9\0")), r"should be in 'data/9\x00', which the archive lacks"),
         (
             tensor(stored=storage(kind=name("torch", "BoolStorage"))),
             "dtype 'BoolStorage', which a model cannot hold (truth",

@@ -2,7 +2,8 @@
 
 It knows the opcodes of protocols 2 to 5 that torch's writers use, in Python and in C++; others are refused by their
 name. Memory is bounded by three counts, whatever the pickle claims: lengths are compared with what is left of the
-pickle before anything is taken, memo indices are keys and not sizes, and nothing here recurses.
+pickle before anything is taken, memo indices are keys and not sizes, and nothing here recurses. Names and texts are
+such as can be printed or at least encoded, so that whoever quotes or stores one later can.
 """
 
 import pickletools
@@ -10,12 +11,14 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from hansa.core.params import name_fault
 from hansa.formats.archives.placeholders import Global, Group, Made, Pairs, Persistent
 from hansa.formats.errors import BadModelFileError
 
-MAX_OPCODES = 4_000_000
+MAX_OPCODES = 2_000_000
 MAX_OBJECTS = 1_000_000
-"""Strings, numbers, containers and objects together: about twelve for each tensor of a state dict."""
+"""Strings, numbers, containers and objects, what containers hold, and what is kept for later: about 25 for each tensor
+of a state dict."""
 MAX_TEXT = 2**20
 """Bytes of one string."""
 MAX_INTEGER = 9
@@ -70,7 +73,7 @@ class _Machine:
 
     def text(self, count: int, encoding: str = "utf-8") -> str:
         try:
-            return self.raw(count).decode(encoding, "surrogatepass" if encoding == "utf-8" else "strict")
+            return self.raw(count).decode(encoding)
         except UnicodeDecodeError as error:
             raise self.fault(f"has text that is not {encoding} before byte {self.at}") from error
 
@@ -83,10 +86,24 @@ class _Machine:
         return int.from_bytes(self.take(count), "little")
 
     def new(self, value: object) -> None:
-        self.objects += 1
+        self.count(1)
+        self.stack.append(value)
+
+    def count(self, objects: int) -> None:
+        self.objects += objects
         if self.objects > MAX_OBJECTS:
             raise self.fault(f"describes more than {MAX_OBJECTS:,} objects, the limit", "Use fewer arrays.")
-        self.stack.append(value)
+
+    def named(self, module: str, name: str) -> None:
+        for part in (module, name):
+            if fault := name_fault(part):
+                raise self.fault(f"names a class by {part[:80]!r}, before byte {self.at}: {fault}")
+        self.new(Global(module, name))
+
+    def keep(self, index: int) -> None:
+        if index not in self.memo:
+            self.count(1)
+        self.memo[index] = self.top()
 
     def pop(self) -> object:
         if not self.stack:
@@ -155,14 +172,14 @@ def _constant(value: object) -> "Callable[[_Machine], None]":
 
 
 def _name(machine: _Machine) -> None:
-    machine.new(Global(machine.line(), machine.line()))
+    machine.named(machine.line(), machine.line())
 
 
 def _name_from_stack(machine: _Machine) -> None:
     module, name = machine.last(2)
     if not isinstance(module, str) or not isinstance(name, str):
         raise machine.fault(f"names a class by something that is not text, at byte {machine.at - 1}")
-    machine.new(Global(module, name))
+    machine.named(module, name)
 
 
 def _make(machine: _Machine) -> None:
@@ -193,6 +210,7 @@ def _appends(machine: _Machine) -> None:
 def _extend(machine: _Machine, values: list[object]) -> None:
     """Items of list subclasses are dropped: nothing that is read holds any."""
     target = machine.top()
+    machine.count(len(values))
     if isinstance(target, list):
         target.extend(values)
     elif not isinstance(target, Made):
@@ -211,6 +229,7 @@ def _set(machine: _Machine, values: list[object]) -> None:
     target = machine.top()
     if not isinstance(target, Pairs | Made) or len(values) % 2:
         raise machine.fault(f"sets items of what is no dictionary, or half an item, at byte {machine.at - 1}")
+    machine.count(len(values) // 2)
     if target.pairs is None:
         target.pairs = []
     target.pairs.extend(zip(values[::2], values[1::2], strict=True))
@@ -220,12 +239,13 @@ def _add_items(machine: _Machine) -> None:
     values, target = machine.since_mark(), machine.top()
     if not isinstance(target, Group):
         raise machine.fault(f"adds items to what is no set, at byte {machine.at - 1}")
+    machine.count(len(values))
     target.items.extend(values)
 
 
 def _put(width: int) -> "Callable[[_Machine], None]":
     def step(machine: _Machine) -> None:
-        machine.memo[machine.unsigned(width)] = machine.top()
+        machine.keep(machine.unsigned(width))
 
     return step
 
@@ -241,7 +261,7 @@ def _get(width: int) -> "Callable[[_Machine], None]":
 
 
 def _memoize(machine: _Machine) -> None:
-    machine.memo[len(machine.memo)] = machine.top()
+    machine.keep(len(machine.memo))
 
 
 _NAMES: Final = {opcode.code: opcode.name for opcode in pickletools.opcodes}

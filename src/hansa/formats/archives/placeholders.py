@@ -33,6 +33,8 @@ class Made:
     state: object = None
     pairs: list[Pair] | None = None
     """Set one by one, as a dictionary's items."""
+    index: dict[str, object] | None = None
+    """See `get`."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -40,6 +42,8 @@ class Pairs:
     """A dictionary, as it was written: keys may be anything, and come twice."""
 
     pairs: list[Pair] = field(default_factory=list)
+    index: dict[str, object] | None = None
+    """See `get`."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -80,8 +84,16 @@ def pairs_of(value: object) -> list[Pair] | None:
 
 
 def get(value: object, key: str) -> object:
-    """What a dictionary has under a text; the last one, as a reader of pickles would; None if there is none."""
-    return next((held for name, held in reversed(pairs_of(value) or []) if isinstance(name, str) and name == key), None)
+    """What a dictionary has under a text; the last one, as a reader of pickles would; None if there is none.
+
+    The first question makes an index of the dictionary, which may be shared by many who ask. It is filled by then.
+    """
+    pairs = pairs_of(value)
+    if not pairs or not isinstance(value, Pairs | Made):
+        return None
+    if value.index is None:
+        value.index = {name: held for name, held in pairs if isinstance(name, str)}
+    return value.index.get(key)
 
 
 def items_of(value: object) -> Iterator[object]:

@@ -29,7 +29,7 @@ def stored(tensor: Tensor, directory: Directory, byteorder: Literal["<", ">"], n
     entry = directory.entries.get(f"data/{tensor.storage}")
     if entry is None:
         raise BadModelFileError(
-            f"the numbers of {name!r} should be in 'data/{tensor.storage[:60]}', which the archive lacks. "
+            f"the numbers of {name!r} should be in {f'data/{tensor.storage[:60]}'!r}, which the archive lacks. "
             "Save the model again."
         )
     if entry.method != STORED:

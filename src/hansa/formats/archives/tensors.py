@@ -1,6 +1,7 @@
 """From inert values to tensors: which storage, which dtype, where in it, and through which strides."""
 
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from typing import Final
 
@@ -61,6 +62,8 @@ _TENSOR: Final = frozenset({f"torch._utils._rebuild_tensor{version}" for version
 _TYPED = "torch._tensor._rebuild_from_type_v2"
 _PLAIN_TYPES: Final = frozenset({"torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"})
 _MAX_WRAPS = 4
+_MAX_ARGUMENTS = 16
+"""Twice as many as any version of torch gives: they are looked at for each tensor, but may be shared by all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ def tensor(value: object, name: str) -> Tensor:
     maker, args = made_by(value), arguments(value)
     if reason := _REBUILT.get(maker):
         raise BadModelFileError(f"{name!r} is {reason}.")
-    if maker not in _TENSOR or len(args) < 4:
+    if maker not in _TENSOR or not 4 <= len(args) <= _MAX_ARGUMENTS:
         raise BadModelFileError(f"{name!r} is {called(value)}, not a tensor that can be read. Save a plain one.")
     if _marked(args):
         raise BadModelFileError(
@@ -181,7 +184,7 @@ def _lengths(value: object, name: str) -> tuple[int, ...]:
     """Integers from 0 on, below 2^63."""
     if made_by(value) == "torch.Size":
         value = next(iter(arguments(value)), ())
-    lengths = tuple(items_of(value))
+    lengths = tuple(islice(items_of(value), MAX_RANK + 1))
     if not isinstance(value, tuple | list) or not all(type(item) is int and 0 <= item < 2**63 for item in lengths):
         raise BadModelFileError(f"the shape or strides of {name!r} are not integers from 0 on. Save the model again.")
     return tuple(int(item) for item in lengths if isinstance(item, int))
