@@ -68,7 +68,7 @@ def _numbers_of_local(local: LocalModel, number: int | None) -> Numbers:
             f"The params of the local model {local.id} are no longer kept; its round is over. A plan with "
             "'keep_updates' keeps them longer."
         )
-    return _numbers(local, Model.objects.get(id=local.base_id), local.digest, local.size)
+    return _numbers(local, selectors.row_of(Model.objects.all(), local.base_id), local.digest, local.size)
 
 
 def _numbers(asked: Model | LocalModel, model: Model, digest: str, size: int) -> Numbers:

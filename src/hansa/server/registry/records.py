@@ -39,16 +39,20 @@ def globals_of(models: QuerySet[Model]) -> list[wire.Model]:
 def locals_of(found: Sequence[LocalModel]) -> list[wire.Model]:
     """The records of these local models, in their order, without arrays."""
     bases = Model.objects.defer("structure", "ties", "param_order").in_bulk({local.base_id for local in found})
-    return [msgspec.structs.replace(_local(local, bases[local.base_id]), arrays=[]) for local in found]
+    return [
+        msgspec.structs.replace(_local(local, bases[local.base_id]), arrays=[])
+        for local in found
+        if local.base_id in bases  # else its model was deleted between the two queries
+    ]
 
 
 def metadata(user: User, model_id: UUID) -> Shown:
     """One model's record in full. Raises NotFoundError."""
     model = selectors.model_or_local(user, model_id)
     if isinstance(model, LocalModel):
-        base = Model.objects.get(id=model.base_id)
+        base = selectors.row_of(Model.objects.all(), model.base_id)
         return Shown(_in_full(_local(model, base), None), base.preprocessing_id, None)
-    row = _with_all(Model.objects.filter(id=model_id)).get()
+    row = selectors.row_of(_with_all(Model.objects.all()), model_id)
     with_moments = ModelVersion.objects.filter(model=row, moments__isnull=False).order_by("-number")
     moments = with_moments.values_list("moments_id", flat=True).first()
     return Shown(_in_full(_global(row), stats_of(row)), row.preprocessing_id, moments)

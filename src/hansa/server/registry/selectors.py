@@ -15,7 +15,7 @@ from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ConflictError, ForbiddenError, NotFoundError
 from hansa.server.registry import local_models
 from hansa.server.registry.local_models import LocalModel
-from hansa.server.registry.models import Model, ModelVersion
+from hansa.server.registry.models import Model, ModelKind, ModelVersion
 
 _BEHIND = (
     RoundState.AGGREGATED.value,
@@ -47,6 +47,14 @@ def model_of(user: User, model_id: UUID) -> Model:
 def model_or_local(user: User, model_id: UUID) -> Model | LocalModel:
     """One model, global or local. Raises NotFoundError for one that is unknown or not the user's to see."""
     model = visible(user).filter(id=model_id).first() or local_models.found(user, model_id)
+    if model is None:
+        raise _unknown(model_id)
+    return model
+
+
+def row_of(models: QuerySet[Model], model_id: UUID) -> Model:
+    """One of these models, which was seen before. Raises NotFoundError if it was deleted since."""
+    model = models.filter(id=model_id).first()
     if model is None:
         raise _unknown(model_id)
     return model
@@ -141,6 +149,8 @@ def version_row(model: Model, number: int | None) -> ModelVersion:
     row = (rows if number is None else rows.filter(number=number)).order_by("-number").first()
     if row is None:
         newest = rows.aggregate(newest=Max("number"))["newest"]
+        if newest is None and model.kind != ModelKind.MEAN:
+            raise _unknown(model.id)
         if newest is None:
             raise NotFoundError("The model has no versions of its own: it is a mean of others.")
         raise NotFoundError(f"The model has no version {number}; it has 0 to {newest}.")

@@ -15,7 +15,7 @@ from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
 from hansa.server.registry.local_models import LocalModel
 from hansa.server.registry.models import Model
-from hansa.server.registry.selectors import model_or_local
+from hansa.server.registry.selectors import model_or_local, row_of
 from hansa.server.trainings.models import Training
 
 FORM_OVERHEAD = 16 * 2**20
@@ -78,4 +78,4 @@ def place(user: User, public_id: UUID) -> Place:
 def _model(user: User, public_id: UUID) -> Model:
     named = model_or_local(user, public_id)
     model_id = named.base_id if isinstance(named, LocalModel) else named.id
-    return Model.objects.select_related("archive").defer("archive__checksums").get(id=model_id)
+    return row_of(Model.objects.select_related("archive").defer("archive__checksums"), model_id)
