@@ -5,6 +5,7 @@ tensors over them. The way through the modules:
 
     zipdirectory   bytes → entries            machine, placeholders   pickle → inert values
     entries        an entry's bytes, bounded  tensors                 values → described tensors
+    budget         how much of it is looked at
     scriptcode     code/*.py → declarations   modules, scripts        values → a tree of modules (`tree`)
     strided        arrays through strides     layers                  tree → what a summary shows
     sums           checksums of storages      torchfile               all of it behind `modelfile.ModelFile`

@@ -8,7 +8,7 @@ from hansa.formats.errors import BadModelFileError
 
 MAX_PICKLE = 16 * 2**20
 MAX_CODE = 16 * 2**20
-"""Bytes of one file of code, inflated."""
+"""Bytes of all code of an archive that its objects refer to, inflated."""
 
 
 def read_entry(source: Source, directory: Directory, entry: Entry, limit: int) -> bytes:

@@ -12,6 +12,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from hansa.formats.archives.budget import Budget
+
+MAX_DECLARED = 200_000
+"""Classes in all code of an archive, and the params and buffers they name, together."""
+
 _LINE: Final = re.compile(
     r"^class (?P<name>\w+)(?P<base>\(\w*\))?:"
     r"|^  (?P<key>__parameters__|__buffers__) = \[(?P<names>[^\n]*)\]$"
@@ -31,14 +36,16 @@ class Declared:
     kernel_size: tuple[int, ...] | None = None
 
 
-def declared(code: str) -> dict[str, Declared]:
-    """The classes of one file of code, by name."""
+def declared(code: str, budget: Budget) -> dict[str, Declared]:
+    """The classes of one file of code, by name. Raises BadModelFileError when they leave the budget."""
     classes: dict[str, Declared] = {}
     current = Declared(is_module=False)
     for match in _LINE.finditer(code):
         if name := match["name"]:
+            budget.take(1)
             current = classes.setdefault(name, Declared(match["base"] == "(Module)"))
         elif match["key"]:
+            budget.take(match["names"].count('"') // 2)
             names = frozenset(_NAME.findall(match["names"]))
             if match["key"] == "__parameters__":
                 current.params = names

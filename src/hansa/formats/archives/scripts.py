@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from hansa.formats.archives.budget import Budget, members
 from hansa.formats.archives.placeholders import Global, Made, called, made_by, pairs_of
-from hansa.formats.archives.scriptcode import Declared, declared
+from hansa.formats.archives.scriptcode import MAX_DECLARED, Declared, declared
 from hansa.formats.archives.tensors import Tensor, is_tensor, tensor
-from hansa.formats.archives.tree import MAX_DEPTH, Module, too_deep
+from hansa.formats.archives.tree import MAX_DEPTH, Module, joined, too_deep
 from hansa.formats.errors import BadModelFileError
 
 NAMESPACE = "__torch__"
@@ -29,6 +30,8 @@ class _Reader:
         self._code = code
         self._files: dict[str, dict[str, Declared]] = {}
         self._known: dict[int, Module] = {}
+        self._members = members()
+        self._declarations = Budget(MAX_DECLARED, "classes and names in its code")
 
     def module(self, value: object, path: str, depth: int) -> Module:
         if depth > MAX_DEPTH:
@@ -42,6 +45,7 @@ class _Reader:
                 f"the archive's object {path[:80] or 'at the root'!r} is {called(value)}, which is not a TorchScript "
                 "module with its attributes. Save a scripted torch.nn.Module with torch.jit.save."
             )
+        self._members.take(len(pairs))
         attributes = [(name, held) for name, held in pairs if isinstance(name, str)]
         if len({name for name, _ in attributes}) != len(pairs):
             raise BadModelFileError(f"the module {path[:80]!r} has an attribute twice. Save the model again.")
@@ -50,7 +54,7 @@ class _Reader:
             params=_tensors(attributes, kind.params, path),
             buffers=_tensors(attributes, kind.buffers - kind.params, path),
             children=tuple(
-                (name, self.module(held, _joined(path, name), depth + 1))
+                (name, self.module(held, joined(path, name), depth + 1))
                 for name, held in attributes
                 if (inner := self._declared(held)) is not None and inner.is_module
             ),
@@ -65,15 +69,11 @@ class _Reader:
             return None
         file = f"code/{value.callee.module.replace('.', '/')}.py"
         if file not in self._files:
-            self._files[file] = declared(self._code(file))
+            self._files[file] = declared(self._code(file), self._declarations)
         return self._files[file].get(value.callee.name)
 
 
 def _tensors(attributes: list[tuple[str, object]], names: frozenset[str], path: str) -> tuple[tuple[str, Tensor], ...]:
     """Params and buffers may be None; whatever else is no tensor is no state."""
     held = ((name, value) for name, value in attributes if name in names and is_tensor(value))
-    return tuple((name, tensor(value, _joined(path, name))) for name, value in held)
-
-
-def _joined(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    return tuple((name, tensor(value, joined(path, name))) for name, value in held)

@@ -41,6 +41,7 @@ class TorchFile:
         self.source = source
         self.directory: Directory = read_directory(source, size)
         self.byteorder = self._byteorder()
+        self._code_left = MAX_CODE
         value = read_pickle(self._content(PICKLE, MAX_PICKLE), f"{PICKLE!r} in the archive")
         self.flavour, self.tree, named = self._meaning(value)
         self.stored = {name: stored(held, self.directory, self.byteorder, name) for name, (held, _) in named.items()}
@@ -139,6 +140,11 @@ class TorchFile:
             raise BadModelFileError(f"the zip archive has no {name!r}, so torch did not write it as a model. {_ADVICE}")
         return read_entry(self.source, self.directory, entry, limit)
 
+    def _code(self, name: str) -> str:
+        content = self._content(name, self._code_left)
+        self._code_left -= len(content)
+        return content.decode("utf-8", "replace")
+
     def _byteorder(self) -> Literal["<", ">"]:
         """Archives without a word of it are little-endian."""
         if BYTEORDER not in self.directory.entries:
@@ -150,7 +156,7 @@ class TorchFile:
 
     def _meaning(self, value: object) -> tuple[Flavour, Module | None, dict[str, tuple[Tensor, Kind]]]:
         if CONSTANTS in self.directory.entries:
-            script = read_script(value, lambda file: self._content(file, MAX_CODE).decode("utf-8", "replace"))
+            script = read_script(value, self._code)
             return Flavour.SCRIPT, script, _state(script, Flavour.SCRIPT)
         if is_tensor(value):
             return Flavour.TENSOR, None, {"": (tensor(value, "the tensor"), Kind.PARAM)}
@@ -194,15 +200,20 @@ def _state_dict(value: object) -> dict[str, tuple[Tensor, Kind]]:
                 f"the archive holds a dictionary with {where}; in a state dict every name has a tensor. Save "
                 "model.state_dict() alone, without an optimizer's state or counters around it."
             )
+        _check_name(name)
         _add(state, name, tensor(held, name), Kind.PARAM)
     if not state:
         raise BadModelFileError(f"the archive holds an empty dictionary; wanted is a state dict. {_ADVICE}")
     return state
 
 
-def _add(state: dict[str, tuple[Tensor, Kind]], name: str, held: Tensor, kind: Kind) -> None:
+def _check_name(name: str) -> None:
     if fault := name_fault(name):
         raise BadModelFileError(f"an array is named {name[:80]!r}: {fault}. Rename it in the model.")
+
+
+def _add(state: dict[str, tuple[Tensor, Kind]], name: str, held: Tensor, kind: Kind) -> None:
+    _check_name(name)
     if name in state:
         raise BadModelFileError(f"two arrays are named {name!r}; names are unique. Rename one in the model.")
     if len(state) >= MAX_ARRAYS:

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hansa.core.params import name_fault
 from hansa.formats.archives.tensors import Tensor
 from hansa.formats.errors import BadModelFileError
 
-MAX_LAYERS = 50_000
+MAX_LAYERS = 10_000
+MAX_LAYER_NAMES = 2**20
+"""Bytes of all paths, names and classes together: a server keeps them, and sends them with the model's statistics."""
 MAX_DEPTH = 100
 
 
@@ -39,19 +42,39 @@ class Visit:
 def walk(root: Module) -> Iterator[Visit]:
     """Every use of every module, depth first, children in their order.
 
-    Raises BadModelFileError when there are too many: modules used twice within modules used twice soon are.
+    Raises BadModelFileError when there are too many: modules used twice within modules used twice soon are. Or when
+    their names are too long, each or together.
     """
     todo = [Visit("", root.class_name, 0, root)]
-    for _ in range(MAX_LAYERS):
-        if not todo:
-            return
+    visited = taken = 0
+    while todo:
         visit = todo.pop()
+        visited += 1
+        taken += sum(len(text.encode()) for text in (visit.path, visit.name, visit.module.class_name))
+        if visited + len(todo) + len(visit.module.children) > MAX_LAYERS:
+            raise BadModelFileError(
+                f"the model has more than {MAX_LAYERS:,} modules. Merge small ones into larger ones."
+            )
+        if taken > MAX_LAYER_NAMES:
+            raise BadModelFileError(
+                f"the names and classes of the model's modules take more than {MAX_LAYER_NAMES:,} bytes. Use shorter "
+                "names, or fewer modules."
+            )
         yield visit
         todo += [
-            Visit(visit.named(name), name, visit.depth + 1, child) for name, child in reversed(visit.module.children)
+            Visit(joined(visit.path, name), name, visit.depth + 1, child)
+            for name, child in reversed(visit.module.children)
         ]
-    if todo:
-        raise BadModelFileError(f"the model has more than {MAX_LAYERS:,} modules. Merge small ones into larger ones.")
+
+
+def joined(path: str, name: str) -> str:
+    """The path of what a module has under a name. Raises BadModelFileError for what could not be shown or stored."""
+    whole = f"{path}.{name}" if path else name
+    if fault := name_fault(name) or name_fault(whole):
+        raise BadModelFileError(
+            f"the module {path[:80]!r} has a member {name[:80]!r}: {fault}. Rename it in the model."
+        )
+    return whole
 
 
 def too_deep(path: str) -> BadModelFileError:
