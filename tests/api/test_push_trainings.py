@@ -239,6 +239,24 @@ async def test_a_client_that_rejects_its_test_is_removed_and_the_round_is_done(
     assert only["reported"] == 2, "what it reported stays"
 
 
+async def test_a_client_that_rejects_its_swag_round_stays_and_the_training_goes_on(
+    orchestrator, alice, dave, receiver, train
+):
+    """Clients of the older platform answer 500 to what they do not know (contract 9.1)."""
+    receiver.then = [answers(200), answers(202), answers(500), answers(202)]
+    training = await train(dave, rounds=2, uncertainty={"method": "swag"})
+    await began(alice, training)
+    await upload_and_report(dave, await task_of(dave, training, TaskState.LEASED), update(1.0))
+    refused = await task_of(dave, training, TaskState.FAILED, "swag")
+
+    await task_of(dave, training, TaskState.LEASED, number=2)
+
+    assert "500 Internal Server Error" in refused.reason
+    assert (await read(Participation.objects.get, client=dave.user)).active
+    assert "none of the clients asked could send any" in (await round_record(alice, training))["reason"]
+    assert receiver.kinds == ["TRAINING_START", "UPDATE_ROUND_START", "SWAG_ROUND_START", "UPDATE_ROUND_START"]
+
+
 async def test_a_client_that_cannot_be_reached_is_lost_with_the_reason_and_the_round_closes_without_it(
     orchestrator, alice, bob, dave, receiver, train, clock, caplog
 ):

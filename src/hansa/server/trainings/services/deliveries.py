@@ -1,7 +1,8 @@
 """What comes of telling a client of its task: it is at work, it is out, or it is gone.
 
     delivered     OFFERED → LEASED until the plan's deadline, or for an hour: push clients send no heartbeats
-    rejected      the client is removed from the training
+    rejected      the client is removed from the training; of a SWAG task: only that task has failed, since clients
+                  that know of no SWAG refuse it and train well all the same
     unreachable   OFFERED → LOST; later rounds tell it again, and do not wait for it
     pending       the task says why its client has not been told yet
     dropped       we may not send to it, or have nowhere to: the task stays on offer and says so; it may be pulled
@@ -16,6 +17,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 
+from hansa.protocol.tasks import TaskKind
 from hansa.rounds.states import TaskState
 from hansa.server.accounts.models import User
 from hansa.server.notifications import services as outbox
@@ -50,6 +52,8 @@ def take(outcome: Outcome, now: datetime) -> None:
         match outcome.state:
             case State.DELIVERED:
                 _lease(task, now)
+            case State.REJECTED if task.kind == TaskKind.SWAG.value:
+                _fail(task, outcome.reason)
             case State.REJECTED:
                 _remove(task, outcome.reason)
             case State.UNREACHABLE:
@@ -80,6 +84,15 @@ def _remove(task: Task, reason: str) -> None:
     log.warning("Training %s: %s is removed: %s", task.round.training_id, client.username, reason)
     removed = _because("the client was removed from the training", reason)
     remove_clients(training_id=task.round.training_id, clients=[client], reason=removed)
+
+
+def _fail(task: Task, reason: str) -> None:
+    log.warning(
+        "Training %s: %s gives no moments: %s", task.round.training_id, task.participation.client.username, reason
+    )
+    Task.objects.filter(ON_OFFER, id=task.id).update(
+        state=TaskState.FAILED.value, reason=_because("the client refused to give moments", reason)
+    )
 
 
 def _lose(task: Task, reason: str) -> None:
