@@ -2,13 +2,13 @@
 
 import asyncio
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.notifications import deliverer, sending, services
+from hansa.server.notifications import deliverer, outcomes, sending, services
 from hansa.server.notifications.models import Notification, State
 from hansa.server.notifications.outcomes import DELAYS, Answer, outcome_of
 from hansa.server.notifications.services import Message
@@ -136,6 +136,20 @@ async def test_without_an_answer_it_is_tried_seven_times_with_growing_pauses_and
     assert (row.attempts, row.settled_at) == (7, clock.now)
     assert "(7 attempts)" in row.reason
     assert sum(DELAYS) == 31.5
+
+
+async def test_the_pauses_are_kept_without_waiting_for_a_sweep(push, receiver, monkeypatch):
+    monkeypatch.setattr(deliverer, "SWEEP_SECONDS", 3600)
+    monkeypatch.setattr(outcomes, "DELAYS", (0.001, 0.002, 0.004))
+    dave = await push("dave")
+    monkeypatch.setattr("django.utils.timezone.now", lambda: datetime.now(UTC))  # time goes on
+    receiver.then = [closes]
+    await enqueue((dave, "word"))
+
+    async with delivering():
+        assert await all_settled() == {"word": State.UNREACHABLE}
+
+    assert len(receiver.told) == 4
 
 
 async def test_a_restart_goes_on_with_the_attempts(push, receiver, clock):

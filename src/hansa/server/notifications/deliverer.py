@@ -101,7 +101,8 @@ class Deliverer:
                     return
                 async with self._turn():
                     answer = await self._attempt(letter)
-                await self._write_down(letter, answer)
+                if await self._write_down(letter, answer) is State.PENDING:
+                    self._asked_again.add(line)  # the line waits for another attempt: when, must be looked at anew
         except Exception:
             # The outermost loop of the server's own work: one line's trouble must not stop the others.
             log.exception("A notification to %s could not be dealt with; trying again.", line.receiver_id)
@@ -133,12 +134,13 @@ class Deliverer:
             log.exception("%s %s could not be sent.", letter.kind, letter.message_id)
             return Answer(State.PENDING, "the server could not send to its endpoint; its log has the details")
 
-    async def _write_down(self, letter: Letter, answer: Answer) -> None:
+    async def _write_down(self, letter: Letter, answer: Answer) -> State:
         now = timezone.now()
         outcome = outcome_of(id=letter.id, queue=letter.queue, attempts=letter.attempts, answer=answer, now=now)
         await call(self._take, outcome, now)
         if outcome.state is not State.DELIVERED:
             log.info("%s %s is %s: %s", letter.kind, letter.message_id, outcome.state, outcome.reason)
+        return outcome.state
 
     async def _part(self) -> None:
         """What was sent should be written down, or it is sent again at the next start."""
