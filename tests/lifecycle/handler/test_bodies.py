@@ -1,5 +1,6 @@
 """Bodies: announced or in chunks, small or long, read by whoever; refused before they are read, or given up."""
 
+import asyncio
 import hashlib
 import io
 from collections.abc import Callable
@@ -74,6 +75,14 @@ class Streamed(Api):
         return Response("not interested")
 
 
+class Late(Streamed):
+    ready: asyncio.Event
+
+    async def post(self, request: Any) -> Response:
+        await self.ready.wait()
+        return await super().post(request)
+
+
 class Limited(Streamed):
     body_limit = 10
 
@@ -95,6 +104,7 @@ vars(URLS)["urlpatterns"] = [
     path("api/", Api.as_view()),
     path("plain/", Plain.as_view()),
     path("streamed/", Streamed.as_view()),
+    path("late/", Late.as_view()),
     path("limited/", Limited.as_view()),
     path("closed/", Closed.as_view()),
     path("closed-api/", ClosedApi.as_view()),
@@ -328,3 +338,14 @@ async def test_over_http_2_a_client_may_go_before_its_body(serve: Any) -> None:
     await exchange.ended()
 
     assert exchange.sent == []
+
+
+async def test_a_request_without_a_body_has_none_however_late_its_view_asks(serve: Any) -> None:
+    Late.ready = asyncio.Event()
+    exchange = Exchange(serve(URLS, WATCH_AFTER=0.001), Ask("POST", "/late/"))
+
+    await exchange.until_asked()  # whether the client is still there
+    exchange.give(b"", last=True)
+    Late.ready.set()
+
+    assert (await exchange.answer()).body == f'"{digest(b"")}"'.encode()

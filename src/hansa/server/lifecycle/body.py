@@ -189,6 +189,9 @@ class UnreadRequest(ASGIRequest):
     async def _arriving(self, limit: int | None) -> AsyncIterator[bytes]:
         if limit is not None and (announced := self.announced_length) is not None and announced > limit:
             raise BodyTooLargeError(limit, announced)
+        if not self.is_unread:
+            # Nothing is to come but the news that the client has gone, and who watches for it waits for that already.
+            return
         total = 0
         async for chunk in self.wire.chunks():
             total += len(chunk)
