@@ -16,7 +16,7 @@ from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Model as ModelRow
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import orchestrator as orchestration
-from hansa.server.trainings.models import Round, Training
+from hansa.server.trainings.models import Round, Task, Training
 from hansa.server.trainings.services import trainings
 from support.answers import nothing_changes, refused, shown
 from support.older import Small, accepted, pickled, scripted, send_moments, send_update
@@ -34,6 +34,25 @@ def dave(person):
 @pytest.fixture
 async def of_three(bob, carol, dave, make_training):
     return await call(lambda: start(make_training(bob, carol, dave)))
+
+
+# 3: who reads whose models
+
+
+async def test_nothing_of_a_model_is_read_by_strangers_and_nothing_of_a_local_one_by_other_participants(
+    alice, bob, carol, mallory, started
+):
+    await accepted(bob, started.model_id, update().content)
+    local = str((await read(Task.objects.get, participation__client=bob.user)).id)
+    of_model = ("", "metadata/", "metrics/", "preprocessing/", "versions/", "versions/0/", "versions/0/params/")
+    of_local = ("", "metadata/", "metrics/", "preprocessing/")
+
+    for rest in of_model:
+        refused(await mallory.get(f"{URL}{started.model_id}/{rest}"), 404, "not_found", "not yours to see")
+    for rest in of_local:
+        for person in (mallory, carol):
+            refused(await person.get(f"{URL}{local}/{rest}"), 404, "not_found")
+        assert (await bob.get(f"{URL}{local}/{rest}")).status_code == (404 if rest == "preprocessing/" else 200)
 
 
 # 12, 13: who counts
