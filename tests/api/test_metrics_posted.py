@@ -195,3 +195,18 @@ async def test_a_participant_sees_what_it_posted_and_the_owner_everything(alice,
 
     assert {metric.reporter for metric in shown(await bob.get(url(model)), list[Metric])} == {bob.id}
     assert {metric.reporter for metric in shown(await alice.get(url(model)), list[Metric])} == {bob.id, carol.id}
+
+
+async def test_of_one_round_so_many_names_are_kept_of_one_reporter_and_no_more(alice, root, model):
+    async def post(person, names):
+        return await person.post(url(model), json={"metric_names": names, "metric_values": [1.0] * len(names)})
+
+    names = [f"m{number}" for number in range(64)]
+    shown(await post(alice, names[:40]), Accepted, 201)
+    shown(await post(alice, names[40:]), Accepted, 201)
+
+    async with nothing_changes():
+        refused(await post(alice, ["m0", "one more"]), 400, "invalid", "65 metrics", "at most 64")
+    shown(await post(alice, names), Accepted, 201)
+    shown(await post(root, ["another's"]), Accepted, 201)
+    assert await read(Row.objects.filter(model=model).count) == 65

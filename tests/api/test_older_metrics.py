@@ -88,11 +88,12 @@ async def test_posted_twice_at_once_it_counts_once(bob, evaluating):
     assert await metrics_of(bob) == {"accuracy": 0.5}
 
 
-async def test_an_evaluation_has_no_more_metrics_than_a_report_may_have(bob, evaluating):
+@pytest.mark.parametrize("value", [1.0, "a text"])
+async def test_an_evaluation_has_no_more_metrics_than_a_report_may_have(bob, evaluating, value):
     await recorded(bob, evaluating.model_id, **{f"m{number}": 1.0 for number in range(64)})
 
     async with nothing_changes():
-        answer = await send_metrics(bob, evaluating.model_id, one_more=1.0)
+        answer = await send_metrics(bob, evaluating.model_id, one_more=value)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid"), answer.text
         assert "65 metrics" in answer.json()["detail"]
 

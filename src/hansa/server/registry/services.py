@@ -1,17 +1,18 @@
 """Changes to models. One transaction each."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import ProtectedError
 
+from hansa.protocol.models import MAX_POSTED_METRICS
 from hansa.server.accounts.models import User
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.models import Blob
-from hansa.server.lifecycle.errors import ConflictError, NotFoundError
+from hansa.server.lifecycle.errors import ConflictError, NotFoundError, ServiceError
 from hansa.server.registry import selectors
 from hansa.server.registry.creation import NewModel
 from hansa.server.registry.ingest import Ingested
@@ -168,21 +169,38 @@ def record_metrics(
     )
 
 
+def check_room(*, model_id: UUID, reporter_id: UUID, step: int, names: Collection[str]) -> None:
+    """Raises ServiceError if one reporter's metrics of one round would have too many names with these.
+
+    To be called inside the transaction that records them, in a turn at the model or its training.
+    """
+    others = Metric.objects.filter(model_id=model_id, reporter_id=reporter_id, kind=MetricKind.EVALUATE, step=step)
+    total = len(names) + others.exclude(key__in=names).count()
+    if total > MAX_POSTED_METRICS:
+        raise ServiceError(
+            f"With these there would be {total} metrics of this round from you; at most {MAX_POSTED_METRICS} are kept "
+            "of one. Post those that matter, under the names you have used."
+        )
+
+
 def record_posted_metrics(
     *, model_id: UUID, reporter_id: UUID, values: Mapping[str, float | bytes], num_examples: int = 1
 ) -> None:
     """Metrics that were posted for a model as it is now; posted again they replace what was said of the same round.
 
-    May be called inside a transaction. Raises NotFoundError if the model is gone.
+    May be called inside a transaction. Raises NotFoundError if the model is gone, ServiceError for more names in all
+    than are kept of one round.
     """
     with transaction.atomic():
         if not list(Model.objects.select_for_update(no_key=True).filter(id=model_id).values_list("id")):
             raise NotFoundError(f"There is no model {model_id} any more.")
+        step = selectors.rounds_behind(model_id)
+        check_room(model_id=model_id, reporter_id=reporter_id, step=step, names=values)
         record_metrics(
             model_id=model_id,
             reporter_id=reporter_id,
             kind=MetricKind.EVALUATE,
-            step=selectors.rounds_behind(model_id),
+            step=step,
             num_examples=num_examples,
             values=values,
         )

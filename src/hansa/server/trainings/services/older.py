@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import transaction
 
 from hansa.protocol.errors import ErrorCode
-from hansa.protocol.tasks import MAX_METRICS, TaskKind, TaskReport
+from hansa.protocol.tasks import TaskKind, TaskReport
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import LIVE_ROUND_STATES, TASK_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
@@ -19,7 +19,7 @@ from hansa.server.blobs.digests import Digests
 from hansa.server.lifecycle.errors import ConflictError, NotFoundError, ServiceError
 from hansa.server.registry.metrics import Values
 from hansa.server.registry.models import MetricKind
-from hansa.server.registry.services import record_metrics, record_posted_metrics
+from hansa.server.registry.services import check_room, record_metrics, record_posted_metrics
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
@@ -108,7 +108,9 @@ def accept_metrics(*, user_id: UUID, model_id: UUID, values: Values, num_example
         task = _evaluation(user_id, model_id)
         if task is None:
             record_posted_metrics(model_id=model_id, reporter_id=user_id, values=values, num_examples=num_examples)
-        elif task.state == TaskState.REPORTED.value:
+            return
+        check_room(model_id=model_id, reporter_id=user_id, step=task.round.number, names=values)
+        if task.state == TaskState.REPORTED.value:
             _amend(task, values)
         else:
             lease(task, now)
@@ -141,10 +143,6 @@ def _amend(task: Task, values: Values) -> None:
     """More of an evaluation that was reported, or other values of the same names."""
     numbers = {key: value for key, value in values.items() if isinstance(value, float)}
     kept = {key: value for key, value in task.metrics.items() if key not in values}
-    if len(kept) + len(numbers) > MAX_METRICS:
-        raise ServiceError(
-            f"The evaluation would have {len(kept) + len(numbers)} metrics; at most {MAX_METRICS} are kept of one."
-        )
     Task.objects.filter(id=task.id).update(metrics={**kept, **numbers})
     _record(task, task.num_examples or 1, values)
     training_id = task.round.training_id
