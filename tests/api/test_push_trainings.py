@@ -6,13 +6,15 @@ from datetime import timedelta
 import pytest
 from django.db.models import F
 
+from hansa.rounds.decisions import AbandonRound, Wait
 from hansa.rounds.states import RoundState, TaskState
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.notifications.models import Notification, State
 from hansa.server.notifications.outcomes import DELAYS
 from hansa.server.registry.models import Model
+from hansa.server.trainings import facts
 from hansa.server.trainings.models import Participation, Round, Task, Update
-from hansa.server.trainings.services import push, tasks, trainings
+from hansa.server.trainings.services import push, rounds, tasks, trainings
 from support.federation import began, ended, rounds_of, take, until
 from support.receiver import Receiver, answers, closes, hangs
 from support.work import lease, start, update, upload_and_report
@@ -393,6 +395,23 @@ async def test_who_is_being_told_is_not_late(orchestrator, alice, bob, dave, rec
 
     (task,) = await read(lambda: list(Task.objects.filter(participation__client=dave.user)))
     assert task.state == TaskState.OFFERED
+
+
+async def test_a_cohort_that_is_still_being_told_is_not_given_up_for_others_who_wait(
+    nowhere, bob, dave, train, clock, monkeypatch
+):
+    training = await train(bob, dave)
+    await call(start, training)
+    await call(lambda: Task.objects.filter(participation__client=bob.user).delete())
+    monkeypatch.setattr(facts, "_others_waiting", lambda live, rounds: {training.id})  # Bob, who was not selected
+    clock.advance(61)
+
+    told = await read(rounds.look, training_id=training.id, now=clock.now)
+    await call(lambda: Notification.objects.update(state=State.DROPPED))
+    untold = await read(rounds.look, training_id=training.id, now=clock.now)
+
+    assert isinstance(told, Wait)
+    assert isinstance(untold, AbandonRound)
 
 
 async def test_a_client_that_pulled_before_it_was_told_keeps_what_it_has(

@@ -130,7 +130,8 @@ def _collecting(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
             f"the deadline of {facts.plan.closing.deadline_seconds:g} s passed with {tasks.reported} of {tasks.total} "
             f"reports, {needed} are needed."
         )
-    if not tasks.taken and current.others_waiting and _offer_end(current) <= now:
+    nobody_comes = not tasks.taken and not current.being_told
+    if nobody_comes and current.others_waiting and _offer_end(current) <= now:
         return AbandonRound("none of the selected clients came, while others wait for work", failure=False)
     return _wait_for_clients(current, now, deadline)
 

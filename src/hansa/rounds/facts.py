@@ -51,6 +51,8 @@ class RoundFacts:
     later; None: not known, and the clock runs from `opened_at`."""
     busy: int = 0
     """Offers whose clients are at work on another task just now: they cannot come."""
+    being_told: int = 0
+    """COLLECTING, before anybody came: offers whose clients are still being told of them."""
     others_waiting: bool = False
     """Whether participants that were not selected have asked for work since the round opened."""
     next_expiry: datetime | None = None
