@@ -309,11 +309,27 @@ async def test_a_client_whose_endpoint_is_not_allowed_may_still_come_for_its_tas
     assert task["state"] == "offered"
     assert task["reason"].startswith("not told, waiting for the client to ask: its endpoint cannot be used: ")
     assert "HANSA_PUSH_ALLOW" in task["reason"]
+    record = await until(alice, training, lambda record: "1 of them cannot be told" in record["reason"])
+    assert "List the hosts in HANSA_PUSH_ALLOW" in record["reason"]
+    assert receiver.url not in record["reason"], "the other participants read it too"
 
     await upload_and_report(dave, (await take(dave))["id"], update(1.0))
 
     assert (await ended(alice, training))["status"] == "completed"
     assert receiver.told == []
+
+
+async def test_one_whose_endpoint_is_not_allowed_is_lost_when_its_minute_is_over_and_others_came(
+    orchestrator, alice, bob, dave, train, allow, clock
+):
+    allow("")
+    training = await train(bob, dave, closing={"min_reports": 1})
+    await began(alice, training)
+    await settled("UPDATE_ROUND_START", State.DROPPED)
+    await upload_and_report(bob, (await take(bob))["id"], update(1.0))
+    clock.advance(61)
+
+    assert (await ended(alice, training))["status"] == "completed"
 
 
 async def test_when_nobody_can_be_reached_the_training_stops_after_three_attempts(

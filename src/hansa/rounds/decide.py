@@ -194,6 +194,12 @@ def _wait_for_clients(current: RoundFacts, now: datetime, deadline: datetime | N
         return DropOffers("the client did not come for its task in time")
     if not tasks.taken:
         none_came = f"waiting for clients: none of the {tasks.total} selected has asked for work yet"
+        if current.untold:
+            none_came += (
+                f". {current.untold} of them cannot be told: the server may not send to their endpoints. List the "
+                "hosts in HANSA_PUSH_ALLOW (the tasks' reasons name them), restart, then pause and resume the training; or let "
+                "the clients ask for their tasks."
+            )
         # A round waits for its first client however long; what is asked around a version does not.
         collecting = current.state is RoundState.COLLECTING
         return Wait(none_came, None if collecting else _next(now, _offer_end(current), deadline))

@@ -53,6 +53,8 @@ class RoundFacts:
     """Offers whose clients are at work on another task just now: they cannot come."""
     being_told: int = 0
     """COLLECTING, before anybody came: offers whose clients are still being told of them."""
+    untold: int = 0
+    """COLLECTING, before anybody came: offers that could not be sent to where their clients have their endpoints."""
     others_waiting: bool = False
     """Whether participants that were not selected have asked for work since the round opened."""
     next_expiry: datetime | None = None

@@ -121,6 +121,7 @@ def _phases(live: Sequence[Round], rounds: QuerySet[Round], now: datetime) -> di
     ]
     busy = _busy(tasks, now) if any(of.counts.offered for of in stands) else {}
     waiting = _others_waiting(live, rounds) if any(untaken) else set()
+    untold = _untold(tasks) if any(untaken) else {}
     being_told = _being_told(tasks) if waiting else {}
     gone = _gone(tasks, standing) if any(of.gone for of in stands) else {}
     return {
@@ -133,6 +134,7 @@ def _phases(live: Sequence[Round], rounds: QuerySet[Round], now: datetime) -> di
             first_taken_at=of.first_taken_at and _later(of.first_taken_at, row.clock_from),
             busy=busy.get(row.id, 0),
             being_told=being_told.get(row.id, 0) if nobody_came else 0,
+            untold=untold.get(row.id, 0) if nobody_came else 0,
             others_waiting=nobody_came and row.training_id in waiting,
             next_expiry=of.next_expiry,
             claimed_until=row.claimed_until,
@@ -177,6 +179,11 @@ def _busy(tasks: QuerySet[Task], now: datetime) -> dict[UUID, int]:
 
 def _being_told(tasks: QuerySet[Task]) -> dict[UUID, int]:
     told = tasks.filter(Exists(push.being_told()), state=TaskState.OFFERED.value)
+    return dict(told.values_list("round_id").annotate(Count("id")))
+
+
+def _untold(tasks: QuerySet[Task]) -> dict[UUID, int]:
+    told = tasks.filter(state=TaskState.OFFERED.value, reason__startswith=push.NOT_TOLD)
     return dict(told.values_list("round_id").annotate(Count("id")))
 
 

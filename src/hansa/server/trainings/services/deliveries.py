@@ -25,7 +25,7 @@ from hansa.server.notifications.models import State
 from hansa.server.notifications.outcomes import Outcome
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task
-from hansa.server.trainings.services.push import ON_OFFER
+from hansa.server.trainings.services.push import NOT_TOLD, ON_OFFER
 from hansa.server.trainings.services.rounds import mark_absent
 from hansa.server.trainings.services.trainings import remove_clients
 from hansa.server.trainings.services.turns import take_turn_at
@@ -105,7 +105,7 @@ def _lose(task: Task, reason: str) -> None:
 
 def _leave_on_offer(task: Task, reason: str) -> None:
     log.warning("Training %s: %s is not told: %s", task.round.training_id, task.participation.client.username, reason)
-    _offered(task).update(reason=_because("not told, waiting for the client to ask", reason))
+    _offered(task).update(reason=_because(NOT_TOLD, reason))
 
 
 def _offered(task: Task) -> QuerySet[Task]:

@@ -35,6 +35,9 @@ ROUND_KINDS = {
 ON_OFFER = Q(state=TaskState.OFFERED.value) | Q(state=TaskState.LOST.value, leased_at=None)
 """Tasks their clients may still be told of: offers, and invitations nobody waits for."""
 
+NOT_TOLD = "not told, waiting for the client to ask"
+"""How the reason of a task begins that we may not send to its client's endpoint."""
+
 
 def started(training: Training, now: datetime) -> None:
     """Tell the participants that the training has begun; it comes before all else that is told of it."""
