@@ -1,6 +1,7 @@
 """What the records of models say: rounds, statistics, moments; and what it costs to list many of them."""
 
 import base64
+import hashlib
 import io
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from safetensors.numpy import load
 
 from hansa.protocol.models import Model as ModelRecord
 from hansa.protocol.models import ModelCreated, ModelMetadata
@@ -18,7 +20,7 @@ from hansa.server.lifecycle.bridge import call
 from hansa.server.registry import records
 from hansa.server.registry.models import Model, ModelVersion
 from hansa.server.trainings.models import Round
-from support.answers import shown
+from support.answers import refused, shown
 from support.torchfiles import FLAVOURS, pickled, scripted, small_net
 from support.work import add_up, file_of, lease, settle, start, store_model, update, upload_and_report
 
@@ -158,6 +160,41 @@ async def test_the_newest_moments_are_shown_as_tensors_of_torch(alice, model):
         assert np.array_equal(np.asarray(tensor), wanted)
     (listed,) = shown(await alice.get(URL), list[ModelRecord])
     assert (listed.swag_first_moment, listed.swag_second_moment) == (None, None)
+
+
+async def test_moments_of_any_size_can_be_fetched_as_a_version_can(alice, mallory, model):
+    first, second = np.arange(300_000, dtype=np.float64), np.ones(300_000)
+    await call(lambda: keep_moments(ModelVersion.objects.get(model=model), first, second))
+    url = f"{URL}{model.id}/versions/0/moments/"
+
+    whole = await alice.get(url)
+    arrays = load(whole.content)
+    assert arrays.keys() == {"first_moment", "second_moment"}
+    np.testing.assert_array_equal(arrays["first_moment"], first)
+    np.testing.assert_array_equal(arrays["second_moment"], second)
+    assert whole.headers["ETag"] == f'"{hashlib.sha256(whole.content).hexdigest()}"'
+    assert (whole.headers["Content-Type"], whole.headers["Accept-Ranges"]) == ("application/vnd.safetensors", "bytes")
+
+    part = await alice.get(url, headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, whole.content[100:200])
+    assert (await alice.get(url, headers={"If-None-Match": whole.headers["ETag"]})).status_code == 304
+    head = await alice.head(url)
+    assert (head.status_code, head.content, head.headers["Content-Length"]) == (200, b"", str(len(whole.content)))
+    refused(await mallory.get(url), 404, "not_found")
+
+
+async def test_a_version_without_moments_says_so_and_which_have_some(alice, bob, carol, model, started):
+    url = f"{URL}{model.id}/versions/"
+    refused(await alice.get(f"{url}0/moments/"), 404, "not_found", "Version 0 has no SWAG moments", "plan with SWAG")
+    for client in (bob, carol):
+        await upload_and_report(client, await call(lease, client), update())
+    await call(settle, started)
+    await call(add_up, started)
+    vector = np.ones(9, np.float32)
+    await call(lambda: keep_moments(ModelVersion.objects.get(model=model, number=1), vector, vector))
+
+    refused(await alice.get(f"{url}0/moments/"), 404, "not_found", "There are moments of version 1.")
+    refused(await alice.get(f"{url}2/moments/"), 404, "not_found", "0 to 1")
 
 
 async def test_large_moments_are_not_shown(alice, model):

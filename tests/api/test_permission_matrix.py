@@ -77,6 +77,8 @@ GET    models/<model>/versions/<version>/ \
                                         401   404   200    200   200   404   200  |  404   404   404   404   200
 GET    models/<model>/versions/<version>/params/ \
                                         401   404   200    200   200   404   200  |  404   404   404   404   200
+GET    models/<model>/versions/<version>/moments/ \
+                                        401   404   200    200   200   404   200  |  404   404   404   404   200
 # In the SWAG phase of its training, under the model's id and under that of the participant's own local model
 POST   models/<swag>/swag/              401   404   201    403   403   404   403  |  404   404   404   404   403
 POST   models/<swag-local>/swag/        401   404   201    403   404   404   403  |  404   404   404   404   403

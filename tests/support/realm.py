@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from uuid import UUID
 
 from django.contrib.auth.models import Group
 from django.utils import timezone
@@ -11,13 +12,15 @@ from django.utils import timezone
 from hansa.rounds import plan as plans
 from hansa.server.accounts import services as accounts
 from hansa.server.accounts.models import Token
+from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call
 from hansa.server.registry import services as registry
 from hansa.server.registry.creation import NewModel
-from hansa.server.registry.models import Model, ModelKind
+from hansa.server.registry.models import Model, ModelKind, ModelVersion
 from hansa.server.trainings.models import Task, Training
 from hansa.server.trainings.services import tasks, trainings
+from support.moments import moments
 from support.people import MakePerson, Person
 from support.work import BUFFERS, add_up, settle, small_params, start, store_model, update, upload, upload_and_report
 
@@ -81,6 +84,7 @@ async def found_realm(name: str, person: MakePerson, folder: Path) -> Realm:
             task = await call(_task, client, made[name_of_running], 1)
             await upload_and_report(client, task, update(add))
     await call(_close_rounds, made)
+    await call(_keep_moments, made["training"].model_id)
     await call(_take_all, people)
     await upload(people.client, await call(_task, people.client, made["training"], 2), SENT)
     return await call(_described, people, made)
@@ -144,6 +148,16 @@ def _close_rounds(made: Mapping[str, Training]) -> None:
         settle(made[name])
     for name in ("training", "swag"):
         add_up(made[name])
+
+
+def _keep_moments(model_id: UUID) -> None:
+    """Of its newest version, as if that had been made with SWAG."""
+    with store.BlobFile() as blob:
+        blob.write(moments().content)
+        digests = blob.finish()
+        store.place(blob.path, digests.sha256)
+    row = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=timezone.now())
+    ModelVersion.objects.filter(model_id=model_id, number=1).update(moments=row)
 
 
 def _task(client: Person, training: Training, number: int, kind: str = "train") -> Task:

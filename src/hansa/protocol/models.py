@@ -10,6 +10,7 @@ GET    /api/models/<id>/metadata/                → ModelMetadata
 GET    /api/models/<id>/versions/                → list[ModelVersion]
 GET    /api/models/<id>/versions/<n>/            → ModelVersion
 GET    /api/models/<id>/versions/<n>/params/     → safetensors; ETag, If-None-Match, Range
+GET    /api/models/<id>/versions/<n>/moments/    → safetensors: first_moment, second_moment; the same headers
 GET    /api/models/<id>/metrics/                 → list[Metric]
 POST   /api/models/<id>/metrics/                 form, or MetricsUpload as JSON → 201 Accepted
 GET    /api/models/<id>/preprocessing/           → bytes
@@ -30,7 +31,7 @@ MAX_DIMENSIONS = 32
 MAX_INPUT_ELEMENTS = 2**48
 """Of one input: what is computed from it stays exact in every JSON reader."""
 MAX_INLINE_BYTES = 2**20
-"""A preprocessing pipeline or a moment that is larger is not shown in a record."""
+"""A preprocessing pipeline or a moment that is larger is not shown in a record; it has an address of its own."""
 MAX_EXAMPLES = 2**53
 MAX_POSTED_METRICS = 64
 MAX_POSTED_KEY = 32

@@ -198,3 +198,30 @@ class VersionParams(BytesView):
     def head(self, request: Request, model_id: UUID, number: int) -> object:
         """As GET, without the bytes."""
         return self.get(request, model_id, number)
+
+
+class VersionMoments(BytesView):
+    """The SWAG moments of the weights around one version."""
+
+    @extend_schema(
+        responses={
+            (200, SAFETENSORS): OpenApiResponse(
+                OpenApiTypes.BINARY, "`first_moment` and `second_moment`, all params flattened and joined in one order"
+            ),
+            304: None,
+        }
+    )
+    async def get(self, request: Request, model_id: UUID, number: int) -> HttpResponseBase:
+        """Download the moments, however large. ETag, If-None-Match, Range and If-Range as for `params/`."""
+        moments = await read(selectors.moments, caller(request), model_id, number)
+        return serving.respond(
+            self.unread,
+            digest=moments.sha256,
+            size=moments.size,
+            media_type=SAFETENSORS,
+            filename=f"model-{model_id}-{number}-moments.safetensors",
+        )
+
+    def head(self, request: Request, model_id: UUID, number: int) -> object:
+        """As GET, without the bytes."""
+        return self.get(request, model_id, number)

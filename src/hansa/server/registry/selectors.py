@@ -12,6 +12,7 @@ from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 from hansa.protocol import models as wire
 from hansa.rounds.states import RoundState
 from hansa.server.accounts.models import User
+from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.errors import ConflictError, ForbiddenError, NotFoundError
 from hansa.server.registry import local_models
 from hansa.server.registry.local_models import LocalModel
@@ -155,6 +156,19 @@ def version_row(model: Model, number: int | None) -> ModelVersion:
             raise NotFoundError("The model has no versions of its own: it is a mean of others.")
         raise NotFoundError(f"The model has no version {number}; it has 0 to {newest}.")
     return row
+
+
+def moments(user: User, model_id: UUID, number: int) -> Blob:
+    """The file of a version's SWAG moments. Raises NotFoundError, saying so where the version has none."""
+    row = version_row(model_of(user, model_id), number)
+    if row.moments is None:
+        with_moments = ModelVersion.objects.filter(model=row.model_id, moments__isnull=False).order_by("number")
+        others = ", ".join(map(str, with_moments.values_list("number", flat=True)))
+        raise NotFoundError(
+            f"Version {number} has no SWAG moments. "
+            + (f"There are moments of version {others}." if others else "They are gathered by a plan with SWAG.")
+        )
+    return row.moments
 
 
 def _version_record(row: ModelVersion) -> wire.ModelVersion:

@@ -11,4 +11,5 @@ urlpatterns = [
     path("models/<uuid:model_id>/versions/", api.Versions.as_view(), name="versions"),
     path("models/<uuid:model_id>/versions/<int:number>/", api.VersionDetail.as_view(), name="version"),
     path("models/<uuid:model_id>/versions/<int:number>/params/", api.VersionParams.as_view(), name="version-params"),
+    path("models/<uuid:model_id>/versions/<int:number>/moments/", api.VersionMoments.as_view(), name="version-moments"),
 ]
