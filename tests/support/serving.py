@@ -126,8 +126,7 @@ def _wait_until_it_answers(server: Serving) -> None:
     assert server.process.stdout is not None
     first = server.process.stdout.readline()
     assert first.startswith("Hansa serves"), first + server.process.stdout.read()
-    transport = httpx.HTTPTransport(retries=9, verify=server.verify)  # each waits longer for the listener to come
-    with httpx.Client(transport=transport, base_url=server.url) as client:
+    with server.client() as client:  # without retries: who says that it serves does
         assert client.get("/api/health/").status_code == 200
 
 

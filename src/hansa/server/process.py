@@ -15,8 +15,9 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -30,6 +31,8 @@ BACKPRESSURE = 16384
 """Requests served at once. granian's default follows the backlog of its listener; parked clients need more."""
 
 SHUTDOWN_SECONDS = 5.0
+ASK_AGAIN_SECONDS = 0.02
+"""Between two looks whether the port is open yet."""
 
 
 class StartError(Exception):
@@ -58,9 +61,9 @@ def serve(
             _secure_cookies(tls=tls_cert is not None)
             with database.sole_server(settings.postgres):
                 _migrate(settings)
-                _announce(settings, host, port, tls=tls_cert is not None)
+                announcement = partial(_announce, settings, host, port, tls=tls_cert is not None)
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    runner.run(_serve(host, port, tls_cert, tls_key))
+                    runner.run(_serve(host, port, tls_cert, tls_key, announcement))
     except (config.ConfigError, home.HomeError, database.UnusableDatabaseError, StartError) as error:
         print(f"hansa serve: {error}", file=sys.stderr)
         return 1
@@ -207,7 +210,9 @@ def _announce(settings: config.Config, host: str, port: int, *, tls: bool) -> No
         print("HANSA_DEBUG is on: errors show the server's inside. Not for a server that others reach.", flush=True)
 
 
-async def _serve(host: str, port: int, tls_cert: Path | None, tls_key: Path | None) -> None:
+async def _serve(
+    host: str, port: int, tls_cert: Path | None, tls_key: Path | None, announce: Callable[[], None]
+) -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.log import LogLevels
     from granian.server.embed import Server
@@ -243,7 +248,23 @@ async def _serve(host: str, port: int, tls_cert: Path | None, tls_key: Path | No
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    opening = loop.create_task(_when_open(host, port, announce))
     await server.serve()
+    opening.cancel()
+
+
+async def _when_open(host: str, port: int, announce: Callable[[], None]) -> None:
+    """Say that the server serves once it does: scripts wait for that line. granian does not tell, so ask the port."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # asked, not bound
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(reachable, port)
+        except OSError:
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+        else:
+            writer.close()
+            announce()
+            return
 
 
 def _leave() -> None:
