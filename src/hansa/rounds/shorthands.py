@@ -10,6 +10,8 @@
                          uncertainty.N        passes of an answer: MC_DROPOUT, SWAG
                          uncertainty.softmax  MC_DROPOUT: apply softmax to each pass
                          proximal_mu          FedProx's μ
+                         deadline_seconds     when a round stops waiting, and a push client's lease ends; without it a
+                                              push client has an hour
 
 `uncertainty.N` may be nested (`{"uncertainty": {"N": 5}}`) or one dotted key. Other options mean nothing, and are kept.
 """
@@ -27,6 +29,7 @@ DEFAULT_MU: Final = 0.01
 in Li et al. 2020, arXiv:1812.06127 (0.001, 0.01, 0.1, 1)."""
 MAX_COUNT: Final = 1_000_000
 """Of rounds, and of passes: what a plan may hold."""
+MAX_DEADLINE: Final = 366 * 86400
 MAX_DEPTH: Final = 32
 """Of options: what is nested deeper can be read by some readers of JSON and not by others."""
 
@@ -78,6 +81,7 @@ def expand(words: Shorthand, *, updates: int) -> Plan:
             "client": {"proximal_mu": _mu(words)},
             "uncertainty": {"method": words.uncertainty_method.lower(), **spread},
             "daisy_chain": {"period": period} if period > 1 else None,
+            "closing": {"deadline_seconds": _deadline(options)},
         }
     )
 
@@ -94,6 +98,8 @@ def nearest(plan: Plan) -> Shorthand:
         method, options["proximal_mu"] = "FedProx", plan.client.proximal_mu
     if plan.daisy_chain is not None:
         method, options["daisy_chain_period"] = "FedDC", plan.daisy_chain.period
+    if plan.closing.deadline_seconds is not None:
+        options["deadline_seconds"] = plan.closing.deadline_seconds
     if plan.uncertainty.method in ("mc_dropout", "swag"):
         options["uncertainty"] = {"N": plan.uncertainty.samples, "softmax": plan.uncertainty.softmax}
     return Shorthand(aggregation_method=method, uncertainty_method=_METHODS[plan.uncertainty.method], options=options)
@@ -117,6 +123,17 @@ def _mu(words: Shorthand) -> float:
         )
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < math.inf:
         raise ShorthandError("options.proximal_mu", f"{_shown(given)} is not a number of at least 0.")
+    return float(given)
+
+
+def _deadline(options: Options) -> float | None:
+    given = options.get("deadline_seconds")
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= MAX_DEADLINE:
+        raise ShorthandError(
+            "options.deadline_seconds", f"{_shown(given)} is not a number of seconds above 0, at most {MAX_DEADLINE}."
+        )
     return float(given)
 
 

@@ -82,6 +82,9 @@ def test_options_that_mean_nothing_here_change_nothing():
         ({"uncertainty.N": "x" * 99}, "options.uncertainty.N", "xxx…"),
         ({"uncertainty": {"softmax": 1}}, "options.uncertainty.softmax", "1 is neither true nor false"),
         ({"uncertainty": {"N": 1}, "uncertainty.N": 1}, "options.uncertainty.N", "given twice"),
+        ({"deadline_seconds": 0}, "options.deadline_seconds", "0 is not a number of seconds above 0"),
+        ({"deadline_seconds": "1 h"}, "options.deadline_seconds", "is not a number of seconds"),
+        ({"deadline_seconds": True}, "options.deadline_seconds", "true is not a number of seconds"),
         ({"proximal_mu": 0.1}, "options.proximal_mu", "goes with FedProx, and the method is FedAvg"),
         ({"daisy_chain_period": 500_000}, "target_num_updates", "1500000 rounds"),
     ],
@@ -142,3 +145,10 @@ def test_a_plan_that_the_words_cannot_tell_in_full_still_has_a_nearest():
 def test_what_does_not_go_together_is_an_unsound_plan():
     with pytest.raises(UnsoundPlanError):
         expand(Shorthand(aggregation_method="FedAvg"), updates=0)
+
+
+def test_a_round_may_have_a_deadline_and_a_push_client_that_long():
+    plan = plan_of("FedAvg", deadline_seconds=7200)
+
+    assert plan == parse({"rounds": 3, "closing": {"deadline_seconds": 7200.0}})
+    assert nearest(plan).options == {"deadline_seconds": 7200.0}
