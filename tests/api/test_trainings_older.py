@@ -50,6 +50,11 @@ async def test_a_training_as_the_mnist_scripts_make_it(create, alice, bob, carol
     assert record.plan == plans.to_data(plans.parse({"rounds": 3, "uncertainty": {"method": "mc_dropout"}}))
 
 
+@pytest.mark.parametrize("text", ["3", "003", 3.0])
+async def test_the_number_of_updates_may_come_as_a_form_gives_it(create, text):
+    assert (await create(target_num_updates=text)).target_num_updates == 3
+
+
 async def test_what_may_be_left_out_is_none_and_nobody(create):
     record = await create()
 
@@ -101,7 +106,14 @@ async def test_a_training_by_a_plan_is_told_in_the_nearest_words(alice, make_tra
         ({"model_id": None}, "model_id", "null"),
         ({"target_num_updates": 0}, "target_num_updates", ">= 1"),
         ({"target_num_updates": -3}, "target_num_updates", ">= 1"),
-        ({"target_num_updates": "3"}, "target_num_updates", "int"),
+        ({"target_num_updates": "3.0"}, "target_num_updates", "int"),
+        ({"target_num_updates": "-3"}, "target_num_updates", "int"),
+        ({"target_num_updates": " 3"}, "target_num_updates", "int"),
+        ({"target_num_updates": "٣"}, "target_num_updates", "int"),
+        ({"target_num_updates": "0"}, "target_num_updates", ">= 1"),
+        ({"target_num_updates": "9" * 40}, "target_num_updates", "int"),
+        ({"target_num_updates": 1e300}, "target_num_updates", "int"),
+        ({"target_num_updates": True}, "target_num_updates", "int"),
         ({"target_num_updates": 2.5}, "target_num_updates", "int"),
         ({"target_num_updates": 10**9}, "target_num_updates", "<= 1000000"),
         ({"metric_names": "loss"}, "metric_names", "array"),

@@ -18,6 +18,8 @@ from hansa.server.lifecycle.fields import all_errors_of
 
 T = TypeVar("T")
 
+MAX_DIGITS = 15
+"""Of a whole number that is no JSON integer: up to these every float is exact."""
 OLDER_FIELDS = frozenset(wire.TrainingCreateShort.__struct_fields__) - frozenset(wire.TrainingCreate.__struct_fields__)
 
 
@@ -37,11 +39,21 @@ def wanted(fields: dict[str, Any]) -> Wanted:  # Any: any JSON
     """Read the message. Raises DRF's ValidationError with all fields that are wrong, InvalidError `unsound_plan`."""
     try:
         if "plan" not in fields and fields.keys() & OLDER_FIELDS:
-            return _older(_converted(fields, wire.TrainingCreateShort))
+            return _older(_converted(_with_whole_number(fields), wire.TrainingCreateShort))
         asked = _converted(fields, wire.TrainingCreate)
         return Wanted(asked.model_id, plans.parse(asked.plan), asked.clients, asked.name, None)
     except plans.UnsoundPlanError as error:
         raise InvalidError(str(error), ErrorCode.UNSOUND_PLAN) from error
+
+
+def _with_whole_number(fields: dict[str, Any]) -> dict[str, Any]:  # Any: any JSON
+    """`target_num_updates` as a form's text field gives it: "3", or 3.0. Nothing else is taken for a number."""
+    match fields.get("target_num_updates"):
+        case str() as text if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS:
+            return {**fields, "target_num_updates": int(text)}
+        case float() as number if number.is_integer() and abs(number) < 10**MAX_DIGITS:
+            return {**fields, "target_num_updates": int(number)}
+    return fields
 
 
 def _older(asked: wire.TrainingCreateShort) -> Wanted:
