@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import threading
 import uuid
 from ipaddress import ip_address
 
@@ -294,6 +295,30 @@ async def test_a_resolver_that_hangs_is_given_up_and_tried_again(told, impatient
 
     assert answer.state is State.PENDING
     assert "no connection within 0.2 s" in answer.reason
+
+
+async def test_a_name_that_hangs_keeps_one_thread_however_often_it_is_asked_for(receiver, impatient, monkeypatch):
+    monkeypatch.setattr(sending, "RESOLVERS", 2)
+    let_go, asked = threading.Event(), []
+
+    def resolve(name, port):
+        asked.append(name)
+        if name == "slow.example":
+            let_go.wait(20)
+        return [ip_address("127.0.0.1")]
+
+    sender = sending.Sender(resolve=resolve)
+    send = {"message_id": uuid.uuid4(), "content": b"{}"}
+    try:
+        slow = await asyncio.gather(*(sender.tell(url="http://slow.example/", **send) for _ in range(5)))
+        quick = await sender.tell(url=f"http://quick.example:{receiver.port}/", **send)
+    finally:
+        let_go.set()
+        sender.close()
+
+    assert {answer.state for answer in slow} == {State.PENDING}
+    assert quick.state is State.DELIVERED
+    assert asked == ["slow.example", "quick.example"]
 
 
 @pytest.mark.parametrize(

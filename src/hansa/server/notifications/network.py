@@ -33,6 +33,8 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         self._resolvers = resolvers
         self._resolve = resolve
         self._sockets = httpcore.AnyIOBackend()
+        self._resolving: dict[str, asyncio.Future[list[Address]]] = {}
+        """One resolution of a name at a time, whoever asks: one that hangs keeps one thread, not all of them."""
 
     async def connect_tcp(
         self,
@@ -53,15 +55,27 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     async def _addresses(self, host: str, port: int) -> list[Address]:
         target = host_of(f"[{host}]" if ":" in host else host)
         if isinstance(target, str):
-            loop = asyncio.get_running_loop()
             try:
-                addresses = await loop.run_in_executor(self._resolvers, self._resolve, target, port)
+                addresses = await asyncio.shield(self._resolution(target, port))
             except OSError as error:
                 raise httpcore.ConnectError(f"the name {target} does not resolve") from error
         else:
             addresses = [target]
         require_allowed(target, addresses)
         return addresses
+
+    def _resolution(self, name: str, port: int) -> asyncio.Future[list[Address]]:
+        """The resolution of a name that is under way, or a new one."""
+        if name not in self._resolving:
+            loop = asyncio.get_running_loop()
+            self._resolving[name] = loop.run_in_executor(self._resolvers, self._resolve, name, port)
+            self._resolving[name].add_done_callback(lambda done: self._resolved(name, done))
+        return self._resolving[name]
+
+    def _resolved(self, name: str, done: asyncio.Future[list[Address]]) -> None:
+        del self._resolving[name]
+        if not done.cancelled():
+            done.exception()  # looked at, even if nobody waits for it any more
 
     async def _first(self, addresses: list[Address], port: int, seconds: float | None) -> httpcore.AsyncNetworkStream:
         """The addresses are tried one after the other; each has an even share of the time."""
