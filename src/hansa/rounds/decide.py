@@ -197,8 +197,8 @@ def _wait_for_clients(current: RoundFacts, now: datetime, deadline: datetime | N
         if current.untold:
             none_came += (
                 f". {current.untold} of them cannot be told: the server may not send to their endpoints. List the "
-                "hosts in HANSA_PUSH_ALLOW (the tasks' reasons name them), restart, then pause and resume the training; "
-                "or let the clients ask for their tasks."
+                "hosts in HANSA_PUSH_ALLOW (the tasks' reasons name them), restart, then pause and resume the "
+                "training; or let the clients ask for their tasks."
             )
         # A round waits for its first client however long; what is asked around a version does not.
         collecting = current.state is RoundState.COLLECTING
