@@ -152,6 +152,20 @@ async def test_the_pauses_are_kept_without_waiting_for_a_sweep(push, receiver, m
     assert len(receiver.told) == 4
 
 
+async def test_what_waited_behind_an_unreachable_message_has_one_attempt_more(push, receiver, clock):
+    dave = await push("dave")
+    receiver.then = [closes]
+    await enqueue((dave, "first"), (dave, "second"))
+
+    async with delivering():
+        for attempt, pause in enumerate(DELAYS, start=1):
+            await attempted("first", attempt)
+            clock.advance(pause)
+        assert await all_settled() == {"first": State.UNREACHABLE, "second": State.UNREACHABLE}
+
+    assert receiver.kinds == [*["first"] * 7, "second"]
+
+
 async def test_a_restart_goes_on_with_the_attempts(push, receiver, clock):
     dave = await push("dave")
     receiver.then = [closes, closes, answers(202)]

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from hansa.server.notifications.hints import BELL
 from hansa.server.notifications.models import Notification, State
-from hansa.server.notifications.outcomes import Outcome
+from hansa.server.notifications.outcomes import DELAYS, Outcome
 
 BATCH = 500
 
@@ -79,7 +79,17 @@ def record(*, outcome: Outcome, now: datetime) -> Notification | None:
         attempted = Notification.objects.filter(id=outcome.id)
         if not attempted.filter(state=State.PENDING).update(attempts=outcome.attempts, **changes):
             return None
-        return attempted.get()
+        told = attempted.get()
+        if told.state == State.UNREACHABLE:
+            _spare_those_behind(told, now)
+        return told
+
+
+def _spare_those_behind(told: Notification, now: datetime) -> None:
+    """What waited behind a message through its last pause was in vain as often: one attempt more settles it too."""
+    waited = Q(created_at__lte=now - timedelta(seconds=DELAYS[-1]))
+    behind = pending(told.queue).filter(waited, receiver=told.receiver_id, id__gt=told.id)
+    behind.filter(attempts__lt=len(DELAYS)).update(attempts=len(DELAYS))
 
 
 def forget(queue: UUID) -> None:
