@@ -81,6 +81,24 @@ async def test_the_step_is_the_round_that_is_behind_the_model(alice, bob, carol,
     assert {each.step for each in metrics if each.kind == "train"} == {11}
 
 
+async def test_what_was_measured_in_training_and_evaluation_is_shown_once_unless_a_kind_is_asked_for(
+    alice, bob, carol, model, started
+):
+    for client, add in ((bob, 1.0), (carol, 4.0)):
+        await upload_and_report(client, await call(lease, client), update(add))
+    await call(settle, started)
+    await call(add_up, started)
+    await bob.post(url(model), **urlencoded(*LOSS_AND_NOTE[::2]))
+
+    async def seen(query):
+        return [(each.reporter, each.kind) for each in shown(await alice.get(url(model) + query), list[Metric])]
+
+    assert await seen("") == [(carol.id, "train"), (bob.id, "evaluate")]
+    assert await seen("?kind=train") == [(bob.id, "train"), (carol.id, "train")]
+    assert await seen("?kind=evaluate") == [(bob.id, "evaluate")]
+    refused_field(await alice.get(url(model) + "?kind=both"), "kind")
+
+
 async def test_the_same_again_replaces_and_other_names_join(alice, model):
     for names, values in ((["a", "b"], [1.0, 2.0]), (["b", "c"], ["text", 3.0])):
         await alice.post(url(model), json={"metric_names": names, "metric_values": values})

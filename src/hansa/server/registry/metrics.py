@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.db.models import Exists, OuterRef, Q
 from django.http import QueryDict
 from rest_framework.exceptions import ValidationError
 
@@ -19,8 +20,11 @@ Values = dict[str, float | bytes]
 """Name → a finite number, or the UTF-8 of what is none."""
 
 
-def metrics(user: User, model_id: UUID) -> list[wire.Metric]:
+def metrics(user: User, model_id: UUID, kind: MetricKind | None = None) -> list[wire.Metric]:
     """A model's metrics, oldest first: all for its owner and its training's actor, their own for participants.
+
+    Of one `kind`, or of both with one value for each key, step and reporter: the evaluation's, if there are two. Older
+    readers know no kinds, and would draw both as one curve.
 
     Of a local model: those that came with it. To whom it was dealt in a daisy chain they are not told.
     """
@@ -30,7 +34,14 @@ def metrics(user: User, model_id: UUID) -> list[wire.Metric]:
     if isinstance(model, LocalModel):
         return _of_local(model) if sees_all else []
     rows = Metric.objects.filter(model_id=model_id, **({} if sees_all else {"reporter": user}))
+    rows = rows.filter(kind=kind) if kind is not None else rows.filter(~Q(kind=MetricKind.TRAIN) | ~Exists(_EVALUATED))
     return [_record(row, model.id, model.first_round + row.step) for row in rows.order_by("id")]
+
+
+_EVALUATED = Metric.objects.filter(
+    kind=MetricKind.EVALUATE,
+    **{name: OuterRef(name) for name in ("model_id", "key", "step", "reporter_id")},
+)
 
 
 def _of_local(local: LocalModel) -> list[wire.Metric]:

@@ -6,7 +6,8 @@ from uuid import UUID
 from django.conf import settings
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import BaseParser, FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,7 +23,7 @@ from hansa.server.lifecycle.openapi import body, listing, ref, refusals
 from hansa.server.registry import metrics, posting, preprocessing, selectors, services, storing
 from hansa.server.registry.api import BytesView
 from hansa.server.registry.forms import METRICS_FORM, PREPROCESSING_FORM
-from hansa.server.registry.models import Model
+from hansa.server.registry.models import MetricKind, Model
 from hansa.server.registry.posting import PostedMetrics
 from hansa.server.registry.upload import form_of
 
@@ -36,10 +37,27 @@ class ModelMetrics(MessageView):
 
     parser_classes: Sequence[type[BaseParser]] = (FormParser, MultiPartParser, JSONParser)
 
-    @extend_schema(responses={200: listing(wire.Metric)})
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "kind",
+                enum=MetricKind.values,
+                description="Only these. Left out: one value for each key, step and reporter, the evaluation's if two.",
+            )
+        ],
+        responses={200: listing(wire.Metric)},
+    )
     async def get(self, request: Request, model_id: UUID) -> Response:
         """Oldest first: all for owner and actor, a participant's own; of a local model, those that came with it."""
-        return Response(await read(metrics.metrics, caller(request), model_id))
+        return Response(await read(metrics.metrics, caller(request), model_id, self._kind()))
+
+    def _kind(self) -> MetricKind | None:
+        text = self.request.query_params.get("kind")
+        if text is None:
+            return None
+        if text not in MetricKind.values:
+            raise ValidationError({"kind": [f"{text[:40]!r} is no kind of metric; there are train and evaluate."]})
+        return MetricKind(text)
 
     @extend_schema(
         request=METRICS_FORM | body(wire.MetricsUpload), responses={201: ref(wire.Accepted), **refusals(409)}
