@@ -25,6 +25,8 @@ class Exchange:
         self.asked = 0
         """How often the server has asked for more of the body."""
         sent = {"host": "localhost", "authorization": f"Token {person.token}", **(headers or {})}
+        if method in ("POST", "PUT") and "content-length" not in {name.lower() for name in sent}:
+            sent["transfer-encoding"] = "chunked"  # as HTTP says that a body of unknown length comes
         scope = http_scope(method, path, sent, server="localhost")
         self.task = asyncio.create_task(handler(scope, self._receive, self._collect))
 
