@@ -32,6 +32,12 @@ class Cohort(Section, frozen=True):
 
     fraction: Share | None = None
     size: Count | None = None
+    over_selection: Annotated[float, Meta(ge=0, le=10)] = 0.0
+    """Invite so many more, as a share of the cohort, and close when as many as the cohort have reported: the slowest
+    are not waited for (Bonawitz et al. 2019, arXiv:1902.01046, section 2.2)."""
+    selection: Literal["uniform", "by_examples", "round_robin"] = "uniform"
+    """uniform: each with the same chance. by_examples: in proportion to the examples a client last reported.
+    round_robin: in join order, going on where the round before stopped."""
 
 
 class Closing(Section, frozen=True):
@@ -43,6 +49,34 @@ class Closing(Section, frozen=True):
     """From the moment the round's first client takes its task; None: no deadline."""
     min_reports: Count | None = None
     """A round with fewer reports is not aggregated; None: half the cohort, rounded up, or the quorum if it is less."""
+
+
+class Discard(Section, frozen=True, tag="discard", tag_field="kind"):
+    """An update that comes when its round has closed is refused: the client goes on with the next task."""
+
+
+class Fold(Section, frozen=True, tag="fold", tag_field="kind"):
+    """An update that comes when its round has closed counts in the next one, with its weight times (1 + τ)^-a, where τ,
+    its staleness, is how many rounds later that is (Xie et al. 2019, arXiv:1903.03934, section 5.2, polynomial).
+    """
+
+    exponent: Annotated[float, Meta(ge=0, le=100)] = 0.5
+    """a; 0: a late update weighs as much as any."""
+    max_staleness: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """The largest τ; what is later still is refused."""
+
+
+class Participation(Section, frozen=True):
+    """How many clients it takes, and when one is no longer asked."""
+
+    min_to_start: Count = 1
+    """The first round is not opened before so many clients are there; until then the training is paused, and goes on
+    by itself."""
+    min_to_go_on: Count = 1
+    """As `min_to_start`, for each later round."""
+    exclude_after: Count | None = None
+    """A client whose tasks have failed, or were lost after it had taken them, so many times in a row is asked no more,
+    until the actor adds it again; None: never."""
 
 
 class WeightedMean(Section, frozen=True, tag="weighted_mean", tag_field="kind"):
@@ -106,6 +140,8 @@ class Plan(Section, frozen=True):
     format: Literal[1] = PLAN_FORMAT
     cohort: Cohort = Cohort()
     closing: Closing = Closing()
+    late: Discard | Fold = Discard()
+    participation: Participation = Participation()
     aggregator: WeightedMean = WeightedMean()
     server_step: Identity = Identity()
     client: ClientConfig = ClientConfig()

@@ -4,13 +4,14 @@ from datetime import datetime
 
 from django.contrib.auth.password_validation import validate_password
 from django.core import exceptions as django
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from rest_framework.exceptions import ValidationError
 
 from hansa.protocol.accounts import UserCreate
 from hansa.server.accounts import endpoints
 from hansa.server.accounts.models import Token, User
 from hansa.server.accounts.secrets import digest, new_token
+from hansa.server.changes import change
 
 FIRST_TOKEN = "registration"  # noqa: S105  # its name, not its text
 TAKEN = "A user with that username already exists. Choose another."
@@ -55,7 +56,7 @@ def register(*, user: User, now: datetime) -> str:
     """
     text = new_token()
     try:
-        with transaction.atomic():
+        with change("accounts.register"):
             user.save(force_insert=True)
             Token.objects.create(user=user, name=FIRST_TOKEN, digest=digest(text), created_at=now)
     except IntegrityError as error:

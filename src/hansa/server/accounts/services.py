@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
-from django.db import transaction
 
 from hansa.protocol.accounts import Enrolled
 from hansa.protocol.accounts import Invitation as InvitationAnswer
 from hansa.protocol.errors import ErrorCode
 from hansa.server.accounts.models import Invitation, Token, User
 from hansa.server.accounts.secrets import code_digest, digest, new_code, new_token
+from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError, ForbiddenError, NotFoundError, ServiceError
 
 
@@ -27,7 +27,7 @@ def create_token(*, user_id: UUID, name: str, expires_in_seconds: float | None, 
     """Make a token. Its text exists only in the answer."""
     text = new_token()
     expires_at = None if expires_in_seconds is None else now + timedelta(seconds=expires_in_seconds)
-    with transaction.atomic():
+    with change("accounts.create_token"):
         token = Token.objects.create(
             user_id=user_id, name=name, digest=digest(text), created_at=now, expires_at=expires_at
         )
@@ -36,7 +36,7 @@ def create_token(*, user_id: UUID, name: str, expires_in_seconds: float | None, 
 
 def revoke_token(*, user_id: UUID, token_id: UUID) -> None:
     """Delete one of one's own tokens. Raises NotFoundError for another's."""
-    with transaction.atomic():
+    with change("accounts.revoke_token"):
         deleted, _ = Token.objects.filter(id=token_id, user_id=user_id).delete()
     if not deleted:
         raise NotFoundError(f"You have no token {token_id}.")
@@ -51,7 +51,7 @@ def invite(*, actor: User, username: str, expires_in_seconds: float, now: dateti
         raise ForbiddenError("Only actors may invite clients. Ask an administrator for the actor role.")
     code = new_code()
     expires_at = now + timedelta(seconds=expires_in_seconds)
-    with transaction.atomic():
+    with change("accounts.invite"):
         user, created = User.objects.get_or_create(
             username=username, defaults={"client": True, "invited_by": actor, "password": make_password(None)}
         )
@@ -76,7 +76,7 @@ def enroll(*, code: str, now: datetime) -> Enrolled:
     Raises ServiceError `invitation_invalid` for a code that is unknown, used or expired: one answer for all three.
     """
     text = new_token()
-    with transaction.atomic():
+    with change("accounts.enroll"):
         # Locked: where several threads write, all of them would find it unused.
         known = Invitation.objects.select_for_update(of=("self",)).select_related("user")
         invitation = known.filter(digest=code_digest(code)).first()

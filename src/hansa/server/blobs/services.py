@@ -6,12 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from django.db import transaction
 from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
 
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.models import Blob
+from hansa.server.changes import change
 from hansa.server.lifecycle.bridge import call, read, work
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def unreferenced(*, before: datetime) -> QuerySet[Blob]:
 def forget(*, digest: str, before: datetime) -> bool:
     """Delete the row if it is still unreferenced and still old; True if it was. The file is the caller's business."""
     try:
-        with transaction.atomic():
+        with change("blobs.forget"):
             deleted, _ = unreferenced(before=before).filter(sha256=digest).delete()
     except ProtectedError:
         return False

@@ -6,12 +6,12 @@ from datetime import datetime
 from uuid import uuid4
 
 import numpy as np
-from django.db import transaction
 
 from hansa.rounds import plan as plans
 from hansa.rounds.states import TrainingStatus
 from hansa.server.accounts.models import User
 from hansa.server.accounts.services import create_token
+from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError
 from hansa.server.registry.models import Metric, MetricKind, Model
 from hansa.server.trainings.models import Training
@@ -53,7 +53,7 @@ def check_is_ours(user: User, has_our_password: bool) -> None:
 
 def make_training(*, owner: User, model: Model, now: datetime) -> Made:
     """A completed training of `model` by new clients, with a loss and an accuracy of each after every round."""
-    with transaction.atomic():
+    with change("dummy.make_training"):
         clients = [_client() for _ in range(CLIENTS)]
         training = trainings.create(
             actor=owner, model=model, plan=plans.fedavg(rounds=ROUNDS), clients=clients, name="Dummy training", now=now

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from hansa.server.changes import change
 from hansa.server.notifications.hints import BELL
 from hansa.server.notifications.models import Notification, State
 from hansa.server.notifications.outcomes import DELAYS, Outcome
@@ -34,7 +35,7 @@ def enqueue(messages: Sequence[Message], *, now: datetime) -> None:
     """Put messages at the end of their queues. A supersedable one takes the place of its pending forerunners."""
     if not messages:
         return
-    with transaction.atomic():
+    with change("outbox.enqueue"):
         for queue in {message.queue for message in messages}:
             newer = [message.receiver_id for message in messages if message.supersedable and message.queue == queue]
             for start in range(0, len(newer), BATCH):
@@ -70,7 +71,7 @@ def drop(messages: QuerySet[Notification], *, reason: str) -> int:
 
 def record(*, outcome: Outcome, now: datetime) -> Notification | None:
     """Write down what came of an attempt; None if the message was dropped, or deleted, meanwhile."""
-    with transaction.atomic():
+    with change("outbox.record"):
         changes: dict[str, object] = {"state": outcome.state, "reason": outcome.reason[:500]}
         if outcome.next_attempt_at is None:
             changes["settled_at"] = now
@@ -99,5 +100,5 @@ def forget(queue: UUID) -> None:
 
 def tidy(*, before: datetime) -> int:
     """Delete what was settled before a moment; the number of messages."""
-    with transaction.atomic():
+    with change("outbox.tidy"):
         return Notification.objects.filter(settled_at__lt=before).delete()[0]

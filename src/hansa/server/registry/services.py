@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import ProtectedError
 
 from hansa.protocol.models import MAX_POSTED_METRICS
@@ -12,6 +11,7 @@ from hansa.server.accounts.models import User
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.models import Blob
+from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError, NotFoundError, ServiceError
 from hansa.server.registry import selectors
 from hansa.server.registry.creation import NewModel
@@ -24,7 +24,7 @@ def create_model(
     *, owner: User, said: NewModel, ingested: Ingested, preprocessing: Digests | None = None, now: datetime
 ) -> Model:
     """A model and its version 0. Its blobs are in the store already."""
-    with transaction.atomic():
+    with change("registry.create_model"):
         blob = blobs.record(digests=ingested.digests, media_type=blobs.SAFETENSORS, now=now)
         archive = _file(ingested.archive, now)
         model = Model.objects.create(
@@ -49,7 +49,7 @@ def create_model(
 
 def create_mean(*, owner: User, said: NewModel, preprocessing: Digests | None = None, now: datetime) -> Model:
     """A mean of models that are the owner's own. Raises NotFoundError, ForbiddenError, ConflictError."""
-    with transaction.atomic():
+    with change("registry.create_mean"):
         # Locked, so that none is deleted before the mean refers to it.
         list(Model.objects.select_for_update(no_key=True).filter(id__in=said.members).values_list("id"))
         members = selectors.owned_models(owner, said.members)
@@ -110,7 +110,7 @@ def copy_model(*, model: Model, now: datetime) -> Model:
 
 def set_preprocessing(*, model_id: UUID, digests: Digests, now: datetime) -> None:
     """Give a model a preprocessing pipeline, in place of the one it may have."""
-    with transaction.atomic():
+    with change("registry.set_preprocessing"):
         blob = blobs.record(digests=digests, media_type=blobs.OCTETS, now=now)
         if not Model.objects.filter(id=model_id).update(preprocessing=blob):
             raise NotFoundError(f"There is no model {model_id} any more.")
@@ -121,7 +121,7 @@ def delete_model(*, model_id: UUID) -> None:
 
     Raises ConflictError while that is running, and while the model is a member of a mean.
     """
-    with transaction.atomic():
+    with change("registry.delete_model"):
         running = Model.objects.filter(id=model_id, training__status__in=("ongoing", "paused")).exists()
         if running:
             raise ConflictError("The model is being trained. Cancel its training first.")
@@ -191,7 +191,7 @@ def record_posted_metrics(
     May be called inside a transaction. Raises NotFoundError if the model is gone, ServiceError for more names in all
     than are kept of one round.
     """
-    with transaction.atomic():
+    with change("registry.record_posted_metrics"):
         if not list(Model.objects.select_for_update(no_key=True).filter(id=model_id).values_list("id")):
             raise NotFoundError(f"There is no model {model_id} any more.")
         step = selectors.rounds_behind(model_id)

@@ -27,6 +27,8 @@ class Training(models.Model):
     status = models.CharField(max_length=10, choices=_choices(TrainingStatus), default=TrainingStatus.INITIAL.value)
     reason = models.TextField(blank=True)
     """Why it has its status. While ONGOING the reason is not stored: it is what `decide` says."""
+    awaits_clients = models.BooleanField(default=False)
+    """PAUSED by the server, because too few clients are there; it goes on by itself when enough are."""
     plan = models.JSONField()
     shorthand = models.JSONField(null=True, blank=True)
     """What the older contract's fields were given as: aggregation_method, uncertainty_method, options, metric_names."""
@@ -65,6 +67,12 @@ class Participation(models.Model):
     active = models.BooleanField(default=True)
     absent = models.BooleanField(default=False)
     """It was lost in a round, and has not come since: later rounds invite it, but do not wait for it."""
+    failures = models.PositiveIntegerField(default=0)
+    """Tasks in a row that it took, and that failed or were lost."""
+    excluded = models.CharField(max_length=500, blank=True)
+    """Why it is asked no more, after as many failures as the plan allows; empty: it is."""
+    num_examples = models.BigIntegerField(null=True, blank=True)
+    """As it last reported for a TRAIN task: the weight of `selection: by_examples`."""
 
     class Meta:
         ordering = ("training", "ordinal")
@@ -94,6 +102,13 @@ class Round(models.Model):
     accepted = models.JSONField(null=True, blank=True)
     """The accepted list, in canonical order: [[ordinal, digest, weight], ...]. Written when the round closes; with the
     plan and the base version it determines the version."""
+    folded = models.JSONField(null=True, blank=True)
+    """Late updates of earlier rounds that count here: [[ordinal, digest, weight, round], ...], in the order of (round,
+    ordinal), after those of `accepted`; the weight is after staleness. Written when the round closes."""
+    selection = models.JSONField(null=True, blank=True)
+    """What selected the cohort, and whom: enough to select again, and find the same."""
+    wanted = models.PositiveIntegerField(null=True, blank=True)
+    """How many reports close it, where more clients than that were invited."""
     moments_accepted = models.JSONField(null=True, blank=True)
     """SWAG: the accepted list of moments, as `accepted`. Written when the SWAG phase closes."""
     moments_reason = models.TextField(blank=True)
@@ -203,6 +218,8 @@ class Update(models.Model):
     """L2 norm of (client params - those it started from), params only; of moments the root of the summed variances."""
     verdict = models.CharField(max_length=10, choices=_choices(Verdict), default=Verdict.ACCEPTED.value)
     reason = models.CharField(max_length=500, blank=True)
+    folded_into = models.ForeignKey(Round, null=True, blank=True, on_delete=models.SET_NULL, related_name="folds")
+    """The later round that a late update counts in; its own round's number tells its staleness."""
     received_at = models.DateTimeField()
 
     class Meta:

@@ -18,6 +18,7 @@ from hansa.rounds.states import RoundState
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.models import Blob
+from hansa.server.changes import change
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import moments
 from hansa.server.trainings.hints import HINTS
@@ -61,7 +62,7 @@ class MissingUpdateError(Exception):
 def claim(*, training_id: UUID, now: datetime) -> Job | None:
     """Claim the training's closed round for a minute; None if somebody has it, or there is none."""
     token = uuid4()
-    with transaction.atomic():
+    with change("aggregation.claim"):
         take_turn_at(training_id)
         closed = Round.objects.filter(training_id=training_id, state__in=COMPUTING)
         row = closed.select_related("training__model").first()
@@ -100,7 +101,7 @@ def _stored_update(ordinal: int, digest: str, weight: int, blob: Blob | None) ->
 
 def renew_claim(*, round_id: UUID, claim: UUID, now: datetime) -> bool:
     """The claim's heartbeat; False if the round went on without us."""
-    with transaction.atomic():
+    with change("aggregation.renew_claim"):
         mine = Round.objects.filter(id=round_id, claim=claim, state__in=COMPUTING)
         return mine.update(claimed_until=now + timedelta(seconds=CLAIM_SECONDS)) == 1
 
@@ -111,7 +112,7 @@ def commit(*, job: Job, digests: Digests, now: datetime) -> bool:
     False if somebody was faster, whose bytes are the same.
     """
     state = RoundState.AGGREGATING if job.kind is TaskKind.TRAIN else RoundState.COMBINING
-    with transaction.atomic():
+    with change("aggregation.commit"):
         take_turn_at(job.training_id)
         closed = Round.objects.filter(id=job.round_id, state=state.value)
         row = closed.select_related("base", "training").first()
@@ -141,7 +142,7 @@ def drop_claims(*, claim: UUID | None = None) -> int:
 
     Returns how many claims there were.
     """
-    with transaction.atomic():
+    with change("aggregation.drop_claims"):
         held = Round.objects.filter(state__in=COMPUTING, claim__isnull=False)
         if claim is not None:
             held = held.filter(claim=claim)

@@ -20,6 +20,7 @@ from django.db.models import QuerySet
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.states import TaskState
 from hansa.server.accounts.models import User
+from hansa.server.changes import change
 from hansa.server.notifications import services as outbox
 from hansa.server.notifications.models import State
 from hansa.server.notifications.outcomes import Outcome
@@ -40,7 +41,7 @@ PUSH_LEASE_SECONDS = 3600.0
 
 def take(outcome: Outcome, now: datetime) -> None:
     """Write down what came of a message, and what follows for its task: both, or neither."""
-    with transaction.atomic():
+    with change("deliveries.take"):
         take_turn_at(outcome.queue)
         told = outbox.record(outcome=outcome, now=now)
         if told is None or told.subject is None:

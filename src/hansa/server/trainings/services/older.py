@@ -16,6 +16,7 @@ from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import LIVE_ROUND_STATES, TASK_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
 from hansa.server.blobs.digests import Digests
+from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError, NotFoundError, ServiceError
 from hansa.server.registry.metrics import Values
 from hansa.server.registry.models import MetricKind
@@ -85,7 +86,7 @@ def accept(*, place: Place, sent: Sent, checked_for: UUID, digests: Digests, nor
     begin from other params) nothing is changed, and that one returned. Bytes that were accepted before, or a moment
     ago, count once. Raises ConflictError as `awaited`.
     """
-    with transaction.atomic():
+    with change("older.accept"):
         take_turn_at(place.training_id)
         task = awaited(place=place, sent=sent)
         if task is None or task.id != checked_for:
@@ -103,7 +104,7 @@ def accept_metrics(*, user_id: UUID, model_id: UUID, values: Values, num_example
     Posted again they are added to what was reported, or replace it; at any other time they are only recorded. To be
     called for a user who may post metrics of the model. Raises ServiceError for too many in all.
     """
-    with transaction.atomic():
+    with change("older.accept_metrics"):
         take_turn(Training.objects.filter(model_id=model_id))
         task = _evaluation(user_id, model_id)
         if task is None:

@@ -12,6 +12,7 @@ from django.db.models import F, Q, QuerySet
 
 from hansa.core.sampling import select
 from hansa.core.seeds import selection_rng
+from hansa.crashpoints import crash_point
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
 from hansa.rounds.decide import decide
@@ -35,6 +36,7 @@ from hansa.rounds.decisions import (
     Wait,
 )
 from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, TaskState, TrainingStatus, sources
+from hansa.server.changes import change
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
@@ -58,9 +60,12 @@ def advance(*, training_id: UUID, now: datetime) -> Decision:
             return Wait("the training is gone")
         decision = decide(facts.load(training, now), now)
         _carry_out(decision, training, now)
-        if not isinstance(decision, Wait | Aggregate | Combine):
-            push.keep_up(training, now)
-            transaction.on_commit(lambda: HINTS.moved(training_id))
+        if isinstance(decision, Wait | Aggregate | Combine):
+            return decision
+        push.keep_up(training, now)
+        transaction.on_commit(lambda: HINTS.moved(training_id))
+        crash_point(f"rounds.{type(decision).__name__}.written")
+    crash_point(f"rounds.{type(decision).__name__}.committed")
     return decision
 
 
@@ -232,7 +237,7 @@ def release_updates(*, training: Training, rounds_done: int) -> None:
 
 def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = True) -> bool:
     """COLLECTING | AGGREGATING → ABANDONED; the next decision opens a new attempt, or stops with the reason."""
-    with transaction.atomic():
+    with change("rounds.abandon"):
         take_turn_at(training_id)
         training = Training.objects.get(id=training_id)
         given_up = _live(training, RoundState.ABANDONED).first()
@@ -254,7 +259,7 @@ def give_up(*, training_id: UUID, reason: str, now: datetime) -> bool:
 
     False if there is no such round any more, or no such training.
     """
-    with transaction.atomic():
+    with change("rounds.give_up"):
         take_turn_at(training_id)
         training = Training.objects.filter(id=training_id).first()
         if training is None:

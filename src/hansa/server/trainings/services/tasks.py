@@ -14,6 +14,7 @@ from hansa.rounds.states import TASK_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
+from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
 from hansa.server.registry.models import MetricKind
 from hansa.server.registry.services import record_metrics
@@ -57,7 +58,7 @@ def leasable(*, user_id: UUID, instance: str) -> QuerySet[Task]:
 
 def lease_next(*, user_id: UUID, instance: str, now: datetime) -> Task | None:
     """Lease the oldest task this client may take; None if there is none."""
-    with transaction.atomic():
+    with change("tasks.lease_next"):
         mine = leasable(user_id=user_id, instance=instance)
         task = mine.first()
         if task is not None and take_turn_at_task(task.id):
@@ -86,7 +87,7 @@ def renew(*, task_id: UUID, user_id: UUID, now: datetime, progress: float | None
 
     Raises NotFoundError for another's task.
     """
-    with transaction.atomic():
+    with change("tasks.renew"):
         task = _own_task(task_id, user_id)
         if reason := _closed_reason(task):
             return reason
@@ -101,7 +102,7 @@ def renew(*, task_id: UUID, user_id: UUID, now: datetime, progress: float | None
 
 def record_upload(*, task_id: UUID, user_id: UUID, digests: Digests, norm: float, now: datetime) -> None:
     """The client's update is complete in the store: note it, and renew the lease."""
-    with transaction.atomic():
+    with change("tasks.record_upload"):
         task = _own_task(task_id, user_id)
         require_open(task)
         blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=now)
@@ -120,7 +121,7 @@ def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -
     `upload_incomplete`; InvalidError for values that cannot be used.
     """
     _check_values(report)
-    with transaction.atomic():
+    with change("tasks.report"):
         task = _own_task(task_id, user_id)
         if task.state == TaskState.REPORTED.value:
             return _same_receipt(task, report)
@@ -153,7 +154,7 @@ def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -
 
 def give_back(*, task_id: UUID, user_id: UUID, reason: str, failed: bool) -> None:
     """The client cannot do the task (`failed`), or not now. Harmless if the task is no longer its own to do."""
-    with transaction.atomic():
+    with change("tasks.give_back"):
         task = _own_task(task_id, user_id)
         target = TaskState.FAILED if failed else TaskState.LOST
         held = Task.objects.filter(id=task_id, state=TaskState.LEASED.value)
@@ -260,7 +261,7 @@ def _record_metrics(task: Task, report: TaskReport) -> None:
 
 def forgive_downtime(*, now: datetime) -> int:
     """After a restart: the server was away, not the clients. Every lease begins anew; the number of leases."""
-    with transaction.atomic():
+    with change("tasks.forgive_downtime"):
         take_turn(Training.objects.all())
         restart_clocks(Round.objects.all(), now)
         until = now + timedelta(seconds=LEASE_SECONDS)

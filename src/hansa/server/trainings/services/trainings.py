@@ -14,6 +14,7 @@ from hansa.rounds import plan as plans
 from hansa.rounds.shorthands import Shorthand
 from hansa.rounds.states import TRAINING_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
+from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
 from hansa.server.registry.models import Model, ModelKind
 from hansa.server.registry.services import copy_model
@@ -41,7 +42,7 @@ def create(  # what a training is
     """
     _check_kind(model, plan)
     seed = secrets.randbits(53) if plan.seed is None else plan.seed
-    with transaction.atomic():
+    with change("trainings.create"):
         list(Model.objects.select_for_update(no_key=True).filter(id=model.id))  # two at once would both find it free
         if Training.objects.filter(model=model).exists():
             model = copy_model(model=model, now=now)
@@ -90,7 +91,7 @@ def _join(training: Training, clients: Sequence[User]) -> None:
 
 def start(*, training_id: UUID, now: datetime) -> None:
     """INITIAL → ONGOING. Raises InvalidError if the participants cannot fulfil the plan."""
-    with transaction.atomic():
+    with change("trainings.start"):
         training = _training(training_id)
         if training.model.kind == ModelKind.MEAN.value:
             raise ConflictError(
@@ -113,14 +114,14 @@ def start(*, training_id: UUID, now: datetime) -> None:
 
 def pause(*, training_id: UUID, reason: str = "paused by its actor") -> None:
     """ONGOING → PAUSED. Work in progress may still be reported; nothing new is handed out."""
-    with transaction.atomic():
+    with change("trainings.pause"):
         _move(training_id, TrainingStatus.PAUSED, reason=reason)
         push.withdraw(training_id)
 
 
 def resume(*, training_id: UUID, now: datetime) -> None:
     """PAUSED or ERROR → ONGOING, with as many attempts as a new round has."""
-    with transaction.atomic():
+    with change("trainings.resume"):
         training = _training(training_id)
         halted = Training.objects.filter(
             id=training_id, status__in=(TrainingStatus.PAUSED.value, TrainingStatus.ERROR.value)
@@ -136,7 +137,7 @@ def resume(*, training_id: UUID, now: datetime) -> None:
 
 def cancel(*, training_id: UUID, now: datetime) -> None:
     """Any unfinished status → CANCELLED. Versions made so far stay."""
-    with transaction.atomic():
+    with change("trainings.cancel"):
         _move(training_id, TrainingStatus.CANCELLED, reason="cancelled by its actor", finished_at=now)
         end_live_round(training_id=training_id, reason="the training was cancelled", now=now)
         push.withdraw(training_id)
@@ -144,7 +145,7 @@ def cancel(*, training_id: UUID, now: datetime) -> None:
 
 def delete(*, training_id: UUID, now: datetime) -> None:
     """Delete the training with its rounds, and cancel it before if it runs. Its model and versions stay."""
-    with transaction.atomic():
+    with change("trainings.delete"):
         training = _training(training_id)
         if training.status in (TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value):
             cancel(training_id=training_id, now=now)
@@ -154,7 +155,7 @@ def delete(*, training_id: UUID, now: datetime) -> None:
 
 def add_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
     """Let clients join; from the next round on if the training runs."""
-    with transaction.atomic():
+    with change("trainings.add_clients"):
         training = _training(training_id)
         if training.status in (TrainingStatus.COMPLETED.value, TrainingStatus.CANCELLED.value):
             raise ConflictError(f"The training is {training.status}; nobody can join it any more.")
@@ -166,7 +167,7 @@ def remove_clients(
     *, training_id: UUID, clients: Sequence[User], reason: str = "the client was removed from the training"
 ) -> None:
     """Take clients out, at once: what they are working on is no longer waited for. What they reported stays."""
-    with transaction.atomic():
+    with change("trainings.remove_clients"):
         _training(training_id)
         leaving = Participation.objects.filter(training_id=training_id, client__in=clients)
         leaving.update(active=False)
@@ -179,7 +180,7 @@ def remove_clients(
 
 
 def _move(training_id: UUID, target: TrainingStatus, *, reason: str, finished_at: datetime | None = None) -> None:
-    with transaction.atomic():
+    with change("trainings.move"):
         training = _training(training_id)
         allowed = [state.value for state in sources(TRAINING_MOVES, target)]
         movable = Training.objects.filter(id=training_id, status__in=allowed)

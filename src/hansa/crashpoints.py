@@ -1,0 +1,149 @@
+"""Named points at which a process can be told to die, so that a test can show that dying there loses nothing.
+
+    HANSA_CRASH_AT=tasks.report.committed           SIGKILL at the first passing of that point
+    HANSA_CRASH_AT=tasks.renew.written:3,tasks.report.written
+                                                    at the third of one or the first of the other, what comes first
+
+Without the variable a point costs one comparison. A *change* is one transaction, and has two points: `.written`, when
+its rows are changed and nothing is committed, and `.committed`, when they are and nobody has been answered. `POINTS`
+lists all there are; a test compares it with the code.
+
+Only who starts a process can set its variables: this gives nobody a power over it that they lack.
+"""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+VARIABLE: Final = "HANSA_CRASH_AT"
+
+CHANGES: Final = (
+    "accounts.create_token",
+    "accounts.enroll",
+    "accounts.invite",
+    "accounts.register",
+    "accounts.revoke_token",
+    "aggregation.claim",
+    "aggregation.commit",
+    "aggregation.drop_claims",
+    "aggregation.renew_claim",
+    "blobs.forget",
+    "deliveries.take",
+    "dummy.make_training",
+    "groups.create",
+    "groups.delete",
+    "groups.rename",
+    "older.accept",
+    "older.accept_metrics",
+    "outbox.enqueue",
+    "outbox.record",
+    "outbox.tidy",
+    "registry.create_mean",
+    "registry.create_model",
+    "registry.delete_model",
+    "registry.record_posted_metrics",
+    "registry.set_preprocessing",
+    "rounds.AbandonRound",
+    "rounds.CloseRound",
+    "rounds.CloseSwag",
+    "rounds.Complete",
+    "rounds.DropOffers",
+    "rounds.ExpireLeases",
+    "rounds.Fail",
+    "rounds.FinishRound",
+    "rounds.OpenEvaluation",
+    "rounds.OpenRound",
+    "rounds.OpenSwag",
+    "rounds.RelayRound",
+    "rounds.SkipMoments",
+    "rounds.abandon",
+    "rounds.give_up",
+    "tasks.forgive_downtime",
+    "tasks.give_back",
+    "tasks.lease_next",
+    "tasks.record_upload",
+    "tasks.renew",
+    "tasks.report",
+    "trainings.add_clients",
+    "trainings.cancel",
+    "trainings.create",
+    "trainings.delete",
+    "trainings.move",
+    "trainings.pause",
+    "trainings.remove_clients",
+    "trainings.resume",
+    "trainings.start",
+)
+"""Every transaction that changes rows, by name; those of `rounds.advance` by what was decided."""
+
+MOMENTS: Final = ()
+"""Every other point: between a file and its row, between computing and committing, in the client."""
+
+POINTS: Final = frozenset(f"{change}.{side}" for change in CHANGES for side in ("written", "committed")) | {*MOMENTS}
+
+
+class CrashPointError(ValueError):
+    """HANSA_CRASH_AT cannot be used; the message says what was seen and what is wanted."""
+
+
+def parse(text: str) -> Mapping[str, int]:
+    """The points of HANSA_CRASH_AT, and at which passing of each to die. Raises CrashPointError.
+
+    >>> dict(parse("tasks.report.written, tasks.renew.committed:3"))
+    {'tasks.report.written': 1, 'tasks.renew.committed': 3}
+    """
+    wanted = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, colon, count = entry.partition(":")
+        if name not in POINTS:
+            raise CrashPointError(
+                f"{VARIABLE} names {name!r}, which is no crash point; hansa.crashpoints.POINTS lists them."
+            )
+        if colon and not (count.isascii() and count.isdigit() and 0 < int(count) <= 1_000_000):
+            raise CrashPointError(
+                f"{VARIABLE} has {entry!r}; after the colon comes at which passing to die, from 1 to 1000000."
+            )
+        wanted[name] = int(count) if colon else 1
+    return wanted
+
+
+_observer: Callable[[str], None] | None = None
+
+
+def crash_point(name: str) -> None:
+    """Pass the point `name`: nothing happens, unless HANSA_CRASH_AT names it."""
+    if _observer is not None:
+        _observer(name)
+
+
+@contextmanager
+def observed(observer: Callable[[str], None]) -> Iterator[None]:
+    """Tell `observer` of each point that this process passes: it may note it, or raise what a crash stands for."""
+    global _observer  # noqa: PLW0603  # one process, one observer
+    before, _observer = _observer, observer
+    try:
+        yield
+    finally:
+        _observer = before
+
+
+def _dying_at(wanted: Mapping[str, int]) -> Callable[[str], None]:
+    passed: Counter[str] = Counter()
+
+    def die_there(name: str) -> None:
+        if name in wanted:
+            passed[name] += 1
+            if passed[name] == wanted[name]:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return die_there
+
+
+if VARIABLE in os.environ:
+    try:
+        _observer = _dying_at(parse(os.environ[VARIABLE]))
+    except CrashPointError as error:
+        raise SystemExit(str(error)) from None
