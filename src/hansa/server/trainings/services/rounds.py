@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 
 from hansa.core.sampling import select
 from hansa.core.seeds import selection_rng
@@ -35,13 +35,23 @@ from hansa.rounds.decisions import (
     SkipMoments,
     Wait,
 )
-from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, TaskState, TrainingStatus, sources
+from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server.changes import change
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
 from hansa.server.trainings.services import push, relays
+from hansa.server.trainings.services.closing import (
+    close_round,
+    close_swag,
+    close_tasks,
+    finish_round,
+    go_without_moments,
+    live_round,
+    relay_round,
+    release_updates,
+)
 from hansa.server.trainings.services.turns import take_turn_at
 
 
@@ -83,19 +93,19 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
             mark_absent(absent)
             absent.update(state=TaskState.LOST.value, reason=decision.reason)
         case CloseRound():
-            _close_round(decision, training, now)
+            close_round(decision, training, now)
         case RelayRound():
-            _relay_round(decision, training, now)
+            relay_round(decision, training, now)
         case OpenSwag():
             _open_phase(RoundState.SWAG, decision.reason, training)
         case CloseSwag():
-            _close_swag(decision, training)
+            close_swag(decision, training)
         case SkipMoments():
-            _go_without_moments(decision.reason, training, now)
+            go_without_moments(decision.reason, training, now)
         case OpenEvaluation():
             _open_phase(RoundState.EVALUATING, decision.reason, training)
         case FinishRound():
-            _finish_round(decision.reason, training, now)
+            finish_round(decision.reason, training, now)
         case AbandonRound():
             abandon(training_id=training.id, reason=decision.reason, now=now, failure=decision.failure)
         case Complete():
@@ -143,37 +153,9 @@ def _offer(opened: Round, row: Participation, *, source: Update | None, required
     return task
 
 
-def _close_round(decision: CloseRound, training: Training, now: datetime) -> None:
-    """COLLECTING → AGGREGATING with the accepted list: from here on the version is determined."""
-    closing = _live(training, RoundState.AGGREGATING).get()
-    _live(training, RoundState.AGGREGATING).update(
-        state=RoundState.AGGREGATING.value,
-        accepted=_accepted(closing, TaskKind.TRAIN, training),
-        closed_at=now,
-        reason=decision.reason,
-    )
-    _close_tasks(closing, f"round {closing.number} closed without it: {decision.reason}")
-
-
-def _relay_round(decision: RelayRound, training: Training, now: datetime) -> None:
-    """COLLECTING → DONE with the accepted list, whose local models the next round's clients go on from."""
-    closing = _live(training, RoundState.AGGREGATING).get()
-    accepted = _accepted(closing, TaskKind.TRAIN, training)
-    _finish_round(f"{decision.reason}; their models travel on", training, now, accepted=accepted, closed_at=now)
-
-
-def _accepted(closing: Round, kind: TaskKind, training: Training) -> list[list[object]]:
-    """The accepted list: ordinal, digest and weight of every update of a kind, in canonical order."""
-    by_examples = training.parsed_plan.aggregator.weighting == "examples"
-    updates = Update.objects.filter(task__round=closing, task__kind=kind.value)
-    rows = updates.order_by("task__participation__ordinal")
-    listed = rows.values_list("task__participation__ordinal", "digest", "num_examples")
-    return [[ordinal, digest, examples if by_examples else 1] for ordinal, digest, examples in listed]
-
-
 def _open_phase(phase: RoundState, reason: str, training: Training) -> None:
     """To SWAG or EVALUATING: those who reported are asked for something around the version."""
-    opened = _live(training, phase).get()
+    opened = live_round(training, phase).get()
     reporters = Task.objects.filter(
         round=opened,
         kind=TaskKind.TRAIN.value,
@@ -183,56 +165,8 @@ def _open_phase(phase: RoundState, reason: str, training: Training) -> None:
     rows = list(reporters.values_list("participation_id", "participation__client_id"))
     kind = facts.phase_kind(phase).value
     Task.objects.bulk_create([Task(round=opened, participation_id=row, kind=kind) for row, _ in rows], batch_size=500)
-    _live(training, phase).update(state=phase.value, reason=reason)
+    live_round(training, phase).update(state=phase.value, reason=reason)
     transaction.on_commit(lambda: HINTS.tasks_offered([client for _, client in rows]))
-
-
-def _close_swag(decision: CloseSwag, training: Training) -> None:
-    """SWAG → COMBINING with the accepted list: from here on the version's moments are determined."""
-    closing = _live(training, RoundState.COMBINING).get()
-    _live(training, RoundState.COMBINING).update(
-        state=RoundState.COMBINING.value,
-        moments_accepted=_accepted(closing, TaskKind.SWAG, training),
-        reason=decision.reason,
-    )
-    _close_tasks(closing, f"round {closing.number} went on without it: {decision.reason}")
-
-
-def _go_without_moments(reason: str, training: Training, now: datetime) -> None:
-    """SWAG | COMBINING → COMBINED, and the version has no moments. Answers are less sure of their uncertainty; the
-    training loses nothing else.
-    """
-    waived = _live(training, RoundState.COMBINED).get()
-    _live(training, RoundState.COMBINED).update(
-        state=RoundState.COMBINED.value,
-        reason=reason,
-        moments_reason=reason,
-        combined_at=now,
-        claim=None,
-        claimed_until=None,
-    )
-    _close_tasks(waived, f"round {waived.number} goes on without moments")
-
-
-def _finish_round(reason: str, training: Training, now: datetime, **closed: object) -> None:
-    """The round is DONE; the updates that nobody needs any more are let go. `closed`: what else is noted of it."""
-    finished = _live(training, RoundState.DONE).get()
-    if finished.moments_reason:
-        reason = f"{reason}; the version has no moments: {finished.moments_reason}"
-    _live(training, RoundState.DONE).update(state=RoundState.DONE.value, done_at=now, reason=reason, **closed)
-    _close_tasks(finished, f"round {finished.number} is done")
-    Training.objects.filter(id=training.id).update(rounds_done=finished.number, failures=0)
-    release_updates(training=training, rounds_done=finished.number)
-
-
-def release_updates(*, training: Training, rounds_done: int) -> None:
-    """Drop references to update blobs that neither the plan nor the next round needs; collection deletes the files."""
-    past = Q(round__number__lte=rounds_done - training.parsed_plan.keep_updates)
-    came_to_nothing = Q(round__state=RoundState.ABANDONED.value)
-    old = Task.objects.filter(past | came_to_nothing, round__training=training, uploaded__isnull=False)
-    old = old.exclude(relays.travelling(training, rounds_done))
-    Update.objects.filter(task__in=old.values("id")).update(blob=None)
-    old.update(uploaded=None)
 
 
 def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = True) -> bool:
@@ -240,13 +174,13 @@ def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = Tr
     with change("rounds.abandon"):
         take_turn_at(training_id)
         training = Training.objects.get(id=training_id)
-        given_up = _live(training, RoundState.ABANDONED).first()
+        given_up = live_round(training, RoundState.ABANDONED).first()
         if given_up is None:
             return False
-        _live(training, RoundState.ABANDONED).update(
+        live_round(training, RoundState.ABANDONED).update(
             state=RoundState.ABANDONED.value, done_at=now, reason=reason, claim=None, claimed_until=None
         )
-        _close_tasks(given_up, f"this attempt at round {given_up.number} was abandoned")
+        close_tasks(given_up, f"this attempt at round {given_up.number} was abandoned")
         if failure:
             Training.objects.filter(id=training_id).update(failures=F("failures") + 1)
         release_updates(training=training, rounds_done=training.rounds_done)
@@ -266,7 +200,7 @@ def give_up(*, training_id: UUID, reason: str, now: datetime) -> bool:
             return False
         if not training.rounds.filter(state=RoundState.COMBINING.value).exists():
             return abandon(training_id=training_id, reason=reason, now=now)
-        _go_without_moments(reason, training, now)
+        go_without_moments(reason, training, now)
         transaction.on_commit(lambda: HINTS.moved(training_id))
     return True
 
@@ -281,7 +215,7 @@ def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
         Round.objects.filter(id=live.id).update(
             state=state.value, done_at=now, reason=reason, claim=None, claimed_until=None
         )
-        _close_tasks(live, reason)
+        close_tasks(live, reason)
         if has_version:
             training.rounds_done = live.number
             training.save(update_fields=["rounds_done"])
@@ -303,19 +237,6 @@ def _end(training: Training, status: TrainingStatus, reason: str, now: datetime)
     ongoing.update(status=status.value, reason=reason, finished_at=now)
 
 
-def _live(training: Training, target: RoundState) -> QuerySet[Round]:
-    """The training's live round, if it is in a state from which `target` may be reached."""
-    allowed = {state.value for state in sources(ROUND_MOVES, target)} & {state.value for state in LIVE_ROUND_STATES}
-    return Round.objects.filter(training=training, state__in=allowed)
-
-
 def _tasks(training: Training, state: TaskState) -> QuerySet[Task]:
     live = Round.objects.filter(training=training, state__in=[state.value for state in LIVE_ROUND_STATES])
     return Task.objects.filter(round__in=live, state=state.value)
-
-
-def _close_tasks(of: Round, reason: str) -> None:
-    open_states = (TaskState.OFFERED.value, TaskState.LEASED.value, TaskState.LOST.value)
-    still_open = of.tasks.filter(state__in=open_states)
-    still_open.exclude(state=TaskState.LOST.value, reason__gt="").update(reason=reason[:500])  # why it was lost stays
-    still_open.update(state=TaskState.CLOSED.value, lease_until=None)
