@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo test lint types layers pytest base-install drf-suite fuzz clean
+.PHONY: help install demo test lint types layers pytest test-postgres base-install drf-suite fuzz clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ layers: install
 WORKERS ?= 2
 pytest: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-postgres: install  ## the tests again, every server and database of theirs on a PostgreSQL
+	$(BIN)/python tests/support/postgres.py $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 base-install:  ## a base install imports without Django or torch
 	./tests/base_install.sh $(PYTHON)

@@ -7,6 +7,7 @@ import pytest
 
 pytest_plugins = (
     "support.postgres",
+    "support.databases",
     "support.home",
     "support.people",
     "support.work",

@@ -6,7 +6,6 @@ not name one by one, or differ from its schema.
 """
 
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from support import databases
 from support.serving import PASSWORD, Serving, create_superuser, environment, serving
 from support.work import file_of, small_params
 
@@ -99,11 +99,8 @@ def with_a_training(http: httpx.Client, token: str, participant: str) -> dict[st
 
 def hand_over(home: Path, model_id: str, owner_id: str) -> None:
     """Who acts on a model need not own it."""
-    with sqlite3.connect(home / "hansa.sqlite3", timeout=10) as database:
-        changed = database.execute(
-            "UPDATE registry_model SET owner_id = ? WHERE id = ?", (UUID(owner_id).hex, UUID(model_id).hex)
-        )
-    assert changed.rowcount == 1
+    owner, model = UUID(owner_id).hex, UUID(model_id).hex
+    assert databases.change(home, "UPDATE registry_model SET owner_id = ? WHERE id = ?", (owner, model)) == 1
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from docs.blocks import Block, Command
+from support.databases import settings_of
 from system.processes import free_port
 
 PATIENCE = 120.0
@@ -48,7 +49,7 @@ class Terminal:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
         path = os.pathsep.join([sysconfig.get_path("scripts"), kept.get("PATH", "")])
         own = {"HOME": str(self.home), "PATH": path, "SHELL_STATE": str(self.state), "COLUMNS": "80", "TERM": "dumb"}
-        return {**kept, **own, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        return {**kept, **own, **settings_of(self.home), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
 
     def perform(self, block: Block) -> None:
         """Do with a block what its directives say."""

@@ -35,7 +35,9 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
     django_settings.CONFIG = config.read({"HANSA_HOME": str(folder), "HANSA_DATABASE_URL": url})
     django_settings.ALLOWED_HOSTS = [*django_settings.CONFIG.allowed_hosts, "testserver"]  # Django's own test client
     settings = database.django_settings(django_settings.CONFIG.postgres, folder)
-    if not url:
+    if url:  # on one server the processes of a run need a database each
+        settings["TEST"] = {"NAME": f"test_hansa_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"}
+    else:
         settings["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
     _use_database(settings)
     django_settings.STATIC_ROOT = folder / "static"

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.databases import settings_of
+
 PASSWORD = "correct horse battery"  # of a server that lives for a test
 READY_SECONDS = 60
 
@@ -29,7 +31,7 @@ def free_port() -> int:
 def environment(home: Path, settings: Mapping[str, str] | None = None) -> dict[str, str]:
     """Ours without the settings of whoever runs the tests, and with these."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HANSA_", "DJANGO_"))}
-    return {**kept, "HANSA_HOME": str(home), "PYTHONUNBUFFERED": "1", **(settings or {})}
+    return {**kept, "HANSA_HOME": str(home), "PYTHONUNBUFFERED": "1", **settings_of(home), **(settings or {})}
 
 
 def serve_program(**arguments: object) -> list[str]:

@@ -16,6 +16,7 @@ import httpx
 
 from hansa.client.api import Api
 from hansa.client.transport import Transport
+from support.databases import settings_of
 
 PATIENCE = 60.0
 PASSWORD = "a-password-for-tests"
@@ -62,7 +63,7 @@ class Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "HANSA_HOME": str(self.home), "HANSA_ALLOWED_HOSTS": ""}
+        return {**os.environ, **settings_of(self.home), "HANSA_HOME": str(self.home), "HANSA_ALLOWED_HOSTS": ""}
 
     def start(self) -> None:
         with (self.home.parent / "server.log").open("ab") as log:

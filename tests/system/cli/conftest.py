@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from hansa.formats import safetensors
+from support.databases import settings_of
 from system.processes import PASSWORD, Server, end, serving
 
 HANSA = Path(sysconfig.get_path("scripts"), "hansa")
@@ -88,7 +89,7 @@ def at_home(folder: Path) -> Person:
         safetensors.write(file, {"w": np.zeros(3, np.float32)})
     own = {name: value for name, value in os.environ.items() if not name.startswith(("HANSA_", "XDG_", "DJANGO_"))}
     places = {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("CONFIG", "STATE", "CACHE")}
-    return Person(folder, {**own, **places, "HOME": str(folder), "COLUMNS": "80"})
+    return Person(folder, {**own, **places, **settings_of(folder), "HOME": str(folder), "COLUMNS": "80"})
 
 
 @pytest.fixture

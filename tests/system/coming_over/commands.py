@@ -2,11 +2,10 @@
 
 import json
 import resource
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 
+from support import databases
 from support.serving import environment
 
 PROGRAM = [sys.executable, "-c", "import sys; from hansa.cli import main; sys.exit(main())"]
@@ -47,9 +46,10 @@ def reasons(report, kind, fate="refused"):
 
 def dump(home):
     """Every row of every table of this server."""
-    with closing(sqlite3.connect(home / "hansa.sqlite3")) as connection:
-        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}  # noqa: S608
+    return {
+        name: sorted(databases.rows(home, f'SELECT * FROM "{name}"'), key=repr)  # noqa: S608  # names of our tables
+        for name in databases.tables(home)
+    }
 
 
 def stored_files(home):

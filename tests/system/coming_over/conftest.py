@@ -1,10 +1,10 @@
 """A DLR platform's database, and a server's data folder with nothing in it."""
 
-import shutil
 import subprocess
 
 import pytest
 
+from support.databases import copy_home
 from support.dlr_platform import dlr_platform
 from support.serving import environment
 from system.coming_over.commands import PROGRAM
@@ -27,7 +27,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def home(prepared, tmp_path):
-    shutil.copytree(prepared, tmp_path / "home")
+    copy_home(prepared, tmp_path / "home")
     return tmp_path / "home"
 
 

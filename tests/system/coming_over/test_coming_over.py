@@ -3,9 +3,7 @@
 import io
 import json
 import signal
-import sqlite3
 import subprocess
-from contextlib import closing
 
 import numpy as np
 import torch
@@ -13,6 +11,7 @@ from safetensors.numpy import load
 
 from hansa.core.moments import param_order, unflatten
 from hansa.core.params import ArraySpec, Kind, ParamSpec
+from support import databases
 from support.older import Small, pickled, scripted
 from support.serving import create_superuser, environment, serving
 from support.work import small_params
@@ -149,10 +148,9 @@ def test_swag_moments_belong_to_the_arrays_that_they_belonged_to_there(dlr, home
 
     assert document(home, dlr.url, "--apply")["applied"]
 
-    with closing(sqlite3.connect(home / "hansa.sqlite3")) as connection:
-        model = connection.execute("SELECT spec, ties, param_order FROM registry_model").fetchone()
-        ((digest,),) = connection.execute("SELECT moments_id FROM registry_modelversion").fetchall()
-    rows, ties, names = map(json.loads, model)
+    (model,) = databases.rows(home, "SELECT spec, ties, param_order FROM registry_model")
+    ((digest,),) = databases.rows(home, "SELECT moments_id FROM registry_modelversion")
+    rows, ties, names = (json.loads(column) if isinstance(column, str) else column for column in model)
     spec = ParamSpec(tuple(ArraySpec(name, dtype, tuple(shape), Kind(kind)) for name, dtype, shape, kind in rows))
     (file,) = (path for path in stored_files(home) if path.name == digest)
     first = unflatten(load(file.read_bytes())["first_moment"], spec, param_order(spec, ties, names))
@@ -166,8 +164,7 @@ def test_swag_moments_belong_to_the_arrays_that_they_belonged_to_there(dlr, home
 def test_nobody_becomes_staff_by_coming_over_unless_named(old, home):
     document(home, old.url, "--apply", "--keep-staff", "anna")
 
-    with closing(sqlite3.connect(home / "hansa.sqlite3")) as connection:
-        rows = connection.execute("SELECT username, is_staff, is_superuser FROM accounts_user").fetchall()
+    rows = databases.rows(home, "SELECT username, is_staff, is_superuser FROM accounts_user")
 
     assert {row for row in rows if row[1] or row[2]} == {("anna", 1, 1)}
 
@@ -226,15 +223,13 @@ def test_somebody_of_the_same_name_is_in_the_way_until_one_of_them_is_renamed(dl
 
 def test_what_was_killed_between_files_and_rows_is_complete_the_next_time(old, home):
     empty = dump(home)
-    with closing(sqlite3.connect(home / "hansa.sqlite3", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")  # the rows have to wait; the files need not
+    with databases.unwritable(home):  # the rows have to wait; the files need not
         process = subprocess.Popen(
             [*PROGRAM, *arguments(old.url, "--apply")], env=environment(home), stderr=subprocess.DEVNULL
         )
         eventually(lambda: len(list((home / "blobs").glob("??/??/*"))) >= 12, "the files are in the store")
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        other.execute("ROLLBACK")
     assert dump(home) == empty
 
     assert counts(document(home, old.url, "--apply")) == TAKEN

@@ -1,12 +1,12 @@
 """Killed in a round whose models travel on, and while moments are averaged: versions and moments keep their bits."""
 
 import os
-import sqlite3
 from pathlib import Path
 
 import pytest
 from crash_federation import CLIENTS, Federation, federation
 
+from support import databases
 from system.processes import eventually
 
 PLAN = {
@@ -22,9 +22,8 @@ RELAYED, AGGREGATED = 2, 3
 
 def moments(of: Federation) -> list[str]:
     """The digests of the moments of all versions that were made."""
-    with sqlite3.connect(of.server.home / "hansa.sqlite3") as database:
-        rows = database.execute("SELECT moments_id FROM registry_modelversion WHERE number > 0 ORDER BY number")
-        return [digest for (digest,) in rows]
+    query = "SELECT moments_id FROM registry_modelversion WHERE number > 0 ORDER BY number"
+    return [digest for (digest,) in databases.rows(of.server.home, query)]
 
 
 @pytest.fixture(scope="module")

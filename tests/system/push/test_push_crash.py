@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sqlite3
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pytest
 from hansa.client.api import Api
 from hansa.formats import safetensors
 from hansa.protocol.trainings import TrainingCreate
+from support import databases
 from support.receiver import answers, answers_once, listening_in_a_thread
 from support.work import file_of
 from system.processes import PASSWORD, Server, eventually, serving
@@ -108,11 +108,10 @@ def test_what_waited_for_its_next_attempt_when_the_server_was_killed_is_tried_ag
 
 def attempts(server: Server) -> int:
     """How often the server has tried, as its database has it."""
-    with sqlite3.connect(server.home / "hansa.sqlite3", timeout=20) as database:
-        return int(database.execute("SELECT coalesce(max(attempts), 0) FROM notifications_notification").fetchone()[0])
+    ((most,),) = databases.rows(server.home, "SELECT coalesce(max(attempts), 0) FROM notifications_notification")
+    return int(most)
 
 
 def move(server: Server, endpoint: str) -> None:
     """The client has another endpoint."""
-    with sqlite3.connect(server.home / "hansa.sqlite3", timeout=20) as database:
-        database.execute("UPDATE accounts_user SET message_endpoint = ? WHERE username = 'dave'", [endpoint])
+    databases.change(server.home, "UPDATE accounts_user SET message_endpoint = ? WHERE username = 'dave'", [endpoint])
