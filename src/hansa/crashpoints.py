@@ -31,6 +31,7 @@ CHANGES: Final = (
     "aggregation.drop_claims",
     "aggregation.renew_claim",
     "blobs.forget",
+    "coming_over.take",
     "deliveries.take",
     "dummy.make_training",
     "groups.create",
@@ -79,8 +80,35 @@ CHANGES: Final = (
 )
 """Every transaction that changes rows, by name; those of `rounds.advance` by what was decided."""
 
-MOMENTS: Final = ()
-"""Every other point: between a file and its row, between computing and committing, in the client."""
+MOMENTS: Final = {
+    "aggregation.chunk": "a part of the mean is written; on one of the threads that the mean is computed on",
+    "aggregation.computed": "the mean is on the disk, and not in the store",
+    "blobs.placed": "a file is in the store, and no row knows it",
+    "blobs.refused": "as before, and its row was refused: the file is about to be deleted",
+    "client.block_sent": "a part of the update is on its way",
+    "client.downloaded": "the model is on the disk, under its temporary name",
+    "client.entry_forgotten": "a task's entry is deleted, and its update is not",
+    "client.file_written": "an entry, or the folder's name, is written aside and not yet in its place",
+    "client.leased": "nothing is done yet",
+    "client.reported": "the server has the report; the client's journal has the task still",
+    "client.result_noted": "the result is in the journal, and nothing of it is sent",
+    "client.trained": "the result is computed, and not in the journal",
+    "client.upload_noted": "the journal says that the update is sent; it is not reported",
+    "client.uploaded": "the server has the update; the journal does not say so",
+    "coming_over.placed": "a file that comes over is in the store, and no row is written",
+    "forms.received": "a form and its files are in the temporary folder",
+    "home.secret_written": "the secret key of a new data folder is written aside",
+    "models.ingested": "a new model is rewritten, and not in the store",
+    "older.rewritten": "an older client's result is rewritten and checked, and not in the store",
+    "outbox.attempted": "a message was answered, or not, and nothing of that is written down",
+    "rendered.written": "an archive is rendered, under its temporary name",
+    "server.migrated": "the database is up to date, and nobody has been answered",
+    "server.opened": "the port is open, and nobody was told",
+    "uploads.checked": "an update is complete and right, and not in the store",
+    "uploads.complete": "an update is complete, and not checked",
+    "uploads.written": "a part of an update is written",
+}
+"""Every other point, and what a death there leaves: a file without its row, a result without its note."""
 
 POINTS: Final = frozenset(f"{change}.{side}" for change in CHANGES for side in ("written", "committed")) | {*MOMENTS}
 

@@ -13,6 +13,7 @@ from hansa.client.patience import Patience, Unwanted
 from hansa.client.remedy import Remedy, for_task
 from hansa.client.transfer import bytes_held, send
 from hansa.client.transport import Transport
+from hansa.crashpoints import crash_point
 from hansa.protocol.errors import ErrorCode
 from hansa.protocol.tasks import Receipt, Task, TaskReport
 
@@ -44,7 +45,9 @@ class Delivery:
         while True:
             if outcome.digest is not None and not entry.uploaded:
                 self._upload(task, outcome.digest, outcome.size, held)
+                crash_point("client.uploaded")
                 entry = self._journal.uploaded(entry)
+                crash_point("client.upload_noted")
             try:
                 return self._patience.until_done(lambda: self._commit(task, body), held=held, remedy=_for_report)
             except ApiError as error:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from hansa.crashpoints import crash_point
+
 
 def replace(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Put `content` at `path`: a reader, or a restart after a kill, sees the old file or the new one, whole.
@@ -15,6 +17,7 @@ def replace(path: Path, content: bytes, *, sync: bool = True) -> None:
         if sync:
             file.flush()
             os.fsync(file.fileno())
+    crash_point("client.file_written")
     new.replace(path)
     if sync:
         sync_folder(path.parent)

@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 
 from hansa.client import durable
+from hansa.crashpoints import crash_point
 from hansa.protocol.tasks import Metrics, Sha256, Task, TaskKind
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class Journal:
     def forget(self, task_id: str) -> None:
         """The task's result is delivered, or no longer wanted."""
         self._path(task_id).unlink(missing_ok=True)
+        crash_point("client.entry_forgotten")
         self.update(task_id).unlink(missing_ok=True)
 
     def _path(self, task_id: str) -> Path:

@@ -26,6 +26,7 @@ from hansa.client.trainer import Config
 from hansa.client.transfer import fetch
 from hansa.client.transport import JSON, Transport
 from hansa.client.work import TrainerFailed, Workbench, one_line
+from hansa.crashpoints import crash_point
 from hansa.formats.errors import ModelFileError
 from hansa.protocol import PROTOCOL_VERSION, Answer
 from hansa.protocol.tasks import Task, TaskRelease, TaskRequest
@@ -153,10 +154,14 @@ class Loop:
         self._report(events.Leased(task, resumed=entry is not None))
         if entry is None:
             self._workbench.prepare(task)
+            crash_point("client.leased")
             outcome = self._work(task, self._model(task, held), held)
+            crash_point("client.trained")
             entry = self._journal.trained(task, outcome)
+            crash_point("client.result_noted")
             self._report(events.Trained(task, outcome.num_examples, outcome.metrics, outcome.seconds))
         receipt = self._delivery.deliver(task, entry, held)
+        crash_point("client.reported")
         self._journal.forget(task.id)
         self._report(events.Reported(task, receipt.verdict))
 

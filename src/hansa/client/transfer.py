@@ -12,6 +12,7 @@ from hansa.client import durable
 from hansa.client.answers import decoded
 from hansa.client.errors import BadAnswer, DamagedDownload, Unreachable
 from hansa.client.transport import Transport
+from hansa.crashpoints import crash_point
 from hansa.protocol.tasks import LENGTH_HEADER, OFFSET_HEADER, Upload
 
 BLOCK = 1 << 20
@@ -53,6 +54,7 @@ def fetch(
             f"{transport.url}{path}: what came has SHA-256 {seen}, promised was {digest}. It was thrown away; the "
             "next try begins anew."
         )
+    crash_point("client.downloaded")
     part.replace(target)
     if sync:
         durable.sync_folder(target.parent)
@@ -122,6 +124,7 @@ def _blocks(file: BinaryIO, start: int, size: int, moving: Moving) -> Iterator[b
         if not block:
             raise OSError(f"{file.name} became shorter while it was sent")
         yield block
+        crash_point("client.block_sent")
         start += len(block)
         moving(start, size)
 

@@ -6,6 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
+from hansa.crashpoints import crash_point
 from hansa.server.config import Config, secret_key_file
 
 
@@ -37,6 +38,7 @@ def _write_secret(path: Path) -> None:
         file.write(secrets.token_urlsafe(48))
         file.flush()
         os.fsync(descriptor)
+    crash_point("home.secret_written")
     aside.replace(path)
 
 

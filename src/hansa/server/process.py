@@ -22,6 +22,7 @@ from pathlib import Path
 
 import uvloop
 
+from hansa.crashpoints import crash_point
 from hansa.server import config, database, home
 
 log = logging.getLogger("hansa.server")
@@ -61,6 +62,7 @@ def serve(
             _secure_cookies(tls=tls_cert is not None)
             with database.sole_server(settings.postgres):
                 _migrate(settings)
+                crash_point("server.migrated")
                 announcement = partial(_announce, settings, host, port, tls=tls_cert is not None)
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                     runner.run(_serve(host, port, tls_cert, tls_key, announcement))
@@ -263,6 +265,7 @@ async def _when_open(host: str, port: int, announce: Callable[[], None]) -> None
             await asyncio.sleep(ASK_AGAIN_SECONDS)
         else:
             writer.close()
+            crash_point("server.opened")
             announce()
             return
 

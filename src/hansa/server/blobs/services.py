@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
 
+from hansa.crashpoints import crash_point
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.models import Blob
@@ -52,8 +53,10 @@ async def keep_all(files: Mapping[str, Path], refer: Callable[[], Awaitable[T]])
         try:
             for digest, file in files.items():
                 await work(store.place, file, digest)
+                crash_point("blobs.placed")
             return await refer()
         except BaseException:
+            crash_point("blobs.refused")
             for digest in files:
                 if not await read(Blob.objects.filter(sha256=digest).exists):
                     await work(store.remove, digest)

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 from hansa.core.moments import moments_spec, num_elements, param_order
+from hansa.crashpoints import crash_point
 from hansa.formats.errors import ModelFileError
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digests
@@ -91,6 +92,7 @@ def _moments(source: Source, row: Model, model: Ingested, *, keep: bool) -> Dige
 def _keep(path: Path, digests: Digests, *, keep: bool) -> None:
     if keep:
         store.place(path, digests.sha256)
+        crash_point("coming_over.placed")
     else:
         path.unlink()
 

@@ -14,9 +14,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.utils import timezone
 
+from hansa.server.changes import change
 from hansa.server.coming_over import survey, target, writing
 from hansa.server.coming_over.errors import ComingOverError
 from hansa.server.coming_over.files import Files, UnusableFileError, receive
@@ -66,7 +67,7 @@ def come_over(source: Source, terms: Terms) -> Report:
     judged = _judge(source, found, here, terms)
     first_rounds = {**_first_rounds(found, judged), **here.models}
     try:
-        with transaction.atomic() if terms.apply else nullcontext():
+        with change("coming_over.take") if terms.apply else nullcontext():
             if terms.apply:
                 _write(found, here, judged, first_rounds, terms)
             measured = [

@@ -14,6 +14,7 @@ from datetime import datetime
 import msgspec
 from django.utils import timezone
 
+from hansa.crashpoints import crash_point
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.notifications import selectors
 from hansa.server.notifications.hints import BELL, Bell
@@ -101,6 +102,7 @@ class Deliverer:
                     return
                 async with self._turn():
                     answer = await self._attempt(letter)
+                crash_point("outbox.attempted")
                 if await self._write_down(letter, answer) is State.PENDING:
                     self._asked_again.add(line)  # the line waits for another attempt: when, must be looked at anew
         except Exception:

@@ -14,6 +14,7 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 
+from hansa.crashpoints import crash_point
 from hansa.formats import modelfile
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import compute, work
@@ -124,6 +125,7 @@ def _write(rendering: Rendering) -> FileIO:
             modelfile.render(store.path_of(rendering.archive), store.path_of(rendering.version), out)
             out.flush()
             os.fsync(out.fileno())
+            crash_point("rendered.written")
             size = os.fstat(out.fileno()).st_size
         _folder().mkdir(exist_ok=True)
         _make_room(LIMIT - size)

@@ -8,6 +8,7 @@ from pathlib import Path
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
+from hansa.crashpoints import crash_point
 from hansa.formats.errors import ModelFileError
 from hansa.server.accounts.models import User
 from hansa.server.blobs.digests import Digests
@@ -35,6 +36,7 @@ async def store_model(owner: User, said: NewModel, form: Form) -> tuple[Model, I
     pipeline = form.path(PREPROCESSING_FILE)
     digests = await _examined(pipeline) if pipeline else None
     async with _ingested(path, buffers) as ingested:
+        crash_point("models.ingested")
         files = {ingested.digests.sha256: ingested.file}
         if ingested.archive:
             files[ingested.archive.sha256] = path

@@ -18,6 +18,7 @@ from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.datastructures import MultiValueDict
 from rest_framework.exceptions import UnsupportedMediaType, ValidationError
 
+from hansa.crashpoints import crash_point
 from hansa.server.blobs import store
 from hansa.server.lifecycle.body import UnreadRequest
 from hansa.server.lifecycle.bridge import work
@@ -59,6 +60,7 @@ async def form_of(request: UnreadRequest, *, limit: int) -> AsyncIterator[Form]:
         async for chunk in request.stream(limit=limit):
             await work(store.write_all, spool.fileno(), chunk)
         form = await work(_parse, request, spool)
+    crash_point("forms.received")
     try:
         yield form
     finally:

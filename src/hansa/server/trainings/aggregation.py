@@ -15,6 +15,7 @@ import numpy as np
 from hansa.core.finite import first_not_finite
 from hansa.core.mean import Scratch, weighted_mean
 from hansa.core.params import Array
+from hansa.crashpoints import crash_point
 from hansa.formats import safetensors
 from hansa.formats.chunks import MAX_BYTES, Chunk, chunks, flat, read_chunk
 from hansa.formats.errors import NotFiniteError
@@ -58,10 +59,15 @@ def aggregate(job: Job, blob: BlobFile, stopping: Event) -> Digests:
                 raise StoppedError
             pending.append(pool.submit(_mean, job, layouts, chunk, buffers))
             if len(pending) > IN_FLIGHT:
-                blob.write(pending.pop(0).result().data.cast("B"))
+                _write(blob, pending.pop(0).result())
         for future in pending:
-            blob.write(future.result().data.cast("B"))
+            _write(blob, future.result())
     return blob.finish()
+
+
+def _write(blob: BlobFile, mean: Array) -> None:
+    blob.write(mean.data.cast("B"))
+    crash_point("aggregation.chunk")
 
 
 def _layouts(updates: Sequence[StoredUpdate]) -> list[Layout]:

@@ -14,6 +14,7 @@ import numpy as np
 from django.utils import timezone
 
 from hansa.core.params import ParamSpec
+from hansa.crashpoints import crash_point
 from hansa.formats import chunks, modelfile, safetensors
 from hansa.formats.errors import ModelFileError, SpecMismatchError
 from hansa.protocol.tasks import TaskKind
@@ -59,6 +60,7 @@ async def _checked_and_accepted(
     """Returns and raises as `older.accept`; raises ModelFileError."""
     with await work(store.BlobFile) as blob:  # gone again, unless it comes to be placed in the store
         digests, norm = await compute(_canonical, blob, rewrite, target)
+        crash_point("older.rewritten")
         checked = partial(older.accept, checked_for=target.task_id, digests=digests, norm=norm)
         accept = partial(call, checked, place=place, sent=sent, now=timezone.now())
         return await keep(blob.path, digests.sha256, accept)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from hansa.crashpoints import crash_point
 from hansa.formats.errors import ModelFileError
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import CLAIM_SECONDS
@@ -169,6 +170,7 @@ class Orchestrator:
                 digests: Digests = await labour(aggregate, job, blob, self._stopping)
             finally:
                 heartbeat.cancel()
+            crash_point("aggregation.computed")
             note = partial(aggregation.commit, job=job, digests=digests, now=timezone.now())
             await blobs.keep(blob.path, digests.sha256, partial(call, note))
         what = "is aggregated" if job.kind is TaskKind.TRAIN else "has its moments"

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from hansa.core.norms import DifferenceNorm
 from hansa.core.params import Kind, ParamSpec
+from hansa.crashpoints import crash_point
 from hansa.formats import chunks, safetensors
 from hansa.formats.errors import ModelFileError
 from hansa.formats.layout import check_fits
@@ -166,6 +167,7 @@ async def _append(request: UnreadRequest, place: Placement) -> Digester:
                 ErrorCode.UPLOAD_INCOMPLETE,
             )
         await work(os.fsync, descriptor)
+        crash_point("uploads.complete")
     finally:
         os.close(descriptor)
     return digester
@@ -193,6 +195,7 @@ def _take_up(descriptor: int, place: Placement, digester: Digester) -> None:
 def _write(descriptor: int, digester: Digester, data: bytes) -> None:
     store.write_all(descriptor, data)
     digester.update(data)
+    crash_point("uploads.written")
 
 
 async def _store(place: Placement, digester: Digester) -> Digests:
@@ -210,6 +213,7 @@ async def _store(place: Placement, digester: Digester) -> Digests:
     except ModelFileError as error:
         await work(_discard, place.path)
         raise InvalidError(str(error), error.code) from error
+    crash_point("uploads.checked")
     note = partial(
         tasks.record_upload,
         task_id=place.target.task_id,
