@@ -108,6 +108,7 @@ KNOWN = frozenset(
         "HANSA_PASSWORD",
         # read by the tests:
         "HANSA_TEST_DATABASE_URL",
+        "HANSA_CRASH_AT",
     }
 )
 
