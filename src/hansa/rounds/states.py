@@ -78,9 +78,10 @@ ROUND_MOVES: Mapping[RoundState, frozenset[RoundState]] = {
     RoundState.COLLECTING: frozenset({RoundState.AGGREGATING, RoundState.DONE, RoundState.ABANDONED}),
     RoundState.AGGREGATING: frozenset({RoundState.AGGREGATED, RoundState.ABANDONED}),
     RoundState.AGGREGATED: frozenset({RoundState.SWAG, RoundState.EVALUATING, RoundState.DONE}),
-    # To COMBINED without moments where nobody could send any, or they could not be averaged.
-    RoundState.SWAG: frozenset({RoundState.COMBINING, RoundState.COMBINED}),
-    RoundState.COMBINING: frozenset({RoundState.COMBINED}),
+    # To COMBINED without moments where nobody could send any, or they could not be averaged; to DONE where the training
+    # is cancelled: the version stands.
+    RoundState.SWAG: frozenset({RoundState.COMBINING, RoundState.COMBINED, RoundState.DONE}),
+    RoundState.COMBINING: frozenset({RoundState.COMBINED, RoundState.DONE}),
     RoundState.COMBINED: frozenset({RoundState.EVALUATING, RoundState.DONE}),
     RoundState.EVALUATING: frozenset({RoundState.DONE}),
     RoundState.DONE: frozenset(),

@@ -53,6 +53,12 @@ def test_final_trainings_and_live_rounds_are_those_of_the_tables() -> None:
     assert {state for state, targets in ROUND_MOVES.items() if targets} == LIVE_ROUND_STATES
 
 
+def test_a_training_may_be_cancelled_whatever_its_round_is_at() -> None:
+    """Its round is then DONE if it has made its version, and ABANDONED if not."""
+    ended = sources(ROUND_MOVES, RoundState.DONE) + sources(ROUND_MOVES, RoundState.ABANDONED)
+    assert set(ended) >= LIVE_ROUND_STATES
+
+
 def test_a_report_that_counted_is_never_taken_back() -> None:
     assert TASK_MOVES[TaskState.REPORTED] == frozenset()
 
