@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
 from hansa.server.lifecycle.bridge import BusyError
+from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.errors import ServiceError, StorageFullError, is_disk_full, is_unstorable
 from hansa.server.lifecycle.fields import errors_of, malformed
 from hansa.server.lifecycle.in_place import in_place
@@ -20,6 +21,13 @@ log = logging.getLogger(__name__)
 @in_place
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:  # Any: DRF's own context
     """DRF's handler, with codes, and with the errors of services, messages and the disk."""
+    response = _answer(exc, context)
+    if response is not None:
+        note(code=response.data.get("code", "invalid") if isinstance(response.data, dict) else "invalid")
+    return response
+
+
+def _answer(exc: Exception, context: dict[str, Any]) -> Response | None:  # Any: as above
     if is_disk_full(exc):
         log.warning("The disk is full: %s. What was being stored was refused; free some space.", exc)
         exc = StorageFullError()

@@ -26,7 +26,7 @@ from django.urls import ResolverMatch, get_resolver, set_script_prefix, set_urlc
 from django.utils.log import log_response
 from django.utils.translation import get_language
 
-from hansa.server.lifecycle import atomic, conf, events, rendering, threads
+from hansa.server.lifecycle import atomic, conf, context, events, rendering, threads
 from hansa.server.lifecycle.body import BodyTooLargeError, DisconnectedError, Receive, UnreadRequest, Wire
 from hansa.server.lifecycle.sending import Send, send_response
 
@@ -124,6 +124,7 @@ class Handler(ASGIHandler):
         if not request.is_http_1 and request.announced_length is None:
             await request.wire.begin()
         match = _resolve(request)
+        _tell(request, match)
         request.resolved_ahead, request.resolved_for = match, _whereabouts(request)
         limit = _stated(match, "body_limit")
         request.body_limit = self.conf.body_limit if limit is None else limit
@@ -238,6 +239,14 @@ def _resolve(request: HttpRequest) -> ResolverMatch | None:
     if not settings.DEBUG:
         match.tried = None  # the patterns that did not match, for pages that only DEBUG shows: 3 KiB of each request
     return match
+
+
+def _tell(request: UnreadRequest, match: ResolverMatch | None) -> None:
+    """Which view is asked, and about which objects: for whoever observes requests, and for the log."""
+    if match is not None:
+        request.scope["route"] = match.route  # type: ignore[index]  # a dictionary, which django-stubs calls a Mapping
+        ids = {name.removesuffix("_id"): value for name, value in match.kwargs.items() if name.endswith("_id")}
+        context.note(**ids)
 
 
 def _whereabouts(request: HttpRequest) -> tuple[str, str | None]:

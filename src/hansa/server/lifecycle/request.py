@@ -15,6 +15,7 @@ from rest_framework.request import Empty, Request, wrap_attributeerrors
 
 from hansa.server.lifecycle import policies
 from hansa.server.lifecycle.body import BodyTooLargeError, BodyUnreadError, UnreadRequest
+from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.in_place import is_in_place, may_block
 from hansa.server.lifecycle.threads import hop
 
@@ -68,6 +69,7 @@ class AsyncRequest(Request):
                 self._not_authenticated()
             else:
                 self._authenticator, (self.user, self.auth) = found
+                note(client=getattr(self._user, "pk", None))
 
     async def reauthenticate(self) -> None:
         """Ask the authenticator that knew the caller once more, after a while: a credential may have been revoked.
