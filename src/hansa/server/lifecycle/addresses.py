@@ -32,24 +32,39 @@ def address(request: Addressed) -> str:
     `REST_FRAMEWORK["NUM_PROXIES"]` says how many trusted proxies have each added an entry, and then the entry that the
     outermost of them added. (DRF believes the whole header if that setting is missing; this does not.)
     """
+    peer = _peer(request)
+    return _network(peer) if ":" in peer else peer
+
+
+def host(request: Addressed) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Who sent the request, to the address, as far as `address` knows; None for what is none (a unix socket)."""
+    return _host(_peer(request))
+
+
+def _peer(request: Addressed) -> str:
     peer = request.META.get("REMOTE_ADDR") or ""
     if proxies := api_settings.NUM_PROXIES:
         entries = [entry.strip() for entry in request.headers.get("X-Forwarded-For", "").split(",")]
         peer = entries[-min(proxies, len(entries))] or peer
-    peer = peer[:LONGEST]
-    return _network(peer) if ":" in peer else peer
+    return peer[:LONGEST]
 
 
 @lru_cache(maxsize=4096)
 def _network(text: str) -> str:
-    """The /64 of an IPv6 address, the IPv4 address in a mapped one; both also with a port, as some proxies write it."""
-    host = text.partition(":")[0] if text.count(":") == 1 else text.removeprefix("[").partition("]")[0]
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
+    """The /64 of an IPv6 address."""
+    found = _host(text)
+    if found is None:
         return text
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
     return f"{ipaddress.IPv6Address(int(found) >> 64 << 64)}/64"
+
+
+def _host(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address, an IPv4 one also out of a mapped one; both also with a port, as some proxies write it."""
+    alone = text.partition(":")[0] if text.count(":") == 1 else text.removeprefix("[").partition("]")[0]
+    try:
+        found = ipaddress.ip_address(alone)
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
