@@ -4,6 +4,7 @@ Every variable has a default with which `hansa serve` works in an empty folder. 
 start with the variable's name, the value seen and the values wanted.
 """
 
+import ipaddress
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,19 @@ class Registration(StrEnum):
     OPEN = "open"
 
 
+class LogFormat(StrEnum):
+    """How a line of the log is written: for people, or for programs."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+THIS_MACHINE: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+NOBODY = "nobody"
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """All settings. `docs/reference/settings.md` describes them for operators."""
@@ -51,6 +65,11 @@ class Config:
     max_model_bytes: int
     """Upper limit for a model file. An update's limit follows from its model."""
     log_level: str
+    log_format: LogFormat
+    log_access: bool
+    """A line for each request."""
+    metrics_allow: tuple[Network, ...]
+    """From where /metrics may be read without credentials; staff may from anywhere."""
     push_allow: Destinations
     """Where notifications may be sent to."""
 
@@ -68,6 +87,7 @@ def read(environ: Mapping[str, str]) -> Config:
         )
     home = Path(environ.get("HANSA_HOME") or "hansa-data").absolute()
     debug = _boolean(environ, "HANSA_DEBUG")
+    log_format = LogFormat(_choice(environ, "HANSA_LOG_FORMAT", tuple(LogFormat)))
     return Config(
         home=home,
         postgres=_postgres(environ),
@@ -80,6 +100,9 @@ def read(environ: Mapping[str, str]) -> Config:
         cors_origins=_origins(environ),
         max_model_bytes=_integer(environ, "HANSA_MAX_MODEL_BYTES", default=16 * 2**30, least=1),
         log_level=_choice(environ, "HANSA_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+        log_format=log_format,
+        log_access=_switch(environ, "HANSA_LOG_ACCESS", default="on" if log_format is LogFormat.JSON else "off"),
+        metrics_allow=_networks(environ, "HANSA_METRICS_ALLOW", default=THIS_MACHINE),
         push_allow=_destinations(environ, debug=debug),
     )
 
@@ -98,6 +121,9 @@ KNOWN = frozenset(
         "HANSA_CORS_ORIGINS",
         "HANSA_MAX_MODEL_BYTES",
         "HANSA_LOG_LEVEL",
+        "HANSA_LOG_FORMAT",
+        "HANSA_LOG_ACCESS",
+        "HANSA_METRICS_ALLOW",
         "HANSA_PUSH_ALLOW",
         # read by the command line and the client, not here:
         "HANSA_SERVER",
@@ -121,8 +147,8 @@ def _boolean(environ: Mapping[str, str], name: str) -> bool:
     return values[text]
 
 
-def _switch(environ: Mapping[str, str], name: str) -> bool:
-    text = environ.get(name, "").strip().lower() or "on"
+def _switch(environ: Mapping[str, str], name: str, *, default: str = "on") -> bool:
+    text = environ.get(name, "").strip().lower() or default
     if text not in ("on", "off"):
         raise ConfigError(f"{name} is {environ[name]!r}; it must be on or off.")
     return text == "on"
@@ -143,6 +169,22 @@ def _choice(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> 
         if choice.casefold() == text:
             return choice
     raise ConfigError(f"{name} is {environ[name]!r}; it must be one of {', '.join(choices)}.")
+
+
+def _networks(environ: Mapping[str, str], name: str, *, default: tuple[Network, ...]) -> tuple[Network, ...]:
+    text = environ.get(name, "").strip()
+    if not text or text.casefold() == NOBODY:
+        return default if not text else ()
+    networks: list[Network] = []
+    for entry in (part.strip() for part in text.split(",")):
+        try:
+            networks.append(ipaddress.ip_network(entry))
+        except ValueError as error:
+            raise ConfigError(
+                f"{name} has {entry!r}, which is no network ({error}); it must be addresses and networks separated by "
+                f"commas, such as 127.0.0.1,10.1.0.0/16,fd00::/8, or {NOBODY}."
+            ) from error
+    return tuple(networks)
 
 
 def _hosts(environ: Mapping[str, str], *, debug: bool) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from hansa.server import config, database
+from hansa.server.ops import logs
 
 CONFIG = config.read(os.environ)
 
@@ -62,8 +63,11 @@ CORS_ALLOW_HEADERS = (
     "if-none-match",
     "if-range",
     "range",
+    "traceparent",
+    "tracestate",
     "upload-length",
     "upload-offset",
+    "x-request-id",
     "x-requested-with",
 )
 CORS_EXPOSE_HEADERS = (
@@ -72,6 +76,7 @@ CORS_EXPOSE_HEADERS = (
     "ETag",
     "Retry-After",
     "Upload-Offset",
+    "X-Request-ID",
     "WWW-Authenticate",
 )
 
@@ -165,16 +170,4 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {  # Any: drf-spectacular's own shape of 
     "POSTPROCESSING_HOOKS": ["hansa.server.lifecycle.openapi.describe_messages"],
 }
 
-LOGGING: dict[str, Any] = {  # Any: the standard library's own shape of this setting
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": CONFIG.log_level},
-    "loggers": {
-        "django.request": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},  # whoever scans addresses writes no log
-        "_granian": {"level": "WARNING"},
-        "asyncio": {"level": "WARNING"},
-    },
-}
+LOGGING = logs.settings(CONFIG.log_format, CONFIG.log_level, access=CONFIG.log_access)

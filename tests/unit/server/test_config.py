@@ -1,6 +1,7 @@
 """Settings come from HANSA_* variables, and one that cannot be used is named."""
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,9 @@ def test_every_variable_is_read(tmp_path):
             "HANSA_CORS_ORIGINS": "https://front.example.org, http://localhost:3000",
             "HANSA_MAX_MODEL_BYTES": "1000",
             "HANSA_LOG_LEVEL": "warning",
+            "HANSA_LOG_FORMAT": "JSON",
+            "HANSA_LOG_ACCESS": "off",
+            "HANSA_METRICS_ALLOW": "10.1.0.7, fd00::/8",
             "HANSA_PUSH_ALLOW": "client-01, 10.0.0.0/8",
         }
     )
@@ -56,6 +60,9 @@ def test_every_variable_is_read(tmp_path):
         cors_origins=("https://front.example.org", "http://localhost:3000"),
         max_model_bytes=1000,
         log_level="WARNING",
+        log_format=config.LogFormat.JSON,
+        log_access=False,
+        metrics_allow=(ip_network("10.1.0.7/32"), ip_network("fd00::/8")),
         push_allow=Destinations.parse("client-01,10.0.0.0/8"),
     )
 
@@ -67,6 +74,18 @@ def test_an_empty_variable_is_as_good_as_none(name):
 
 def test_a_server_in_debug_answers_to_any_name():
     assert read({"HANSA_DEBUG": "1"}).allowed_hosts == ("*",)
+
+
+def test_requests_have_lines_of_their_own_in_the_log_of_programs_and_not_in_that_of_people():
+    assert [read({"HANSA_LOG_FORMAT": form}).log_access for form in ("console", "json")] == [False, True]
+    assert read({"HANSA_LOG_ACCESS": "on"}).log_access
+
+
+def test_the_metrics_are_for_this_machine_unless_networks_are_named_or_nobody():
+    assert read({}).metrics_allow == config.THIS_MACHINE
+    assert read({"HANSA_METRICS_ALLOW": "Nobody"}).metrics_allow == ()
+    with pytest.raises(ConfigError, match=r"HANSA_METRICS_ALLOW has '10\.0\.0\.1/8'.*10\.1\.0\.0/16"):
+        read({"HANSA_METRICS_ALLOW": "127.0.0.1,10.0.0.1/8"})
 
 
 def test_notifications_go_nowhere_unless_listed_and_in_debug_to_this_machine():
