@@ -34,6 +34,7 @@ CHANGES: Final = (
     "coming_over.take",
     "deliveries.take",
     "dummy.make_training",
+    "folding.drop",
     "groups.create",
     "groups.delete",
     "groups.rename",

@@ -13,6 +13,7 @@ from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings.models import Round, Task
 from support.federation import Worker, began, ended, take
+from support.slow_mean import bits, slow_mean
 from support.work import store_model
 
 CLIENTS = 6
@@ -76,30 +77,6 @@ def train(params, task):
 def numbers_of(number, ordinal):
     """The generator of one client in one round."""
     return np.random.default_rng([SEED, number, ordinal])
-
-
-def slow_mean(updates, weights):
-    """Σ nᵢ·xᵢ / Σ nᵢ, element by element."""
-    total = 0.0
-    for weight in weights:
-        total += float(weight)
-    return {name: _slow_array([update[name] for update in updates], weights, total) for name in updates[0]}
-
-
-def _slow_array(arrays, weights, total):
-    out = np.empty_like(arrays[0]).reshape(-1)
-    columns = [array.reshape(-1).tolist() for array in arrays]
-    for index in range(out.size):
-        acc = float(columns[0][index]) * float(weights[0])
-        for column, weight in zip(columns[1:], weights[1:], strict=True):
-            acc += float(column[index]) * float(weight)
-        mean = acc / total
-        out[index] = int(mean) if out.dtype.kind == "i" else out.dtype.type(mean)
-    return out.reshape(arrays[0].shape)
-
-
-def bits(params):
-    return {name: (array.dtype.name, array.shape, array.tobytes()) for name, array in params.items()}
 
 
 @pytest.fixture

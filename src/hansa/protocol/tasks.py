@@ -122,7 +122,7 @@ class Verdict(StrEnum):
     """What became of a report."""
 
     ACCEPTED = "accepted"
-    """It stands in the round and will be in the accepted list when the round closes."""
+    """It stands in the round and will be in the accepted list when the round closes; or in a later one's, if late."""
 
 
 class Receipt(Answer, frozen=True):
@@ -133,6 +133,8 @@ class Receipt(Answer, frozen=True):
     digest: Sha256 | None = None
     received_at: str = ""
     """ISO 8601, UTC."""
+    late: bool = False
+    """Its round had closed: it counts in the next one, with a staleness weight, as the plan says."""
 
 
 class TaskRelease(Request, frozen=True):

@@ -1,8 +1,8 @@
 """The arithmetic of a round on the files of the store: chunk after chunk, in canonical order.
 
-For each chunk of the model the same chunk of every accepted update is read into one buffer, its checksums compared,
-and folded into the mean. Memory is a few megabytes whatever the model and the cohort; the result depends on nothing but
-the accepted list and its order.
+For each chunk of the model the same chunk of every accepted update, and then of every late one that counts here, is
+read into one buffer, its checksums compared, and added to the mean. Memory is a few megabytes whatever the model and
+the cohort; the result depends on nothing but the two lists and their order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,11 +18,11 @@ from hansa.core.params import Array
 from hansa.crashpoints import crash_point
 from hansa.formats import safetensors
 from hansa.formats.chunks import MAX_BYTES, Chunk, chunks, flat, read_chunk
-from hansa.formats.errors import NotFiniteError
+from hansa.formats.errors import ModelFileError, NotFiniteError
 from hansa.formats.layout import Layout, Placed
 from hansa.server.blobs.digests import Digests
-from hansa.server.blobs.store import BlobFile, CheckedBlob, path_of
-from hansa.server.trainings.services.aggregation import Job, StoredUpdate
+from hansa.server.blobs.store import BlobFile, CheckedBlob, TornBlobError, path_of
+from hansa.server.trainings.services.aggregation import Job, LateUpdateLostError, StoredUpdate
 
 THREADS = 2
 IN_FLIGHT = 4
@@ -45,7 +45,7 @@ def aggregate(job: Job, blob: BlobFile, stopping: Event) -> Digests:
     """Write the round's version, or its moments, into `blob`: Σ nᵢ·xᵢ / Σ nᵢ over the accepted list, in its order.
 
     The same job gives the same bytes, however many threads take part. Raises TornBlobError for an update whose bytes
-    are not those that were stored, StoppedError once `stopping` is set.
+    are not those that were stored, LateUpdateLostError for such a late one, StoppedError once `stopping` is set.
     """
     header, _ = safetensors.canonical(job.spec)
     blob.write(header)
@@ -75,7 +75,7 @@ def _layouts(updates: Sequence[StoredUpdate]) -> list[Layout]:
     known: dict[tuple[Placed, ...], Layout] = {}
     layouts = []
     for update in updates:
-        with path_of(update.digest).open("rb") as file:
+        with _late_ones_told_apart(update), path_of(update.digest).open("rb") as file:
             layout = safetensors.read_layout(file, update.size)
         layouts.append(known.setdefault(layout.arrays, layout))
     return layouts
@@ -108,5 +108,16 @@ def _chunk_of_each(job: Job, layouts: list[Layout], chunk: Chunk, buffer: bytear
 
 @contextmanager
 def _opened(update: StoredUpdate) -> Iterator[CheckedBlob]:
-    with CheckedBlob(update.digest, update.checksums, update.size) as source:
+    with _late_ones_told_apart(update), CheckedBlob(update.digest, update.checksums, update.size) as source:
         yield source
+
+
+@contextmanager
+def _late_ones_told_apart(update: StoredUpdate) -> Iterator[None]:
+    """The round can do without a late update whose file is gone or damaged, but not without one of its own."""
+    try:
+        yield
+    except (TornBlobError, FileNotFoundError, ModelFileError) as error:
+        if update.late_from is None:
+            raise
+        raise LateUpdateLostError(number=update.late_from, ordinal=update.ordinal, why=str(error)) from error

@@ -17,6 +17,7 @@ from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts, moments
 from hansa.server.trainings.models import Task
+from hansa.server.trainings.services import folding
 
 FIRST_PROTOCOL, RELAY_PROTOCOL = 1, 2
 """Clients of the first know neither moments nor a place to begin from that is no version."""
@@ -103,12 +104,12 @@ def upload_target(user: User, task_id: UUID) -> UploadTarget:
 
 
 def open_uploads() -> set[UUID]:
-    """Tasks whose result may still be sent."""
+    """Tasks whose result may still be sent, in time or late."""
     still_open = Q()
     for kind in (TaskKind.TRAIN, TaskKind.SWAG):
         still_open |= Q(kind=kind.value, round__state=facts.OPEN_ROUND[kind].value)
     tasks = Task.objects.filter(still_open).exclude(state=TaskState.REPORTED.value)
-    return set(tasks.values_list("id", flat=True))
+    return {*tasks.values_list("id", flat=True), *folding.open_tasks().values_list("id", flat=True)}
 
 
 def _with_versions(tasks: QuerySet[Task]) -> QuerySet[Task]:

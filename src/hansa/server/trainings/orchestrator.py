@@ -27,8 +27,8 @@ from hansa.server.lifecycle.errors import is_disk_full
 from hansa.server.trainings import selectors
 from hansa.server.trainings.aggregation import StoppedError, aggregate
 from hansa.server.trainings.hints import HINTS, Hints
-from hansa.server.trainings.services import aggregation, rounds, tasks, trainings
-from hansa.server.trainings.services.aggregation import Job, MissingUpdateError
+from hansa.server.trainings.services import aggregation, folding, rounds, tasks, trainings
+from hansa.server.trainings.services.aggregation import Job, LateUpdateLostError, MissingUpdateError
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +139,11 @@ class Orchestrator:
             self._troubles.pop(training_id, None)
         except StoppedError:
             log.info("Training %s: the aggregation stops with the server; the next start takes it up.", training_id)
+        except LateUpdateLostError as error:
+            log.warning("Training %s: %s; its round is aggregated without it.", training_id, error)
+            await call(
+                folding.drop, training_id=training_id, number=error.number, ordinal=error.ordinal, reason=str(error)
+            )
         except (TornBlobError, MissingUpdateError, ModelFileError, FileNotFoundError) as error:
             await self._give_up(training_id, f"The aggregation failed: {error}")
         except Exception as error:

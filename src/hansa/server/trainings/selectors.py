@@ -160,7 +160,9 @@ def _task_record(task: Task, shares: Mapping[str, dict[int, float]]) -> wire.Tas
 def metrics(user: User, training_id: UUID) -> list[wire.RoundMetrics]:
     """Every metric of every round that made a version, as mean and spread over its clients."""
     training = training_of(user, training_id)
-    reported = Prefetch("tasks", Task.objects.filter(state=TaskState.REPORTED.value), to_attr="reports")
+    late = Q(state=TaskState.CLOSED.value, update__isnull=False)
+    came = Task.objects.filter(Q(state=TaskState.REPORTED.value) | late)
+    reported = Prefetch("tasks", came, to_attr="reports")
     made = training.rounds.filter(version__isnull=False).select_related("version").prefetch_related(reported)
     return [
         wire.RoundMetrics(

@@ -1,6 +1,8 @@
 """What clients call. The messages are in `hansa.protocol.tasks`."""
 
 import re
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
@@ -14,6 +16,7 @@ from rest_framework.response import Response
 from hansa.protocol import tasks as wire
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.server.accounts import presence
+from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
 from hansa.server.blobs import serving
 from hansa.server.blobs.services import SAFETENSORS
@@ -21,10 +24,21 @@ from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, ref, refusals
 from hansa.server.trainings import assignments, uploads
+from hansa.server.trainings.models import Task
 from hansa.server.trainings.services import tasks
 from hansa.server.trainings.waiting import wait_for
 
 _SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class _OfTask(Protocol):
+    """Something that is known of a task."""
+
+    @property
+    def task(self) -> Task: ...
+
+
+Found = TypeVar("Found", bound=_OfTask)
 
 
 class NextTask(MessageView):
@@ -83,8 +97,7 @@ class TaskBase(MessageView):
     )
     async def get(self, request: Request, task_id: UUID) -> HttpResponseBase:
         """Download a version, or in a daisy chain the local model dealt to the caller. ETag, If-None-Match, Range."""
-        base = await read(assignments.base, caller(request), task_id)
-        tasks.require_open(base.task)
+        base = await read(_open, assignments.base, caller(request), task_id)
         return serving.respond(
             self.unread,
             digest=base.digest,
@@ -104,8 +117,7 @@ class TaskUpdate(MessageView):
     @extend_schema(responses={200: None}, description="The header Upload-Offset says how many bytes are here.")
     async def head(self, request: Request, task_id: UUID, digest: str) -> Response:
         """How many bytes of this update the server holds."""
-        target = await read(assignments.upload_target, caller(request), task_id)
-        tasks.require_open(target.task)
+        target = await read(_open, assignments.upload_target, caller(request), task_id)
         return Response(headers={wire.OFFSET_HEADER: str(await work(uploads.held, target, _digest(digest)))})
 
     @extend_schema(
@@ -120,8 +132,7 @@ class TaskUpdate(MessageView):
     )
     async def put(self, request: Request, task_id: UUID, digest: str) -> Response:
         """Send an update, or the rest of one."""
-        target = await read(assignments.upload_target, caller(request), task_id)
-        tasks.require_open(target.task)
+        target = await read(_open, assignments.upload_target, caller(request), task_id)
         offset = self._header(wire.OFFSET_HEADER, default=0)
         rest = self.unread.announced_length
         length = self._header(wire.LENGTH_HEADER, default=-1 if rest is None else offset + rest)
@@ -170,6 +181,13 @@ class TaskRelease(MessageView):
             tasks.give_back, task_id=task_id, user_id=caller(request).id, reason=asked.reason, failed=asked.failed
         )
         return Response(status=204)
+
+
+def _open(find: Callable[[User, UUID], Found], user: User, task_id: UUID) -> Found:
+    """What `find` knows of a task that may still be worked on. Raises as it does, and as `tasks.require_open`."""
+    found = find(user, task_id)
+    tasks.require_open(found.task)
+    return found
 
 
 def _digest(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from hansa.core.params import ParamSpec
 from hansa.protocol.tasks import TaskKind
@@ -25,16 +26,26 @@ from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Update
 from hansa.server.trainings.services.turns import take_turn_at
 
+Line = tuple[int, str, float, int | None]
+"""Ordinal, digest, weight, and for a late update the number of its round."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredUpdate:
-    """One line of the accepted list, with what is needed to read it."""
+    """One line of the accepted list, or of the late updates that count beside it, with what is needed to read it."""
 
     ordinal: int
     digest: str
-    weight: int
+    weight: float
     size: int
     checksums: bytes
+    late_from: int | None = None
+    """The number of the round that a late one was trained in."""
+
+    @property
+    def line(self) -> Line:
+        """As the round has it."""
+        return self.ordinal, self.digest, self.weight, self.late_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,15 @@ class MissingUpdateError(Exception):
     """An update of the accepted list is no longer in the store."""
 
 
+class LateUpdateLostError(Exception):
+    """A late update cannot be read. Its client is not asked again: the round that it was for is over."""
+
+    def __init__(self, *, number: int, ordinal: int, why: str) -> None:
+        super().__init__(f"the late update of client {ordinal} from round {number} cannot be read: {why}")
+        self.number = number
+        self.ordinal = ordinal
+
+
 def claim(*, training_id: UUID, now: datetime) -> Job | None:
     """Claim the training's closed round for a minute; None if somebody has it, or there is none."""
     token = uuid4()
@@ -81,22 +101,39 @@ def claim(*, training_id: UUID, now: datetime) -> Job | None:
     )
 
 
-def _stored(row: Round, kind: TaskKind) -> tuple[StoredUpdate, ...]:
+def _lines(row: Round, kind: TaskKind) -> list[Line]:
+    """What the mean is of, in its order: the accepted list; for a version, after it the late updates that count."""
     accepted = row.accepted if kind is TaskKind.TRAIN else row.moments_accepted
-    updates = Update.objects.filter(task__round=row, task__kind=kind.value)
-    kept = {
-        update.task.participation.ordinal: update.blob
-        for update in updates.select_related("blob", "task__participation")
-    }
+    folded = row.folded if kind is TaskKind.TRAIN else None
+    return [
+        *((ordinal, digest, weight, None) for ordinal, digest, weight in accepted or []),
+        *((ordinal, digest, weight, number) for ordinal, digest, weight, number in folded or []),
+    ]
+
+
+def _stored(row: Round, kind: TaskKind) -> tuple[StoredUpdate, ...]:
+    own = _blobs(Update.objects.filter(task__round=row, task__kind=kind.value))
+    late = _blobs(Update.objects.filter(folded_into=row)) if row.folded else {}
     return tuple(
-        _stored_update(ordinal, digest, weight, kept.get(ordinal)) for ordinal, digest, weight in accepted or []
+        _stored_update(line, own.get((row.number, line[0])) if line[3] is None else late.get((line[3], line[0])))
+        for line in _lines(row, kind)
     )
 
 
-def _stored_update(ordinal: int, digest: str, weight: int, blob: Blob | None) -> StoredUpdate:
-    if blob is None or blob.sha256 != digest:
-        raise MissingUpdateError(f"update {digest} of client {ordinal} is not in the store")
-    return StoredUpdate(ordinal, digest, weight, blob.size, bytes(blob.checksums))
+def _blobs(updates: QuerySet[Update]) -> dict[tuple[int, int], Blob | None]:
+    """By the number of their round and the ordinal of their client."""
+    rows = updates.select_related("blob", "task__participation", "task__round")
+    return {(row.task.round.number, row.task.participation.ordinal): row.blob for row in rows}
+
+
+def _stored_update(line: Line, blob: Blob | None) -> StoredUpdate:
+    ordinal, digest, weight, late_from = line
+    if blob is not None and blob.sha256 == digest:
+        return StoredUpdate(ordinal, digest, weight, blob.size, bytes(blob.checksums), late_from)
+    why = f"update {digest} of client {ordinal} is not in the store"
+    if late_from is not None:
+        raise LateUpdateLostError(number=late_from, ordinal=ordinal, why=why)
+    raise MissingUpdateError(why)
 
 
 def renew_claim(*, round_id: UUID, claim: UUID, now: datetime) -> bool:
@@ -109,14 +146,14 @@ def renew_claim(*, round_id: UUID, claim: UUID, now: datetime) -> bool:
 def commit(*, job: Job, digests: Digests, now: datetime) -> bool:
     """AGGREGATING → AGGREGATED with the new version, or COMBINING → COMBINED with its moments.
 
-    False if somebody was faster, whose bytes are the same.
+    False if somebody was faster, whose bytes are the same, or if by now the round's lists are others.
     """
     state = RoundState.AGGREGATING if job.kind is TaskKind.TRAIN else RoundState.COMBINING
     with change("aggregation.commit"):
         take_turn_at(job.training_id)
         closed = Round.objects.filter(id=job.round_id, state=state.value)
         row = closed.select_related("base", "training").first()
-        if row is None:
+        if row is None or _lines(row, job.kind) != [update.line for update in job.updates]:
             return False
         blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=now)
         done = _with_version(row, blob, now) if job.kind is TaskKind.TRAIN else _with_moments(row, blob, now)

@@ -11,15 +11,18 @@ from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decisions import CloseRound, CloseSwag, RelayRound
 from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, TaskState, sources
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import relays
+from hansa.server.trainings.services import folding, relays
 
 
 def close_round(decision: CloseRound, training: Training, now: datetime) -> None:
-    """COLLECTING → AGGREGATING with the accepted list: from here on the version is determined."""
+    """COLLECTING → AGGREGATING with the accepted list, and the late updates that count beside it: from here on the
+    version is determined.
+    """
     closing = live_round(training, RoundState.AGGREGATING).get()
     live_round(training, RoundState.AGGREGATING).update(
         state=RoundState.AGGREGATING.value,
         accepted=_accepted(closing, TaskKind.TRAIN, training),
+        folded=folding.fold(closing, training),
         closed_at=now,
         reason=decision.reason,
     )
@@ -74,18 +77,19 @@ def finish_round(reason: str, training: Training, now: datetime, **closed: objec
 def _accepted(closing: Round, kind: TaskKind, training: Training) -> list[list[object]]:
     """The accepted list: ordinal, digest and weight of every update of a kind, in canonical order."""
     by_examples = training.parsed_plan.aggregator.weighting == "examples"
-    updates = Update.objects.filter(task__round=closing, task__kind=kind.value)
-    rows = updates.order_by("task__participation__ordinal")
+    in_time = Q(task__round=closing, task__kind=kind.value, task__state=TaskState.REPORTED.value)
+    rows = Update.objects.filter(in_time).order_by("task__participation__ordinal")
     listed = rows.values_list("task__participation__ordinal", "digest", "num_examples")
     return [[ordinal, digest, examples if by_examples else 1] for ordinal, digest, examples in listed]
 
 
 def release_updates(*, training: Training, rounds_done: int) -> None:
-    """Drop references to update blobs that neither the plan nor the next round needs; collection deletes the files."""
+    """Drop references to update blobs that neither the plan nor a later round needs; collection deletes the files."""
     past = Q(round__number__lte=rounds_done - training.parsed_plan.keep_updates)
     came_to_nothing = Q(round__state=RoundState.ABANDONED.value)
     old = Task.objects.filter(past | came_to_nothing, round__training=training, uploaded__isnull=False)
     old = old.exclude(relays.travelling(training, rounds_done))
+    old = old.exclude(id__in=folding.wanted(training, rounds_done).values("id"))
     Update.objects.filter(task__in=old.values("id")).update(blob=None)
     old.update(uploaded=None)
 

@@ -25,7 +25,7 @@ from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
 from hansa.server.trainings.older_places import Place
-from hansa.server.trainings.services import tasks
+from hansa.server.trainings.services import folding, tasks
 from hansa.server.trainings.services.turns import take_turn, take_turn_at
 
 RUNNING = frozenset({TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value})
@@ -49,7 +49,8 @@ class Sent:
 
 
 def awaited(*, place: Place, sent: Sent) -> Task | None:
-    """The task that this is the result of; None if these very bytes were accepted before, be their round long over.
+    """The task that this is the result of, be its round over if the plan folds late updates; None if these very bytes
+    were accepted before, be their round long over.
 
     Raises ConflictError: `digest_conflict` where other bytes were accepted, `round_closed`, `task_closed`, and
     `wrong_state` where the training does not run, or its round has not asked this client.
@@ -59,6 +60,9 @@ def awaited(*, place: Place, sent: Sent) -> Task | None:
     if live is None:
         if any(_digest_of(task) == sent.digest for task in attempts):
             return None
+        late = next(filter(folding.takes, attempts), None)
+        if late is not None:
+            return late
         raise _not_now(place, sent)
     if live.state == TaskState.REPORTED.value:
         if _digest_of(live) == sent.digest:

@@ -52,6 +52,7 @@ from hansa.server.trainings.services.closing import (
     relay_round,
     release_updates,
 )
+from hansa.server.trainings.services.folding import unfold
 from hansa.server.trainings.services.turns import take_turn_at
 
 
@@ -180,6 +181,7 @@ def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = Tr
         live_round(training, RoundState.ABANDONED).update(
             state=RoundState.ABANDONED.value, done_at=now, reason=reason, claim=None, claimed_until=None
         )
+        unfold(given_up)
         close_tasks(given_up, f"this attempt at round {given_up.number} was abandoned")
         if failure:
             Training.objects.filter(id=training_id).update(failures=F("failures") + 1)
@@ -219,6 +221,8 @@ def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
         if has_version:
             training.rounds_done = live.number
             training.save(update_fields=["rounds_done"])
+        else:
+            unfold(live)
     release_updates(training=training, rounds_done=training.rounds_done)
 
 

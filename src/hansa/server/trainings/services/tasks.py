@@ -21,6 +21,7 @@ from hansa.server.registry.services import record_metrics
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
+from hansa.server.trainings.services import folding
 from hansa.server.trainings.services.rounds import mark_absent, restart_clocks
 from hansa.server.trainings.services.turns import take_turn, take_turn_at_task
 
@@ -85,12 +86,18 @@ def lease_next(*, user_id: UUID, instance: str, now: datetime) -> Task | None:
 def renew(*, task_id: UUID, user_id: UUID, now: datetime, progress: float | None = None) -> str:
     """Renew a lease, and note how far the client is. Returns "" to go on, or the reason to stop.
 
+    A client that works on for a later round has no lease any more, and nobody waits for it.
+
     Raises NotFoundError for another's task.
     """
     with change("tasks.renew"):
         task = _own_task(task_id, user_id)
         if reason := _closed_reason(task):
             return reason
+        if _is_late(task):
+            if progress is not None:
+                Task.objects.filter(id=task_id).update(progress=progress)
+            return ""
         alive = Task.objects.filter(id=task_id, state__in=(TaskState.LEASED.value, TaskState.LOST.value))
         until = now + timedelta(seconds=LEASE_SECONDS)
         if not alive.update(state=TaskState.LEASED.value, lease_until=until, reason=""):
@@ -110,7 +117,7 @@ def record_upload(*, task_id: UUID, user_id: UUID, digests: Digests, norm: float
             uploaded=blob,
             uploaded_at=now,
             uploaded_norm=norm,
-            lease_until=now + timedelta(seconds=LEASE_SECONDS),
+            lease_until=None if _is_late(task) else now + timedelta(seconds=LEASE_SECONDS),
         )
 
 
@@ -123,7 +130,7 @@ def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -
     _check_values(report)
     with change("tasks.report"):
         task = _own_task(task_id, user_id)
-        if task.state == TaskState.REPORTED.value:
+        if was_reported(task):
             return _same_receipt(task, report)
         require_open(task)
         if task.kind == TaskKind.SWAG.value and report.metrics:
@@ -132,24 +139,47 @@ def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -
             _accept_update(task, report, now)
         elif report.digest is not None:
             raise InvalidError("An evaluation has no update: leave 'digest' out.")
-        done = Task.objects.filter(
-            id=task_id, state__in=[state.value for state in sources(TASK_MOVES, TaskState.REPORTED)]
-        )
-        moved = done.update(
-            state=TaskState.REPORTED.value,
-            reported_at=now,
-            lease_until=None,
-            reason="",
-            num_examples=report.num_examples,
-            seconds=report.seconds,
-            metrics=report.metrics,
-        )
-        if not moved:
-            raise ConflictError(f"The task is {task.state}; lease it before reporting.", ErrorCode.TASK_CLOSED)
+        _done(task, report, now)
         _record_metrics(task, report)
         training_id = task.round.training_id
         transaction.on_commit(lambda: HINTS.moved(training_id))
-    return Receipt(task=str(task_id), verdict=Verdict.ACCEPTED, digest=report.digest, received_at=now.isoformat())
+    return _receipt(task, report.digest, now)
+
+
+def was_reported(task: Task) -> bool:
+    """Whether its report was accepted, in time or late."""
+    return task.state == TaskState.REPORTED.value or (_is_late(task) and Update.objects.filter(task=task).exists())
+
+
+def _is_late(task: Task) -> bool:
+    """Its round went on without it: if anything comes of it, it counts in a later one. See `folding`."""
+    return task.state == TaskState.CLOSED.value
+
+
+def _done(task: Task, report: TaskReport, now: datetime) -> None:
+    """To REPORTED, with what the client said. A late task stays CLOSED, with the reason why its round went on."""
+    said = {
+        "reported_at": now,
+        "num_examples": report.num_examples,
+        "seconds": report.seconds,
+        "metrics": report.metrics,
+    }
+    if _is_late(task):
+        Task.objects.filter(id=task.id).update(**said)
+        return
+    done = Task.objects.filter(id=task.id, state__in=[state.value for state in sources(TASK_MOVES, TaskState.REPORTED)])
+    if not done.update(state=TaskState.REPORTED.value, lease_until=None, reason="", **said):
+        raise ConflictError(f"The task is {task.state}; lease it before reporting.", ErrorCode.TASK_CLOSED)
+
+
+def _receipt(task: Task, digest: str | None, received_at: datetime | None) -> Receipt:
+    return Receipt(
+        task=str(task.id),
+        verdict=Verdict.ACCEPTED,
+        digest=digest,
+        received_at=received_at.isoformat() if received_at else "",
+        late=_is_late(task),
+    )
 
 
 def give_back(*, task_id: UUID, user_id: UUID, reason: str, failed: bool) -> None:
@@ -166,7 +196,7 @@ def give_back(*, task_id: UUID, user_id: UUID, reason: str, failed: bool) -> Non
 
 
 def require_open(task: Task) -> None:
-    """Raise ConflictError unless the task may still be worked on by its client."""
+    """Raise ConflictError unless the task may still be worked on by its client, be it for a later round."""
     if reason := _closed_reason(task):
         code = ErrorCode.TASK_CLOSED if _round_is_open(task) else ErrorCode.ROUND_CLOSED
         raise ConflictError(f"{reason[0].upper()}{reason[1:]}. Ask for the next task.", code)
@@ -179,7 +209,7 @@ def _closed_reason(task: Task) -> str:
     if task.round.training.status not in (TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value):
         return f"the training is {task.round.training.status}"
     if not _round_is_open(task):
-        return f"round {number} has closed ({task.round.state})"
+        return "" if folding.takes(task) else f"round {number} has closed ({task.round.state})"
     if task.state in (TaskState.CLOSED.value, TaskState.FAILED.value, TaskState.REPORTED.value):
         return f"the task is {task.state}" + (f": {task.reason}" if task.reason else "")
     return ""
@@ -217,8 +247,7 @@ def _same_receipt(task: Task, report: TaskReport) -> Receipt:
             "report counts.",
             ErrorCode.DIGEST_CONFLICT,
         )
-    received_at = task.reported_at.isoformat() if task.reported_at else ""
-    return Receipt(task=str(task.id), verdict=Verdict.ACCEPTED, digest=known, received_at=received_at)
+    return _receipt(task, known, task.reported_at)
 
 
 def _accept_update(task: Task, report: TaskReport, now: datetime) -> None:
@@ -232,7 +261,7 @@ def _accept_update(task: Task, report: TaskReport, now: datetime) -> None:
             f"PUT /api/tasks/{task.id}/update/{report.digest}/.",
             ErrorCode.UPLOAD_INCOMPLETE,
         )
-    made = task.round.version_id  # what moments are sent around; while a round collects updates it has none
+    made = task.round.version_id if task.kind == TaskKind.SWAG.value else None
     Update.objects.create(
         task=task,
         digest=blob.sha256,
