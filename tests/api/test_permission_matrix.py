@@ -212,8 +212,9 @@ POST   tasks/<task>/release/            204
 """
 """What a participant that was removed gets instead of 404: its own local models, and that its tasks are closed."""
 
-OTHERS = {"", "^api/", "api-auth/login/", "api-auth/logout/"}
-"""The way to the admin and to a session, which ask for a password; and all other paths of the API: 404."""
+OTHERS = {"", "^api/", "api-auth/login/", "api-auth/logout/", "livez", "readyz", "metrics"}
+"""The way to the admin and to a session, which ask for a password; all other paths of the API: 404; and what machines
+ask of the server as a whole: test_probes.py and test_metrics_scraped.py say who may."""
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 

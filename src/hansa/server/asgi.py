@@ -13,9 +13,11 @@ django.setup()
 
 from hansa.server.lifecycle.asgi import Handler, Scope  # noqa: E402  # Django must be set up before
 from hansa.server.lifecycle.body import Receive  # noqa: E402  # as above
+from hansa.server.lifecycle.observing import Observed  # noqa: E402  # as above
 from hansa.server.lifecycle.sending import Send  # noqa: E402  # as above
 from hansa.server.notifications.deliverer import Deliverer  # noqa: E402  # as above
 from hansa.server.notifications.housekeeping import keep_outbox  # noqa: E402  # as above
+from hansa.server.ops import accounting  # noqa: E402  # as above
 from hansa.server.trainings.hints import HINTS  # noqa: E402  # as above
 from hansa.server.trainings.housekeeping import keep_house  # noqa: E402  # as above
 from hansa.server.trainings.orchestrator import Orchestrator  # noqa: E402  # as above
@@ -28,7 +30,7 @@ class Application:
     """Serves HTTP; between startup and shutdown the orchestrator and the deliverer run on the same loop."""
 
     def __init__(self) -> None:
-        self._handler = Handler()
+        self._handler = Observed(Handler(), accounting.request_ended)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""

@@ -9,6 +9,8 @@ import hansa.server.ops.openapi  # noqa: F401  # registers how messages are desc
 from hansa.server.accounts.signin import SignInForm
 from hansa.server.ops.api import Health, Schema, Unknown
 from hansa.server.ops.pages import Redoc, SwaggerUI
+from hansa.server.ops.probes import Livez, Readyz
+from hansa.server.ops.scraping import Metrics
 
 admin.site.site_header = admin.site.site_title = "Hansa"
 admin.site.index_title = "Everything the server keeps"
@@ -27,6 +29,9 @@ handler500 = "hansa.server.ops.errors.server_error"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("livez", Livez.as_view(), name="livez"),
+    path("readyz", Readyz.as_view(), name="readyz"),
+    path("metrics", Metrics.as_view(), name="metrics"),
     path("admin/", admin.site.urls),
     path("api-auth/", include((_signing_in, "rest_framework"))),  # the name under which DRF's pages look for it
     path("api/", include("hansa.server.accounts.urls")),

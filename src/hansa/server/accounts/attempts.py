@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.addresses import Addressed, address
 from hansa.server.lifecycle.throttles import FailureLimit
+from hansa.server.measures import SIGN_INS_FAILED
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Attempt:
 
     def failed(self) -> None:
         """The secret was wrong."""
+        SIGN_INS_FAILED.labels("password" if self.username else "invitation").inc()
         if ADDRESSES.failed(self.address):
             log.warning("Too many attempts to sign in from %s have failed; more are refused for now.", self.address)
         if self.username:

@@ -21,6 +21,7 @@ from hansa.server.accounts.attempts import attempt
 from hansa.server.accounts.credentials.directory import directory
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.bridge import slowly
+from hansa.server.measures import SIGN_INS_FAILED
 
 _TOKEN = re.compile(r"[0-9a-f]{40}")
 
@@ -45,6 +46,7 @@ class TokenAuthentication(_Awaited):
             return None
         user = await (await directory()).user_of_token(text, timezone.now)
         if user is None:
+            SIGN_INS_FAILED.labels("token").inc()
             raise AuthenticationFailed("Invalid token.")
         return user, text
 

@@ -16,12 +16,15 @@ from django.utils import timezone
 
 from hansa.crashpoints import crash_point
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle.tracing import step
+from hansa.server.measures import NOTIFICATIONS
 from hansa.server.notifications import selectors
 from hansa.server.notifications.hints import BELL, Bell
 from hansa.server.notifications.models import State
 from hansa.server.notifications.outcomes import Answer, Outcome, outcome_of
 from hansa.server.notifications.selectors import Letter, Line
 from hansa.server.notifications.sending import Sender
+from hansa.tracecontext import Span
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +103,13 @@ class Deliverer:
                 letter = await read(selectors.next_letter, line, timezone.now())
                 if letter is None:
                     return
-                async with self._turn():
-                    answer = await self._attempt(letter)
-                crash_point("outbox.attempted")
-                if await self._write_down(letter, answer) is State.PENDING:
+                # A message and all that comes of it is one trace, whoever of us and of its receiver is restarted.
+                with step(Span.root(letter.message_id.hex), training=line.queue, client=line.receiver_id):
+                    async with self._turn():
+                        answer = await self._attempt(letter)
+                    crash_point("outbox.attempted")
+                    state = await self._write_down(letter, answer)
+                if state is State.PENDING:
                     self._asked_again.add(line)  # the line waits for another attempt: when, must be looked at anew
         except Exception:
             # The outermost loop of the server's own work: one line's trouble must not stop the others.
@@ -140,6 +146,7 @@ class Deliverer:
         now = timezone.now()
         outcome = outcome_of(id=letter.id, queue=letter.queue, attempts=letter.attempts, answer=answer, now=now)
         await call(self._take, outcome, now)
+        NOTIFICATIONS.labels(outcome.state).inc()
         if outcome.state is not State.DELIVERED:
             log.info("%s %s is %s: %s", letter.kind, letter.message_id, outcome.state, outcome.reason)
         return outcome.state

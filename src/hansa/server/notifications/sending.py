@@ -12,6 +12,7 @@ import httpcore
 
 from hansa import __version__
 from hansa.server.accounts.endpoints import Endpoint, EndpointError, checked
+from hansa.server.lifecycle import tracing
 from hansa.server.notifications.models import State
 from hansa.server.notifications.network import CheckedBackend, Resolve, resolve
 from hansa.server.notifications.outcomes import Answer
@@ -89,6 +90,7 @@ class Sender:
             "Connection": "close",
             ID_HEADER: str(message_id),
         }
+        headers.update(tracing.passed_on())
         limits = {"timeout": {"connect": CONNECT_SECONDS}}
         request = httpcore.Request("POST", url, headers=headers, content=content, extensions=limits)
         connection = httpcore.AsyncHTTPConnection(url.origin, ssl_context=self._trust, network_backend=self._backend)

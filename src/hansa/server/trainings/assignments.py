@@ -13,6 +13,7 @@ from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import TaskState
 from hansa.server.accounts.models import User
 from hansa.server.blobs.models import Blob
+from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts, moments
@@ -91,6 +92,7 @@ def upload_target(user: User, task_id: UUID) -> UploadTarget:
     task = _with_versions(tasks).select_related("uploaded").first()
     if task is None:
         raise NotFoundError(f"There is no task {task_id} with a file for a result, or it is not yours.")
+    note(training=task.round.training_id, round=task.round.number)
     kind, model = TaskKind(task.kind), task.round.training.model
     return UploadTarget(
         task_id=task.id,

@@ -19,9 +19,11 @@ from hansa.formats.errors import ModelFileError
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import CLAIM_SECONDS
 from hansa.rounds.decisions import Aggregate, Combine, Wait
+from hansa.server import measures, pulse
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.store import BlobFile, TornBlobError
+from hansa.server.lifecycle import context
 from hansa.server.lifecycle.bridge import call, labour, read
 from hansa.server.lifecycle.errors import is_disk_full
 from hansa.server.trainings import selectors
@@ -58,6 +60,7 @@ class Orchestrator:
         next_sweep = timezone.now()
         try:
             while True:
+                pulse.beat(pulse.ORCHESTRATOR)
                 await self._advance_due()
                 if timezone.now() >= next_sweep:
                     await self._guarded(self._sweep)
@@ -66,6 +69,7 @@ class Orchestrator:
                     self._due[training_id] = timezone.now()
         finally:
             self._stopping.set()
+            pulse.stop(pulse.ORCHESTRATOR)
             for task in self._aggregating.values():
                 task.cancel()
             await asyncio.gather(*self._aggregating.values(), return_exceptions=True)
@@ -92,7 +96,8 @@ class Orchestrator:
         for training_id in [key for key, due in self._due.items() if due <= now]:
             del self._due[training_id]
             try:
-                await self._advance(training_id)
+                with context.bound(training=training_id):
+                    await self._advance(training_id)
             except Exception:
                 # The outermost loop of the server's own work: one training's trouble must not stop the others.
                 log.exception("Training %s could not be moved on; trying again.", training_id)
@@ -117,7 +122,8 @@ class Orchestrator:
 
     def _start_aggregation(self, training_id: UUID) -> None:
         if training_id not in self._aggregating:
-            task = asyncio.create_task(self._aggregate(training_id))
+            with context.bound(training=training_id):  # a scope of its own: it outlives this turn
+                task = asyncio.create_task(self._aggregate(training_id))
             self._aggregating[training_id] = task
             task.add_done_callback(partial(self._aggregation_ended, training_id))
 
@@ -135,6 +141,7 @@ class Orchestrator:
         try:
             job = await call(aggregation.claim, training_id=training_id, now=timezone.now())
             if job is not None:
+                context.note(round=job.number)
                 await self._compute(job)
             self._troubles.pop(training_id, None)
         except StoppedError:
@@ -172,7 +179,8 @@ class Orchestrator:
         with BlobFile() as blob:
             heartbeat = asyncio.create_task(self._keep_claim(job))
             try:
-                digests: Digests = await labour(aggregate, job, blob, self._stopping)
+                with measures.aggregation(job.kind, size=sum(update.size for update in job.updates)):
+                    digests: Digests = await labour(aggregate, job, blob, self._stopping)
             finally:
                 heartbeat.cancel()
             crash_point("aggregation.computed")

@@ -21,8 +21,10 @@ from hansa.server.accounts.permissions import caller
 from hansa.server.blobs import serving
 from hansa.server.blobs.services import SAFETENSORS
 from hansa.server.lifecycle.bridge import call, read, work
+from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, ref, refusals
+from hansa.server.measures import CLIENTS_WAITING
 from hansa.server.trainings import assignments, uploads
 from hansa.server.trainings.models import Task
 from hansa.server.trainings.services import tasks
@@ -64,8 +66,12 @@ class NextTask(MessageView):
             leased = await call(tasks.lease_next, user_id=user.id, instance=asked.instance, now=now)
             return None if leased is None else await read(assignments.message, leased.id)
 
-        task = await wait_for(look, key=user.id, seconds=seconds, request=request)
-        return Response(task) if task is not None else Response(status=204)
+        with CLIENTS_WAITING.track_inprogress():
+            task = await wait_for(look, key=user.id, seconds=seconds, request=request)
+        if task is None:
+            return Response(status=204)
+        note(task=task.id, training=task.training, round=task.round)
+        return Response(task)
 
 
 class TaskHeartbeat(MessageView):

@@ -36,6 +36,7 @@ from hansa.rounds.decisions import (
     Wait,
 )
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
+from hansa.server import measures
 from hansa.server.changes import change
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts
@@ -87,7 +88,8 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
         case ExpireLeases():
             expired = _tasks(training, TaskState.LEASED).filter(lease_until__lte=now)
             mark_absent(expired)
-            expired.update(state=TaskState.LOST.value, reason=decision.reason, lease_until=None)
+            lost = expired.update(state=TaskState.LOST.value, reason=decision.reason, lease_until=None)
+            measures.once_committed(measures.LEASES_LOST, lost)
         case DropOffers():
             offers = _tasks(training, TaskState.OFFERED)
             absent = offers.exclude(id__in=facts.busy_offers(offers, now).values("id"))
@@ -183,6 +185,7 @@ def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = Tr
         )
         unfold(given_up)
         close_tasks(given_up, f"this attempt at round {given_up.number} was abandoned")
+        measures.once_committed(measures.ROUNDS_ENDED.labels("abandoned"))
         if failure:
             Training.objects.filter(id=training_id).update(failures=F("failures") + 1)
         release_updates(training=training, rounds_done=training.rounds_done)
@@ -218,6 +221,7 @@ def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
             state=state.value, done_at=now, reason=reason, claim=None, claimed_until=None
         )
         close_tasks(live, reason)
+        measures.once_committed(measures.ROUNDS_ENDED.labels("done" if has_version else "abandoned"))
         if has_version:
             training.rounds_done = live.number
             training.save(update_fields=["rounds_done"])

@@ -15,7 +15,9 @@ from hansa.server.accounts.models import User
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
 from hansa.server.changes import change
+from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
+from hansa.server.measures import UPDATES_ACCEPTED, once_committed
 from hansa.server.registry.models import MetricKind
 from hansa.server.registry.services import record_metrics
 from hansa.server.trainings import facts
@@ -141,6 +143,7 @@ def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -
             raise InvalidError("An evaluation has no update: leave 'digest' out.")
         _done(task, report, now)
         _record_metrics(task, report)
+        once_committed(UPDATES_ACCEPTED.labels(task.kind))
         training_id = task.round.training_id
         transaction.on_commit(lambda: HINTS.moved(training_id))
     return _receipt(task, report.digest, now)
@@ -225,6 +228,7 @@ def _own_task(task_id: UUID, user_id: UUID) -> Task:
     task = tasks.filter(id=task_id, participation__client_id=user_id).first()
     if task is None:
         raise NotFoundError(f"There is no task {task_id}, or it is not yours.")
+    note(training=task.round.training_id, round=task.round.number)
     return task
 
 

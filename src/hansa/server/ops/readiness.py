@@ -1,0 +1,164 @@
+"""Whether this server can do its work now: one finding for each thing it needs, with what to do about it.
+
+Anybody may ask, so a finding names neither folders nor hosts nor what a database said; the log does, once, when a
+finding changes.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from hansa.server import pulse
+from hansa.server.blobs import store
+from hansa.server.lifecycle.bridge import read, work
+from hansa.server.trainings.hints import HINTS
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 2.0
+"""How long the database, or the disk, may take: probes ask for so long."""
+DISK_FLOOR = 256 * 2**20
+"""Bytes. Below, a round's uploads may not fit, and neither may the database's log."""
+SILENT_SECONDS = 60.0
+"""The orchestrator takes a turn every second; with a thousand trainings, or on a busy machine, more rarely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was seen, and what to do if that is not well."""
+
+    ok: bool
+    seen: str
+    do: str = ""
+
+
+class Question:
+    """Asks one thing, never twice at once: who asks meanwhile waits for the same answer, or for as long as it may."""
+
+    def __init__(self, ask: Callable[[], Awaitable[Finding]], *, do: str) -> None:
+        self._ask = ask
+        self._do = do
+        self._asking: asyncio.Task[Finding] | None = None
+
+    async def answer(self) -> Finding:
+        """The finding; not well if there is none in time. What hangs goes on hanging, once."""
+        asking = self._asking
+        if asking is None or asking.done() or asking.get_loop() is not asyncio.get_running_loop():
+            asking = self._asking = asyncio.ensure_future(self._ask())
+        done, _ = await asyncio.wait([asking], timeout=ANSWER_SECONDS)
+        return asking.result() if done else Finding(False, f"no answer within {ANSWER_SECONDS:g} s", self._do)
+
+
+async def findings() -> Mapping[str, Finding]:
+    """All of them, by name."""
+    names = list(_QUESTIONS)
+    answers = await asyncio.gather(*(question.answer() for question in _QUESTIONS.values()))
+    found = {**dict(zip(names, answers, strict=True)), "orchestrator": _orchestrator(), "running": _running()}
+    _tell_changes(found)
+    return found
+
+
+async def _database() -> Finding:
+    try:
+        unapplied = await read(_unapplied_migrations)
+    except DatabaseError as error:
+        log.debug("The database does not answer: %s", error)
+        return Finding(False, f"it cannot be asked ({type(error).__name__})", _LOOK_AT_DATABASE)
+    if unapplied:
+        return Finding(False, f"{unapplied} migrations are missing", "Run `hansa migrate`, or start by `hansa serve`.")
+    return Finding(True, "answers, and is up to date")
+
+
+_migrated = False
+
+
+def _unapplied_migrations() -> int:
+    """How many; after the first time that there was none, only whether the database answers."""
+    global _migrated  # noqa: PLW0603  # a database under a running server is not taken back
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    if _migrated:
+        return 0
+    executor = MigrationExecutor(connection)
+    missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    _migrated = not missing
+    return missing
+
+
+async def _store() -> Finding:
+    try:
+        await work(_write_something)
+    except OSError as error:
+        log.debug("The store cannot be written: %s", error)
+        return Finding(False, f"it cannot be written: {error.strerror}", _LOOK_AT_STORE)
+    return Finding(True, "can be written")
+
+
+def _write_something() -> None:
+    probe = store.new_file()
+    try:
+        probe.write_bytes(b"x" * 4096)
+    finally:
+        with suppress(OSError):  # what could not be written need not be deleted
+            probe.unlink()
+    if not os.access(store.home() / "blobs", os.W_OK):
+        raise PermissionError(13, "no permission to write where blobs are")
+
+
+async def _disk() -> Finding:
+    try:
+        free = (await work(shutil.disk_usage, store.home())).free
+    except OSError as error:
+        return Finding(False, f"it cannot be asked: {error.strerror}", _LOOK_AT_STORE)
+    seen = f"{free / 2**20:,.0f} MiB are free"
+    if free < DISK_FLOOR:
+        return Finding(
+            False, seen, f"Free some: {DISK_FLOOR / 2**20:,.0f} MiB on the disk of HANSA_HOME are the least."
+        )
+    return Finding(True, seen)
+
+
+def _orchestrator() -> Finding:
+    silent = pulse.silence(pulse.ORCHESTRATOR)
+    if silent is None:
+        return Finding(False, "it has not begun", "Wait some seconds; then look at the server's log for what it met.")
+    if silent > SILENT_SECONDS:
+        return Finding(False, f"it has not moved for {silent:.0f} s", "Look at the log, then restart the server.")
+    return Finding(True, "moves trainings on")
+
+
+def _running() -> Finding:
+    if HINTS.closing:
+        return Finding(False, "the server is ending", "Wait until it is started again.")
+    return Finding(True, "the server is not about to end")
+
+
+_LOOK_AT_DATABASE: Final = "Look at HANSA_DATABASE_URL and at that server; with SQLite at the disk of HANSA_HOME."
+_LOOK_AT_STORE: Final = "Look at the disk of HANSA_HOME, and at whether the server's user may write there."
+_QUESTIONS: Final = {
+    "database": Question(_database, do=_LOOK_AT_DATABASE),
+    "store": Question(_store, do=_LOOK_AT_STORE),
+    "disk": Question(_disk, do=_LOOK_AT_STORE),
+}
+
+_unwell: set[str] = set()
+
+
+def _tell_changes(found: Mapping[str, Finding]) -> None:
+    """Probes come every few seconds: a line when something fails, and one when it is well again."""
+    for name, finding in found.items():
+        if not finding.ok and name not in _unwell:
+            _unwell.add(name)
+            log.warning("Not ready: %s: %s. %s", name, finding.seen, finding.do)
+        elif finding.ok and name in _unwell:
+            _unwell.discard(name)
+            log.info("Well again: %s: %s.", name, finding.seen)
