@@ -30,6 +30,7 @@ CHANGES: Final = (
     "aggregation.commit",
     "aggregation.drop_claims",
     "aggregation.renew_claim",
+    "blobs.correct",
     "blobs.forget",
     "coming_over.take",
     "deliveries.take",

@@ -9,7 +9,7 @@ compact JSON with sorted names, and the data begins at a multiple of 64 and lies
 import json
 import mmap
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
@@ -26,7 +26,14 @@ ALIGNMENT = 64
 _NAMES = {numpy_name: name for name, numpy_name in DTYPES.items()}
 
 
-def read_layout(file: BinaryIO, size: int) -> Layout:
+class Readable(Protocol):
+    """What is asked of a file whose header is read."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, as many as asked for unless the file ends before."""
+
+
+def read_layout(file: Readable, size: int) -> Layout:
     """Read the header of a file of `size` bytes, from its beginning, and nothing after the header.
 
     Nothing is allocated before the header's length was compared with the limit and with the size of the file. Raises
@@ -127,7 +134,7 @@ def _compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _exactly(file: BinaryIO, count: int) -> bytes:
+def _exactly(file: Readable, count: int) -> bytes:
     parts = []
     while count:
         part = file.read(count)

@@ -37,6 +37,7 @@ class ErrorCode(StrEnum):
     NOT_FINITE = "not_finite"
     THROTTLED = "throttled"
     IN_USE = "in_use"
+    BLOB_DAMAGED = "blob_damaged"
 
 
 class ErrorBody(Answer, frozen=True):

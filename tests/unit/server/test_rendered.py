@@ -11,15 +11,21 @@ import pytest
 from hansa.formats import modelfile
 from hansa.formats.errors import SpecMismatchError
 from hansa.server.blobs import store
+from hansa.server.blobs.inspection import Known
 from hansa.server.registry import rendered
 from hansa.server.registry.ingest import ingest
 from hansa.server.registry.rendered import Rendering
+from support.damage import flip_a_bit
 from support.torchfiles import pickled, small_net, state_of
+
+
+def known(digests):
+    return Known(digests.sha256, digests.size, digests.checksums)
 
 
 @pytest.fixture
 def stored(home, tmp_path):
-    """Put a net into the store; the digests of its archive and of its params."""
+    """Put a net into the store; its archive and its params."""
 
     def put(value):
         path = tmp_path / "net.pt"
@@ -27,7 +33,7 @@ def stored(home, tmp_path):
         ingested = ingest(path, buffers=None)
         store.place(ingested.file, ingested.digests.sha256)
         store.place(path, ingested.archive.sha256)
-        return ingested.archive.sha256, ingested.digests.sha256
+        return known(ingested.archive), known(ingested.digests)
 
     return put
 
@@ -84,7 +90,7 @@ async def test_who_gives_up_does_not_take_it_from_the_others(rendering, renders)
 async def test_the_same_numbers_in_the_same_archive_are_the_same_bytes_and_tag(rendering):
     await rendered.size_of(rendering)
     first = content(rendering)
-    rendered.drop(rendering.archive)
+    rendered.drop(rendering.archive.digest)
     assert kept() == []
     await rendered.size_of(rendering)
 
@@ -111,7 +117,7 @@ async def test_a_file_that_is_being_sent_is_sent_to_its_end_though_it_is_deleted
     size = await rendered.size_of(rendering)
     with rendering.open() as file:
         beginning = file.read(10)
-        rendered.drop(rendering.archive)
+        rendered.drop(rendering.archive.digest)
         assert len(beginning + file.readall()) == size
 
 
@@ -180,6 +186,15 @@ async def test_a_rendering_that_fails_leaves_nothing_behind(rendering, monkeypat
     assert (kept(), list((home / "tmp").iterdir()), rendered._under_way) == ([], [], {})
 
 
+@pytest.mark.parametrize("part", ["archive", "version"])
+async def test_nothing_is_rendered_from_a_damaged_file(rendering, part):
+    flip_a_bit(getattr(rendering, part).digest)
+
+    with pytest.raises(store.TornBlobError, match=getattr(rendering, part).digest):
+        await rendered.size_of(rendering)
+    assert kept() == []
+
+
 async def test_numbers_of_another_model_do_not_go_into_an_archive(stored, home, tmp_path):
     archive, _ = stored(0.0)
     path = tmp_path / "other.pt"
@@ -188,7 +203,7 @@ async def test_numbers_of_another_model_do_not_go_into_an_archive(stored, home, 
     store.place(other.file, other.digests.sha256)
 
     with pytest.raises(SpecMismatchError):
-        await rendered.size_of(Rendering(archive, other.digests.sha256))
+        await rendered.size_of(Rendering(archive, known(other.digests)))
     assert kept() == []
 
 

@@ -37,6 +37,12 @@ def record(*, digests: Digests, media_type: str, now: datetime) -> Blob:
     return blob
 
 
+def correct(*, digests: Digests) -> None:
+    """The file is right, by its SHA-256, and the row is not: what it says of the file was damaged."""
+    with change("blobs.correct"):
+        Blob.objects.filter(sha256=digests.sha256).update(size=digests.size, checksums=digests.checksums)
+
+
 async def keep(file: Path, digest: str, refer: Callable[[], Awaitable[T]]) -> T:
     """Place a complete file in the store, and write the rows that refer to it by `refer`.
 

@@ -24,7 +24,12 @@ _durable_folders: set[Path] = set()
 
 
 class TornBlobError(Exception):
-    """A blob's bytes are not those that were stored."""
+    """A blob's bytes are not those that were stored, or are gone."""
+
+    def __init__(self, digest: str, seen: str) -> None:
+        super().__init__(f"Blob {digest} is damaged: {seen}.")
+        self.digest = digest
+        self.seen = seen
 
 
 def lock(digest: str) -> asyncio.Lock:
@@ -141,13 +146,20 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
 
 
 class CheckedBlob:
-    """Reads of a blob at any offset, each block compared with the checksum that was recorded when it was stored."""
+    """Reads of a blob at any offset, each block compared with the checksum that was recorded when it was stored.
+
+    Opening it raises TornBlobError where there is no file.
+    """
 
     def __init__(self, digest: str, checksums: bytes, size: int) -> None:
         self._digest = digest
         self._checksums = checksums
         self._size = size
-        self._descriptor = os.open(path_of(digest), os.O_RDONLY)
+        self._position = 0
+        try:
+            self._descriptor = os.open(path_of(digest), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise TornBlobError(digest, "its file is not in the store") from error
 
     def close(self) -> None:
         """Give the file descriptor back."""
@@ -169,16 +181,31 @@ class CheckedBlob:
             position += wanted
             view = view[wanted:]
 
+    def read(self, size: int, /) -> bytes:
+        """The next `size` bytes, from the first on: as those who read headers read a file."""
+        data = bytearray(size)
+        self.read_into(self._position, memoryview(data))
+        self._position += size
+        return bytes(data)
+
+    def block(self, number: int) -> bytes:
+        """One block, the last one as long as it is. Raises TornBlobError."""
+        length = min(BLOCK, self._size - number * BLOCK)
+        block = os.pread(self._descriptor, length, number * BLOCK)
+        self._compare(number, block, length)
+        return block
+
     def _block_into(self, number: int, skip: int, view: memoryview) -> None:
         length = min(BLOCK, self._size - number * BLOCK)
-        whole = skip == 0 and len(view) == length
-        block = view if whole else memoryview(bytearray(length))
-        read = os.preadv(self._descriptor, [block], number * BLOCK)
+        if skip or len(view) != length:
+            view[:] = self.block(number)[skip : skip + len(view)]
+            return
+        read = os.preadv(self._descriptor, [view], number * BLOCK)
+        self._compare(number, view[:read], length)
+
+    def _compare(self, number: int, block: bytes | memoryview, length: int) -> None:
         recorded = self._checksums[number * CHECKSUM_BYTES : (number + 1) * CHECKSUM_BYTES]
-        if read != length or block_checksum(block) != recorded:
-            raise TornBlobError(
-                f"Blob {self._digest} is damaged: block {number} ({length:,} bytes from {number * BLOCK:,}) does not "
-                "match its checksum. Restore the file from a backup, or repeat the round."
-            )
-        if not whole:
-            view[:] = block[skip : skip + len(view)]
+        if len(block) == length and block_checksum(block) == recorded:
+            return
+        wrong = "does not match its checksum" if len(block) == length else "is cut off"
+        raise TornBlobError(self._digest, f"block {number} ({length:,} bytes from {number * BLOCK:,}) {wrong}")

@@ -187,10 +187,9 @@ class VersionParams(BytesView):
     async def get(self, request: Request, model_id: UUID, number: int) -> HttpResponseBase:
         """Download a version. The ETag is its SHA-256; If-None-Match, Range and If-Range are understood."""
         version = await read(selectors.version, caller(request), model_id, number)
-        return serving.respond(
+        return await serving.respond(
             self.unread,
             digest=version.digest,
-            size=version.size,
             media_type=SAFETENSORS,
             filename=f"model-{model_id}-{number}.safetensors",
         )
@@ -214,10 +213,9 @@ class VersionMoments(BytesView):
     async def get(self, request: Request, model_id: UUID, number: int) -> HttpResponseBase:
         """Download the moments, however large. ETag, If-None-Match, Range and If-Range as for `params/`."""
         moments = await read(selectors.moments, caller(request), model_id, number)
-        return serving.respond(
+        return await serving.respond(
             self.unread,
             digest=moments.sha256,
-            size=moments.size,
             media_type=SAFETENSORS,
             filename=f"model-{model_id}-{number}-moments.safetensors",
         )

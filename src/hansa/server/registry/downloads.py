@@ -12,6 +12,7 @@ from hansa.formats.errors import ModelFileError
 from hansa.server.accounts.models import User
 from hansa.server.blobs import serving
 from hansa.server.blobs.services import OCTETS, SAFETENSORS
+from hansa.server.blobs.store import TornBlobError
 from hansa.server.lifecycle.errors import ConflictError, NotFoundError
 from hansa.server.lifecycle.files import RangedFile
 from hansa.server.registry import rendered, selectors
@@ -36,9 +37,7 @@ class Numbers:
     model_id: UUID
     """As it was asked for."""
     digest: str
-    size: int
     archive: str | None
-    archive_size: int
     is_in_archive: bool
     """Whether the archive itself holds just these numbers."""
 
@@ -57,7 +56,7 @@ def numbers_of(user: User, model_id: UUID, number: int | None) -> Numbers:
             f"The model is a mean and has no bytes of its own. Download its members: {', '.join(map(str, members))}."
         )
     version = selectors.version_row(found, number)
-    return _numbers(found, found, version.blob_id, version.blob.size)
+    return _numbers(found, found, version.blob_id)
 
 
 def _numbers_of_local(local: LocalModel, number: int | None) -> Numbers:
@@ -68,16 +67,14 @@ def _numbers_of_local(local: LocalModel, number: int | None) -> Numbers:
             f"The params of the local model {local.id} are no longer kept; its round is over. A plan with "
             "'keep_updates' keeps them longer."
         )
-    return _numbers(local, selectors.row_of(Model.objects.all(), local.base_id), local.digest, local.size)
+    return _numbers(local, selectors.row_of(Model.objects.all(), local.base_id), local.digest)
 
 
-def _numbers(asked: Model | LocalModel, model: Model, digest: str, size: int) -> Numbers:
+def _numbers(asked: Model | LocalModel, model: Model, digest: str) -> Numbers:
     return Numbers(
         model_id=asked.id,
         digest=digest,
-        size=size,
         archive=model.archive_id,
-        archive_size=model.archive.size if model.archive is not None else 0,
         is_in_archive=digest == model.archive_params,
     )
 
@@ -85,7 +82,8 @@ def _numbers(asked: Model | LocalModel, model: Model, digest: str, size: int) ->
 async def respond(request: HttpRequest, numbers: Numbers, form: Form) -> HttpResponseBase:
     """Answer a GET or HEAD for the bytes of a model.
 
-    Raises NotAcceptable for an archive where there is none, ConflictError where it cannot take the numbers.
+    Raises NotAcceptable for an archive where there is none, ConflictError where it cannot take the numbers, and as
+    `serving.respond`.
     """
     if numbers.archive is None and form is Form.ARCHIVE:
         raise NotAcceptable(
@@ -94,24 +92,23 @@ async def respond(request: HttpRequest, numbers: Numbers, form: Form) -> HttpRes
         )
     name = f"model-{numbers.model_id}"
     if numbers.archive is None or form is Form.SAFETENSORS:
-        return serving.respond(
+        return await serving.respond(
             request,
             digest=numbers.digest,
-            size=numbers.size,
             media_type=SAFETENSORS if form is Form.SAFETENSORS else OCTETS,
             filename=f"{name}.safetensors",
             caching=serving.CHANGING,
         )
     if numbers.is_in_archive:
-        return serving.respond(
+        return await serving.respond(
             request,
             digest=numbers.archive,
-            size=numbers.archive_size,
             media_type=OCTETS,
             filename=f"{name}.pt",
             caching=serving.CHANGING,
         )
-    return await _respond_rendered(request, Rendering(numbers.archive, numbers.digest), f"{name}.pt")
+    known = [await serving.known_blob(digest) for digest in (numbers.archive, numbers.digest)]
+    return await _respond_rendered(request, Rendering(*known), f"{name}.pt")
 
 
 async def _respond_rendered(request: HttpRequest, rendering: Rendering, filename: str) -> HttpResponseBase:
@@ -121,8 +118,8 @@ async def _respond_rendered(request: HttpRequest, rendering: Rendering, filename
         raise ConflictError(
             f"The model's archive cannot take these numbers: {error} Or ask for ?format=safetensors."
         ) from error
-    except FileNotFoundError as error:
-        raise NotFoundError("These params have just been let go.") from error
+    except TornBlobError as error:
+        raise serving.BlobDamagedError(error.digest) from error
     file = RangedFile(
         source=rendering.open,
         size=size,

@@ -94,6 +94,8 @@ class ModelVersion(models.Model):
     moments = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="moments_of")
     """SWAG: safetensors with `first_moment` and `second_moment`, vectors over all params; None without a SWAG round."""
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children")
+    lost = models.CharField(max_length=500, blank=True)
+    """Why it is no more: its bytes were damaged, and its round is begun anew, to make another in its place."""
     created_at = models.DateTimeField()
 
     class Meta:

@@ -1,6 +1,5 @@
 """Preprocessing pipelines: torch modules that come beside a model. They are looked at, and never run here."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -13,24 +12,16 @@ from hansa.server.registry import selectors
 from hansa.server.registry.local_models import LocalModel
 
 
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """A model's preprocessing, as it lies in the store."""
-
-    digest: str
-    size: int
-
-
-def pipeline_of(user: User, model_id: UUID) -> Pipeline:
-    """The preprocessing of a model, of a local model that of its global one, if that may be seen as well.
+def pipeline_of(user: User, model_id: UUID) -> str:
+    """The digest of a model's preprocessing, of a local model that of its global one, if that may be seen as well.
 
     Raises NotFoundError.
     """
     found = selectors.model_or_local(user, model_id)
     model = selectors.model_of(user, found.base_id) if isinstance(found, LocalModel) else found
-    if model.preprocessing is None:
+    if model.preprocessing_id is None:
         raise NotFoundError(f"The model {model_id} has no preprocessing.")
-    return Pipeline(model.preprocessing.sha256, model.preprocessing.size)
+    return model.preprocessing_id
 
 
 def examine(path: Path) -> Digests:

@@ -17,6 +17,7 @@ from pathlib import Path
 from hansa.crashpoints import crash_point
 from hansa.formats import modelfile
 from hansa.server.blobs import store
+from hansa.server.blobs.inspection import Known, require_whole
 from hansa.server.lifecycle.bridge import compute, work
 from hansa.server.lifecycle.errors import is_disk_full
 
@@ -28,20 +29,20 @@ FORM = "1"
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """An archive with the numbers of a version; both named by the digests of their blobs."""
+    """An archive with the numbers of a version."""
 
-    archive: str
-    version: str
+    archive: Known
+    version: Known
 
     @property
     def path(self) -> Path:
         """Where it lies while it is kept."""
-        return _folder() / f"{self.archive}-{self.version}"
+        return _folder() / f"{self.archive.digest}-{self.version.digest}"
 
     @property
     def etag(self) -> str:
         """Of its bytes, which follow from both digests."""
-        return f'"{hashlib.sha256(f"{FORM} {self.archive} {self.version}".encode()).hexdigest()}"'
+        return f'"{hashlib.sha256(f"{FORM} {self.archive.digest} {self.version.digest}".encode()).hexdigest()}"'
 
     def open(self) -> FileIO:
         """The file, from its beginning; made again if it was deleted meanwhile."""
@@ -57,7 +58,8 @@ _under_way: dict[Rendering, "asyncio.Task[int]"] = {}
 async def size_of(rendering: Rendering) -> int:
     """Its size in bytes; rendered first if it does not lie there. However many ask at once, it is rendered once.
 
-    Raises ModelFileError if the archive cannot take the numbers, OSError if the disk is full.
+    Raises ModelFileError if the archive cannot take the numbers, TornBlobError if either is damaged, OSError if the
+    disk is full.
     """
     if (size := await work(_touch, rendering)) is not None:
         return size
@@ -119,10 +121,12 @@ def _render(rendering: Rendering) -> FileIO:
 
 
 def _write(rendering: Rendering) -> FileIO:
+    for part in (rendering.archive, rendering.version):
+        require_whole(part)  # what is rendered from a damaged file would look like a right one
     path = store.new_file()
     try:
         with path.open("xb") as out:
-            modelfile.render(store.path_of(rendering.archive), store.path_of(rendering.version), out)
+            modelfile.render(store.path_of(rendering.archive.digest), store.path_of(rendering.version.digest), out)
             out.flush()
             os.fsync(out.fileno())
             crash_point("rendered.written")

@@ -117,7 +117,7 @@ def _unknown(model_id: UUID) -> NotFoundError:
 
 def with_progress(models: QuerySet[Model]) -> QuerySet[Model]:
     """Add `newest`, the number of the newest version, and `behind`, the number of the newest round that is behind."""
-    versions = ModelVersion.objects.filter(model=OuterRef("pk")).order_by("-number").values("number")
+    versions = ModelVersion.objects.filter(model=OuterRef("pk"), lost="").order_by("-number").values("number")
     rounds = _with_rounds_behind(OuterRef("pk")).values("training__rounds__number")
     return models.annotate(newest=Subquery(versions[:1]), behind=Subquery(rounds[:1]))
 
@@ -147,7 +147,7 @@ def version(user: User, model_id: UUID, number: int) -> wire.ModelVersion:
 def version_row(model: Model, number: int | None) -> ModelVersion:
     """One version of a model, None: the newest. Raises NotFoundError naming the numbers there are."""
     rows = ModelVersion.objects.filter(model=model).select_related("blob", "parent").defer("blob__checksums")
-    row = (rows if number is None else rows.filter(number=number)).order_by("-number").first()
+    row = (rows.filter(lost="") if number is None else rows.filter(number=number)).order_by("-number").first()
     if row is None:
         newest = rows.aggregate(newest=Max("number"))["newest"]
         if newest is None and model.kind != ModelKind.MEAN:

@@ -81,7 +81,7 @@ def _file(digests: Digests | None, now: datetime) -> Blob | None:
 
 def copy_model(*, model: Model, now: datetime) -> Model:
     """A model of its own that begins where another one is. To be called inside a transaction."""
-    newest = ModelVersion.objects.filter(model=model).order_by("-number").first()
+    newest = ModelVersion.objects.filter(model=model, lost="").order_by("-number").first()
     if newest is None and model.kind != ModelKind.MEAN:
         raise NotFoundError(f"There is no model {model.id} any more.")
     copied = Model.objects.create(

@@ -93,10 +93,9 @@ class ModelPreprocessing(BytesView):
     async def get(self, request: Request, model_id: UUID) -> HttpResponseBase:
         """Download the preprocessing, as it was uploaded; of a local model that of its global one."""
         pipeline = await read(preprocessing.pipeline_of, caller(request), model_id)
-        return serving.respond(
+        return await serving.respond(
             self.unread,
-            digest=pipeline.digest,
-            size=pipeline.size,
+            digest=pipeline,
             media_type=OCTETS,
             filename=f"model-{model_id}-proprecessing.pt",
             caching=serving.CHANGING,

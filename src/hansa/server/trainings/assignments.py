@@ -12,6 +12,7 @@ from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import TaskState
 from hansa.server.accounts.models import User
+from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.errors import NotFoundError
@@ -59,7 +60,6 @@ class Base:
 
     task: Task
     digest: str
-    size: int
 
 
 def base(user: User, task_id: UUID) -> Base:
@@ -67,8 +67,7 @@ def base(user: User, task_id: UUID) -> Base:
     task = _with_versions(Task.objects.filter(id=task_id, participation__client=user)).first()
     if task is None:
         raise NotFoundError(f"There is no task {task_id}, or it is not yours.")
-    blob = _beginning(task)
-    return Base(task=task, digest=blob.sha256, size=blob.size)
+    return Base(task=task, digest=_beginning(task).sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,8 @@ class UploadTarget:
     spec: ParamSpec
     ties: tuple[tuple[str, ...], ...]
     """Names that are one array."""
-    base: str
-    """Digest of the params that the task begins from."""
+    base: Known
+    """The params that the task begins from."""
     task: Task
 
 
@@ -100,7 +99,7 @@ def upload_target(user: User, task_id: UUID) -> UploadTarget:
         kind=kind,
         spec=model.param_spec if kind is TaskKind.TRAIN else moments.spec_of(model),
         ties=tuple(tuple(names) for names in model.ties) if kind is TaskKind.TRAIN else (),
-        base=_beginning(task).sha256,
+        base=Known.of(_beginning(task)),
         task=task,
     )
 

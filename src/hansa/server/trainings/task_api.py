@@ -104,10 +104,9 @@ class TaskBase(MessageView):
     async def get(self, request: Request, task_id: UUID) -> HttpResponseBase:
         """Download a version, or in a daisy chain the local model dealt to the caller. ETag, If-None-Match, Range."""
         base = await read(_open, assignments.base, caller(request), task_id)
-        return serving.respond(
+        return await serving.respond(
             self.unread,
             digest=base.digest,
-            size=base.size,
             media_type=SAFETENSORS,
             filename=f"task-{task_id}-base.safetensors",
         )

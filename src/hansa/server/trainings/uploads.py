@@ -7,7 +7,8 @@ renamed into the store. A file that fails is deleted: nothing half-written, noth
 
 import asyncio
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,10 @@ from hansa.protocol.errors import ErrorCode
 from hansa.protocol.tasks import TaskKind
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digester, Digests
+from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.services import keep
+from hansa.server.blobs.serving import BlobDamagedError
+from hansa.server.blobs.suspicion import SUSPICION
 from hansa.server.lifecycle.body import DisconnectedError, UnreadRequest
 from hansa.server.lifecycle.bridge import call, compute, work
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceError, is_disk_full
@@ -75,10 +79,15 @@ def stored(target: UploadTarget, digest: str) -> int | None:
 
 def held(target: UploadTarget, digest: str) -> int:
     """How many bytes of the update are here already."""
-    if (size := stored(target, digest)) is not None:
+    size = stored(target, digest)
+    if size is not None and _size_of(store.path_of(digest)) == size:
         return size
+    return _size_of(store.partial_path(target.task_id, digest))
+
+
+def _size_of(path: Path) -> int:
     try:
-        return store.partial_path(target.task_id, digest).stat().st_size
+        return path.stat().st_size
     except FileNotFoundError:
         return 0
 
@@ -229,7 +238,8 @@ async def _store(place: Placement, digester: Digester) -> Digests:
 def check(path: Path, size: int, target: UploadTarget) -> float:
     """The L2 norm of (update - what it was trained from) over params; of moments see `moments.check`.
 
-    Raises ModelFileError unless the file is what the task asks for.
+    Raises ModelFileError unless the file is what the task asks for, BlobDamagedError where what it was trained from is
+    damaged.
     """
     if target.kind is TaskKind.SWAG:
         return moments.check(path, size, target.spec)
@@ -237,12 +247,10 @@ def check(path: Path, size: int, target: UploadTarget) -> float:
         layout = safetensors.read_layout(file, size)
     check_fits(layout, target.spec)
     ties.check(path, layout, target.ties)
-    base_path = store.path_of(target.base)
-    with base_path.open("rb") as file:
-        base_layout = safetensors.read_layout(file, base_path.stat().st_size)
     norm = DifferenceNorm()
     ours, theirs = bytearray(chunks.MAX_BYTES), bytearray(chunks.MAX_BYTES)
-    with chunks.FileSource(path) as update, chunks.FileSource(base_path) as base:
+    with chunks.FileSource(path) as update, _checked(target.base) as base:
+        base_layout = safetensors.read_layout(base, target.base.size)
         for chunk in chunks.chunks(target.spec):
             arrays = chunks.read_chunk(update, layout, chunk, ours)
             chunks.check_finite(arrays, chunk)
@@ -252,6 +260,16 @@ def check(path: Path, size: int, target: UploadTarget) -> float:
                     if segment.kind is Kind.PARAM:
                         norm.add(array, base_array)
     return norm.value()
+
+
+@contextmanager
+def _checked(base: Known) -> Iterator[store.CheckedBlob]:
+    try:
+        with store.CheckedBlob(base.digest, base.checksums, base.size) as source:
+            yield source
+    except store.TornBlobError as error:
+        SUSPICION.raised(base.digest)
+        raise BlobDamagedError(base.digest) from error
 
 
 def _discard(path: Path) -> None:
