@@ -7,8 +7,9 @@ late.
 import pytest
 from safetensors.numpy import load
 
-from hansa.core.staleness import weight
+from hansa.core.staleness import factor, weight
 from hansa.crashpoints import observed
+from hansa.protocol import trainings as wire
 from hansa.protocol.tasks import HeartbeatAnswer, Receipt
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
@@ -447,3 +448,67 @@ async def test_an_older_client_may_be_late(bob, carol, training):
     assert (await round_of(training, 2)).folded == [[BOB, update(1.0).digest, weight(10, 1, 0.5), 1]]
     async with nothing_changes():
         refused(await send_update(bob, training.model_id, pickled(Small(2.0)), round=0), 409, "round_closed")
+
+
+async def test_a_round_shows_the_late_updates_that_count_in_it(alice, bob, late, carol, training):
+    await upload_and_report(bob, late, update(1.0))
+    await close_with(carol, training, 2)
+    await call(add_up, training)
+
+    rounds_ = shown(await alice.get(f"/api/trainings/{training.id}/rounds/"), list[wire.Round])
+    lightly = weight(10, 1, 0.5)
+    assert [each.folded for each in rounds_] == [
+        [],
+        [
+            wire.FoldedUpdate(
+                client=bob.id,
+                username="bob",
+                ordinal=BOB,
+                round=1,
+                staleness=1,
+                factor=factor(1, 0.5),
+                weight=lightly / (30 + lightly),
+                digest=update(1.0).digest,
+            )
+        ],
+        [],
+    ]
+    assert [each.reported for each in rounds_] == [1, 1, 0], "in time"
+    second = shown(await alice.get(f"/api/trainings/{training.id}/rounds/2/"), wire.Round)
+    assert second.folded == rounds_[1].folded
+    assert [task.weight for task in second.tasks] == [None, 30 / (30 + lightly)]
+
+
+async def test_a_round_shows_whose_update_came_late_and_where_it_counts(alice, bob, late, carol, training):
+    await upload_and_report(bob, late, update(1.0))
+
+    async def bobs():
+        answer = await alice.get(f"/api/trainings/{training.id}/rounds/1/")
+        return shown(answer, wire.Round).tasks[BOB]
+
+    waiting = await bobs()
+    assert (waiting.state, waiting.late, waiting.counts_in, waiting.weight) == ("closed", True, None, None)
+    assert (waiting.num_examples, waiting.digest) == (10, update(1.0).digest)
+    await close_with(carol, training, 2)
+    assert (await bobs()).counts_in == 2
+
+
+async def test_participants_see_who_was_late_and_not_what_it_sent(bob, late, carol, training):
+    await upload_and_report(bob, late, update(1.0))
+    await close_with(carol, training, 2)
+
+    for client, told in ((bob, True), (carol, False)):
+        (seen,) = shown(await client.get(f"/api/trainings/{training.id}/rounds/2/"), wire.Round).folded
+        assert (seen.username, seen.round, seen.staleness) == ("bob", 1, 1)
+        assert (seen.digest is not None, seen.weight is not None) == (told, told)
+
+
+async def test_who_has_just_reported_late_has_time_to_ask_for_its_next_task(bob, late, carol, training, clock):
+    await call(lease, carol)
+    clock.advance(58)
+    await upload_and_report(bob, late, update(1.0))
+    clock.advance(3)
+    await call(settle, training)
+
+    offered = await read(Task.objects.get, round__number=2, participation__client=bob.user)
+    assert offered.state == "offered"

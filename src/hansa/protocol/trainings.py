@@ -159,6 +159,28 @@ class TaskInfo(Answer, frozen=True):
     metrics: dict[str, float]
     progress: float | None = None
     """The client's own word for how far it is, 0 to 1."""
+    late: bool = False
+    """It was reported when its round had closed."""
+    counts_in: int | None = None
+    """The round in which a late one counts, once that has closed."""
+
+
+class FoldedUpdate(Answer, frozen=True):
+    """A late update that counts in a round: it was trained in an earlier one."""
+
+    client: str
+    username: str
+    ordinal: int
+    round: int
+    """The one it was trained in."""
+    staleness: int
+    """How many rounds later it counts."""
+    factor: float
+    """By which that makes its weight less: (1 + staleness)^-a, with the plan's `late.exponent` for a."""
+    weight: float | None
+    """Share in the aggregate, 0 to 1; None where it is another client's, for whom may not steer the training."""
+    digest: str | None
+    """None likewise."""
 
 
 class Round(Answer, frozen=True):
@@ -179,6 +201,8 @@ class Round(Answer, frozen=True):
     closed_at: str | None
     aggregated_at: str | None
     done_at: str | None
+    folded: list[FoldedUpdate] = []
+    """The late updates of earlier rounds that count in this one, in the order in which they are added."""
     tasks: list[TaskInfo] = []
 
 

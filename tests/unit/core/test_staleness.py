@@ -17,7 +17,7 @@ STALENESS = st.integers(0, 1000)
 
 
 def correctly_rounded_root(examples, staleness):
-    """n / √(1 + τ) by whole numbers alone: the float64 nearest to a bracket that is 2^-400 wide."""
+    """Of n examples n / √(1 + τ), by whole numbers alone: the float64 nearest to a bracket that is 2^-400 wide."""
     shift = 400
     square = Fraction(examples * examples, 1 + staleness)
     low = isqrt(square.numerator * 2 ** (2 * shift) // square.denominator)

@@ -193,7 +193,8 @@ def busy_offers(tasks: QuerySet[Task], now: datetime) -> QuerySet[Task]:
     Their leases are looked at themselves: while a training is paused, nobody takes back those that have ended.
     """
     at_work = Q(state=TaskState.LEASED.value, lease_until__gt=now)
-    just_reported = Q(state=TaskState.REPORTED.value, reported_at__gt=now - HANDOVER)
+    reported = (TaskState.REPORTED.value, TaskState.CLOSED.value)  # in time, or late
+    just_reported = Q(state__in=reported, reported_at__gt=now - HANDOVER)
     elsewhere = Task.objects.filter(at_work | just_reported, participation__client=OuterRef("participation__client"))
     return tasks.filter(Exists(elsewhere) | Exists(push.being_told()), state=TaskState.OFFERED.value)
 

@@ -16,6 +16,7 @@ from hansa.protocol.tasks import TaskKind
 from hansa.rounds.states import LIVE_ROUND_STATES, TaskState, TrainingStatus
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
+from hansa.server.trainings import latecomers
 from hansa.server.trainings.models import Participation, Round, Task, Training
 from hansa.server.trainings.records import detail, records
 
@@ -70,7 +71,9 @@ def _unknown(training_id: UUID) -> NotFoundError:
 def rounds(user: User, training_id: UUID) -> list[wire.Round]:
     """All attempts at all rounds, oldest first, without their tasks."""
     training = training_of(user, training_id)
-    return [_round_record(row) for row in _with_counts(training.rounds.all()).order_by("number", "attempt")]
+    rows = list(_with_counts(training.rounds.all()).order_by("number", "attempt"))
+    folded = latecomers.folded(user, training, rows)
+    return [_round_record(row, folded[row.id]) for row in rows]
 
 
 def round_detail(user: User, training_id: UUID, number: int) -> wire.Round:
@@ -80,21 +83,18 @@ def round_detail(user: User, training_id: UUID, number: int) -> wire.Round:
     if row is None:
         newest = training.rounds.aggregate(newest=Max("number"))["newest"] or 0
         raise NotFoundError(f"The training has no round {number}; so far it has {newest}.")
-    shares = {TaskKind.TRAIN.value: _shares(row.accepted), TaskKind.SWAG.value: _shares(row.moments_accepted)}
-    tasks = row.tasks.select_related("participation__client", "update", "uploaded").defer("uploaded__checksums")
+    shares = {
+        TaskKind.TRAIN.value: latecomers.shares(row.accepted, row.folded)[0],
+        TaskKind.SWAG.value: latecomers.shares(row.moments_accepted)[0],
+    }
+    related = ("participation__client", "update__folded_into", "uploaded")
+    tasks = row.tasks.select_related(*related).defer("uploaded__checksums")
     steers = training.actor_id == user.id or user.is_superuser
     shown = [
         _task_record(task, shares) if steers or task.participation.client_id == user.id else _outline(task)
         for task in tasks
     ]
-    return msgspec.structs.replace(_round_record(row), tasks=shown)
-
-
-def _shares(accepted: list[tuple[int, str, int]] | None) -> dict[int, float]:
-    """By ordinal the weight in a mean, of all that went into it."""
-    weights = {ordinal: weight for ordinal, _, weight in accepted or []}
-    total = sum(weights.values())
-    return {ordinal: weight / total for ordinal, weight in weights.items()}
+    return msgspec.structs.replace(_round_record(row, latecomers.folded(user, training, [row])[row.id]), tasks=shown)
 
 
 def _outline(task: Task) -> wire.TaskInfo:
@@ -114,7 +114,7 @@ def _with_counts(rows: QuerySet[Round]) -> QuerySet[Round]:
     )
 
 
-def _round_record(row: Round) -> wire.Round:
+def _round_record(row: Round, folded: list[wire.FoldedUpdate]) -> wire.Round:
     return wire.Round(
         number=row.number,
         attempt=row.attempt,
@@ -129,6 +129,7 @@ def _round_record(row: Round) -> wire.Round:
         closed_at=row.closed_at.isoformat() if row.closed_at else None,
         aggregated_at=row.aggregated_at.isoformat() if row.aggregated_at else None,
         done_at=row.done_at.isoformat() if row.done_at else None,
+        folded=folded,
     )
 
 
@@ -154,6 +155,8 @@ def _task_record(task: Task, shares: Mapping[str, dict[int, float]]) -> wire.Tas
         bytes=update.size if update is not None else None,
         metrics=task.measured,
         progress=task.progress,
+        late=update is not None and task.state == TaskState.CLOSED.value,
+        counts_in=update.folded_into.number if update is not None and update.folded_into is not None else None,
     )
 
 
