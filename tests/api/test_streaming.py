@@ -153,7 +153,7 @@ async def test_a_slow_line_is_not_a_silent_one(bob, handler, monkeypatch):
     await exchange.task
 
     assert exchange.status == 204
-    assert clocks == [body.IDLE_SECONDS] * 23
+    assert clocks.count(body.IDLE_SECONDS) == 23  # a database has clocks of its own
 
 
 # Messages of people without an account

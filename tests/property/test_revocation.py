@@ -21,6 +21,7 @@ from hansa.server.accounts.credentials.changes import note_writes
 from hansa.server.accounts.credentials.postgresql import PostgresqlSource
 from hansa.server.accounts.credentials.sqlite import SqliteSource
 from support.credentials import django_parameters, routed_to
+from support.databases import only_sqlite
 
 # A failure is shown as it was found: to shrink it by a real database takes longer than a test may.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -41,6 +42,7 @@ def file(transactional_db: None) -> Path:
     return Path(connection.settings_dict["NAME"])
 
 
+@only_sqlite
 def test_on_sqlite(file: Path) -> None:
     class OnSqlite(Credentials):
         source = staticmethod(partial(SqliteSource, file, connection))
@@ -49,6 +51,7 @@ def test_on_sqlite(file: Path) -> None:
     run(OnSqlite, 25)
 
 
+@only_sqlite
 def test_where_only_this_process_s_changes_are_noted_and_every_lookup_may_be_overtaken(file: Path) -> None:
     class Overtaken(Credentials):
         source = staticmethod(lambda: Stepwise(SqliteSource(file, connection)))

@@ -24,6 +24,8 @@ Row = tuple[Any, ...]  # Any: as the database gives its columns
 
 _made: set[str] = set()
 
+only_sqlite = pytest.mark.skipif(VARIABLE in os.environ, reason="its subject is SQLite; this run is on PostgreSQL")
+
 
 def settings_of(home: Path) -> Mapping[str, str]:
     """The settings of a server of this home that name its database."""

@@ -51,7 +51,7 @@ WRITES = {
     "service": lambda ada: services.create_token(user_id=ada.id, name="", expires_in_seconds=None, now=timezone.now()),
     "raw SQL": lambda ada: raw("update ACCOUNTS_USER set password = %s", "x"),
     "raw SQL with a table expression": lambda ada: raw(
-        "WITH some AS (SELECT 1) DELETE FROM accounts_token WHERE name IN (SELECT * FROM some)"
+        "WITH few AS (SELECT 'x') DELETE FROM accounts_token WHERE name IN (SELECT * FROM few)"
     ),
     "sightings with something else": lambda ada: User.objects.update(last_seen=timezone.now(), is_active=False),
 }

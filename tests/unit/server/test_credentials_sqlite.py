@@ -16,8 +16,9 @@ from hansa.server.accounts.credentials.sqlite import SqliteSource
 from hansa.server.accounts.models import Token, User
 from hansa.server.accounts.secrets import digest
 from hansa.server.lifecycle.bridge import call
+from support.databases import only_sqlite
 
-pytestmark = pytest.mark.usefixtures("transactional_db")
+pytestmark = [pytest.mark.usefixtures("transactional_db"), only_sqlite]
 
 
 @pytest.fixture

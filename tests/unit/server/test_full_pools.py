@@ -7,9 +7,10 @@ import pytest
 
 from hansa.server.lifecycle import bridge
 from hansa.server.lifecycle.bridge import call, compute, labour, read, slowly, work
+from support.databases import on_postgresql
 
 POOLS = {
-    call: 1,
+    call: bridge.WRITERS if on_postgresql() else 1,
     read: bridge.READERS,
     work: bridge.WORKERS,
     compute: bridge.COMPUTERS,
