@@ -5,7 +5,6 @@ import asyncio
 import numpy as np
 import pytest
 
-from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings import orchestrator
 from hansa.server.trainings.aggregation import aggregate
@@ -16,43 +15,6 @@ from support.federation import began, ended, orchestrating, params_of, rounds_of
 from support.work import file_of, lease, settle, start, store_model, update, upload_and_report
 
 pytestmark = pytest.mark.usefixtures("soon")
-
-
-@pytest.mark.usefixtures("orchestrator")
-async def test_an_update_that_is_damaged_on_the_disk_is_a_new_attempt(alice, bob, carol, make_training):
-    training = await call(lambda: make_training(bob, carol))
-    await began(alice, training)
-    await upload_and_report(bob, (await take(bob))["id"], update(1.0))
-    flip_a_bit(store.path_of(update(1.0).digest))
-    await upload_and_report(carol, (await take(carol))["id"], update(2.0))
-    record = await until(alice, training, lambda record: "none of the 2 selected" in record["reason"])
-
-    first, second = await rounds_of(alice, training)
-    assert (first["state"], second["attempt"], record["version"]) == ("abandoned", 2, 0)
-    assert update(1.0).digest in first["reason"]
-    assert "is damaged" in first["reason"]
-
-
-@pytest.mark.usefixtures("orchestrator")
-async def test_sent_again_the_damaged_update_is_whole_again(alice, bob, carol, make_training):
-    training = await call(lambda: make_training(bob, carol))
-    await began(alice, training)
-    await upload_and_report(bob, (await take(bob))["id"], update(1.0))
-    flip_a_bit(store.path_of(update(1.0).digest))
-    await upload_and_report(carol, (await take(carol))["id"], update(2.0))
-    await until(alice, training, lambda record: "none of the 2 selected" in record["reason"])
-
-    for client, file in ((bob, update(1.0)), (carol, update(2.0))):
-        await upload_and_report(client, (await take(client))["id"], file)
-
-    record = await ended(alice, training)
-    assert (record["status"], record["version"]) == ("completed", 1)
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
 
 
 async def test_a_hint_to_the_orchestrator_that_is_lost_is_made_up_for(alice, bob, carol, make_training, clock):

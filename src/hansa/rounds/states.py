@@ -100,6 +100,24 @@ TASK_MOVES: Mapping[TaskState, frozenset[TaskState]] = {
     TaskState.CLOSED: frozenset(),
 }
 
+ROUND_REPAIRS: Mapping[RoundState, frozenset[RoundState]] = {
+    RoundState.AGGREGATING: frozenset({RoundState.COLLECTING, RoundState.ABANDONED}),
+    RoundState.COMBINING: frozenset({RoundState.SWAG, RoundState.ABANDONED}),
+    **{
+        state: frozenset({RoundState.ABANDONED})
+        for state in RoundState
+        if state not in (RoundState.AGGREGATING, RoundState.COMBINING, RoundState.ABANDONED)
+    },
+}
+"""Moves that only lost bytes bring about: results that were to be computed with are asked for again, or, where the
+version itself is lost, its round comes to nothing."""
+
+TASK_REPAIRS: Mapping[TaskState, frozenset[TaskState]] = {
+    TaskState.REPORTED: frozenset({TaskState.OFFERED}),
+    TaskState.CLOSED: frozenset({TaskState.LOST, TaskState.REPORTED}),
+}
+"""Likewise: what was reported and is lost is on offer again, and whom the round went on without may come after all."""
+
 LIVE_ROUND_STATES = frozenset(
     {
         RoundState.COLLECTING,

@@ -20,6 +20,7 @@ from hansa.server.notifications.housekeeping import keep_outbox  # noqa: E402  #
 from hansa.server.ops import accounting  # noqa: E402  # as above
 from hansa.server.trainings.hints import HINTS  # noqa: E402  # as above
 from hansa.server.trainings.housekeeping import keep_house  # noqa: E402  # as above
+from hansa.server.trainings.mending import mend  # noqa: E402  # as above
 from hansa.server.trainings.orchestrator import Orchestrator  # noqa: E402  # as above
 from hansa.server.trainings.services import deliveries  # noqa: E402  # as above
 
@@ -42,7 +43,9 @@ class Application:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         HINTS.bind(asyncio.get_running_loop())
-        running = asyncio.gather(Orchestrator().run(), keep_house(), Deliverer(deliveries.take).run(), keep_outbox())
+        running = asyncio.gather(
+            Orchestrator().run(), keep_house(), Deliverer(deliveries.take).run(), keep_outbox(), mend()
+        )
         running.add_done_callback(_end_if_it_ended)
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -54,7 +57,7 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _end_if_it_ended(running: "asyncio.Future[tuple[None, None, None, None]]") -> None:
+def _end_if_it_ended(running: "asyncio.Future[tuple[None, None, None, None, None]]") -> None:
     """A server whose trainings no longer move must not look alive: whoever restarts services restarts it."""
     if not running.cancelled():
         log.critical("The server's own work ended; the server ends with it.", exc_info=running.exception())

@@ -143,7 +143,7 @@ def test_a_damaged_update_is_found_whichever_it_is(job):
 def test_an_update_that_is_gone_is_told(job):
     store.remove(job.updates[1].digest)
 
-    with pytest.raises(FileNotFoundError, match=job.updates[1].digest):
+    with pytest.raises(TornBlobError, match=job.updates[1].digest):
         run(job)
 
 

@@ -93,6 +93,13 @@ def _spare_those_behind(told: Notification, now: datetime) -> None:
     behind.filter(attempts__lt=len(DELAYS)).update(attempts=len(DELAYS))
 
 
+def take_back(subjects: Sequence[UUID]) -> None:
+    """What was told of these is over: it can be told anew. What became of the messages stays written."""
+    told = Notification.objects.filter(subject__in=subjects)
+    drop(told, reason="it is told anew")
+    told.exclude(state=State.PENDING).update(subject=None)
+
+
 def forget(queue: UUID) -> None:
     """Delete a queue with all that was told in it."""
     Notification.objects.filter(queue=queue).delete()

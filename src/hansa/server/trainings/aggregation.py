@@ -21,7 +21,7 @@ from hansa.formats.chunks import MAX_BYTES, Chunk, chunks, flat, read_chunk
 from hansa.formats.errors import ModelFileError, NotFiniteError
 from hansa.formats.layout import Layout, Placed
 from hansa.server.blobs.digests import Digests
-from hansa.server.blobs.store import BlobFile, CheckedBlob, TornBlobError, path_of
+from hansa.server.blobs.store import BlobFile, CheckedBlob, TornBlobError
 from hansa.server.trainings.services.aggregation import Job, LateUpdateLostError, StoredUpdate
 
 THREADS = 2
@@ -75,8 +75,8 @@ def _layouts(updates: Sequence[StoredUpdate]) -> list[Layout]:
     known: dict[tuple[Placed, ...], Layout] = {}
     layouts = []
     for update in updates:
-        with _late_ones_told_apart(update), path_of(update.digest).open("rb") as file:
-            layout = safetensors.read_layout(file, update.size)
+        with _opened(update) as source:
+            layout = safetensors.read_layout(source, update.size)
         layouts.append(known.setdefault(layout.arrays, layout))
     return layouts
 

@@ -29,6 +29,7 @@ from hansa.server.lifecycle.errors import is_disk_full
 from hansa.server.trainings import selectors
 from hansa.server.trainings.aggregation import StoppedError, aggregate
 from hansa.server.trainings.hints import HINTS, Hints
+from hansa.server.trainings.mending import attend
 from hansa.server.trainings.services import aggregation, folding, rounds, tasks, trainings
 from hansa.server.trainings.services.aggregation import Job, LateUpdateLostError, MissingUpdateError
 
@@ -151,7 +152,10 @@ class Orchestrator:
             await call(
                 folding.drop, training_id=training_id, number=error.number, ordinal=error.ordinal, reason=str(error)
             )
-        except (TornBlobError, MissingUpdateError, ModelFileError, FileNotFoundError) as error:
+        except TornBlobError as error:
+            if await attend(error.digest) is None:  # it is whole again: whoever had it damaged has mended it
+                await asyncio.sleep(TROUBLE_SECONDS)
+        except (MissingUpdateError, ModelFileError) as error:
             await self._give_up(training_id, f"The aggregation failed: {error}")
         except Exception as error:
             if is_disk_full(error):

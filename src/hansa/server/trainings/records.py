@@ -102,7 +102,7 @@ def _past(of: QuerySet[Training]) -> dict[UUID, tuple[int, datetime]]:
 
 
 def _versions(of: QuerySet[Training]) -> dict[UUID, int]:
-    rows = ModelVersion.objects.filter(model__training__in=of.values("id")).order_by().values("model_id")
+    rows = ModelVersion.objects.filter(model__training__in=of.values("id"), lost="").order_by().values("model_id")
     return dict(rows.annotate(newest=Max("number")).values_list("model_id", "newest"))
 
 

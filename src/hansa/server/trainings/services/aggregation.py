@@ -89,11 +89,19 @@ def claim(*, training_id: UUID, now: datetime) -> Job | None:
         if row is None or (row.claimed_until is not None and row.claimed_until > now):
             return None
         closed.filter(id=row.id).update(claim=token, claimed_until=now + timedelta(seconds=CLAIM_SECONDS))
-    kind, model = COMPUTING[row.state], row.training.model
+    return job_of(row, COMPUTING[row.state], token)
+
+
+def job_of(row: Round, kind: TaskKind, claim: UUID | None = None) -> Job:
+    """What a closed round's version, or its moments, are computed from, now or again.
+
+    Raises MissingUpdateError, or LateUpdateLostError, where some of it is no longer kept.
+    """
+    model = row.training.model
     return Job(
         round_id=row.id,
-        training_id=training_id,
-        claim=token,
+        training_id=row.training_id,
+        claim=claim or uuid4(),
         number=row.number,
         spec=model.param_spec if kind is TaskKind.TRAIN else moments.spec_of(model),
         updates=_stored(row, kind),
@@ -163,8 +171,14 @@ def commit(*, job: Job, digests: Digests, now: datetime) -> bool:
 
 
 def _with_version(row: Round, blob: Blob, now: datetime) -> dict[str, object]:
-    version = ModelVersion.objects.create(
-        model_id=row.training.model_id, number=row.base.number + 1, blob=blob, parent=row.base, created_at=now
+    made = {"blob": blob, "parent": row.base, "created_at": now}
+    # In the place of one that was lost, if the round is begun anew because of that.
+    version, _ = ModelVersion.objects.update_or_create(
+        model_id=row.training.model_id,
+        number=row.base.number + 1,
+        lost__gt="",
+        defaults={**made, "moments": None, "lost": ""},
+        create_defaults=made,
     )
     return {"state": RoundState.AGGREGATED.value, "version": version, "aggregated_at": now}
 

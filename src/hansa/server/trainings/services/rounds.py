@@ -122,7 +122,7 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
 
 def _open_round(decision: OpenRound, training: Training, now: datetime) -> None:
     """Select the cohort and offer its clients a TRAIN task each, all in canonical order."""
-    base = ModelVersion.objects.filter(model_id=training.model_id).order_by("-number")[0]
+    base = ModelVersion.objects.filter(model_id=training.model_id, lost="").order_by("-number")[0]
     opened = Round.objects.create(
         training=training,
         number=decision.number,

@@ -1,0 +1,65 @@
+"""Who depends on which blob, and which blobs the trainings that run cannot do without. Reads only."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+
+from hansa.protocol.tasks import TaskKind
+from hansa.rounds.states import LIVE_ROUND_STATES, TrainingStatus
+from hansa.server.blobs.inspection import Known
+from hansa.server.blobs.models import Blob
+from hansa.server.registry.models import ModelVersion
+from hansa.server.trainings.models import Round, Task, Training, Update
+
+RUNNING = (TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value)
+
+
+def with_results(digest: str) -> list[UUID]:
+    """The trainings in which a client has sent these bytes."""
+    sent = Q(rounds__tasks__uploaded=digest) | Q(rounds__tasks__update__blob=digest)
+    return list(Training.objects.filter(sent).order_by("id").values_list("id", flat=True).distinct())
+
+
+def made_of(digest: str) -> list[tuple[Round, TaskKind]]:
+    """The rounds whose version, or its moments, is this blob: what it may be computed from again."""
+    rounds = Round.objects.select_related("training__model", "version")
+    made = [(row, TaskKind.TRAIN) for row in rounds.filter(version__blob=digest)]
+    return [*made, *((row, TaskKind.SWAG) for row in rounds.filter(version__moments=digest))]
+
+
+def needing(digest: str) -> list[tuple[UUID, ModelVersion]]:
+    """The trainings that run and go on from this blob: it is their newest version."""
+    versions = newest_versions().filter(blob=digest).select_related("round_of__base__blob", "blob")
+    found = {version.model_id: version for version in versions}
+    trainings = Training.objects.filter(model__in=found, status__in=RUNNING).order_by("id")
+    return [(training.id, found[training.model_id]) for training in trainings]
+
+
+def newest_versions() -> QuerySet[ModelVersion]:
+    """Of every model whose training runs, the version that comes next to be trained from."""
+    standing = ModelVersion.objects.filter(model=OuterRef("model"), lost="").order_by().values("model")
+    newest = standing.annotate(newest=Max("number")).values("newest")
+    return ModelVersion.objects.filter(model__training__status__in=RUNNING, lost="", number=Subquery(newest))
+
+
+def indispensable() -> list[Known]:
+    """What the trainings that run need: first what clients have sent to live rounds, then the newest versions."""
+    live = [state.value for state in LIVE_ROUND_STATES]
+    tasks = Task.objects.filter(round__state__in=live, uploaded__isnull=False)
+    updates = Update.objects.filter(task__round__training__status__in=RUNNING, blob__isnull=False)
+    digests = [
+        *tasks.order_by().values_list("uploaded_id", flat=True),
+        *updates.order_by().values_list("blob_id", flat=True),
+        *newest_versions().values_list("blob_id", flat=True),
+    ]
+    return known(dict.fromkeys(digests))
+
+
+def known(digests: Iterable[str | None]) -> list[Known]:
+    """What is recorded of these blobs, in their order; without those that are gone."""
+    wanted = [digest for digest in digests if digest is not None]
+    found = {}
+    for start in range(0, len(wanted), 500):
+        found.update(Blob.objects.in_bulk(wanted[start : start + 500]))
+    return [Known.of(found[digest]) for digest in wanted if digest in found]

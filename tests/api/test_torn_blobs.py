@@ -1,0 +1,413 @@
+"""Bytes that a disk has lost or changed: what depended on them is made again or asked for again, never guessed."""
+
+import pytest
+
+from hansa.server.blobs import store
+from hansa.server.blobs.models import Blob
+from hansa.server.lifecycle.bridge import call, read
+from hansa.server.registry.models import ModelVersion
+from hansa.server.trainings import mending
+from hansa.server.trainings.models import Round, Task, Training, Update
+from hansa.server.trainings.services import trainings
+from support.answers import refused
+from support.damage import aside, cut_off, flip_a_bit, hit_the_header, take_away
+from support.federation import ended, orchestrating, params_of, rounds_of, take, until
+from support.moments import moments
+from support.work import add_up, lease, report_of, settle, start, update, upload, upload_and_report
+
+pytestmark = pytest.mark.usefixtures("soon")
+
+ALL_DAMAGE = pytest.mark.parametrize("harm", [flip_a_bit, hit_the_header, cut_off, take_away])
+
+
+async def closed_round(make_training, *clients, **plan):
+    """A training whose first round has closed: the first client has sent update(1.0), the second update(2.0)."""
+    training = await call(lambda: start(make_training(*clients, **plan)))
+    for number, client in enumerate(clients, start=1):
+        await upload_and_report(client, await call(lease, client), update(float(number)))
+    await call(settle, training)
+    return training
+
+
+async def a_round(training, clients, *adds):
+    """Do what there is to do of a round, up to its version."""
+    await call(settle, training)
+    for client, add in zip(clients, adds, strict=True):
+        await upload_and_report(client, await call(lease, client), update(add))
+    await call(settle, training)
+    await call(add_up, training)
+
+
+async def version(training, number):
+    return await read(ModelVersion.objects.get, model_id=training.model_id, number=number)
+
+
+async def states(training):
+    rows = Round.objects.filter(training=training).order_by("number", "attempt")
+    return await read(lambda: [(row.number, row.attempt, row.state) for row in rows])
+
+
+# Updates
+
+
+@ALL_DAMAGE
+async def test_of_a_closed_round_only_the_client_is_asked_again_whose_update_is_lost(
+    alice, bob, carol, make_training, home, harm
+):
+    training = await closed_round(make_training, bob, carol)
+    harm(update(1.0).digest)
+    async with orchestrating():
+        record = await until(alice, training, lambda record: "1 of 2 clients have reported" in record["reason"])
+        assert [(each["attempt"], each["reported"]) for each in await rounds_of(alice, training)] == [(1, 1)]
+
+        again = await take(bob)
+        assert (again["round"], again["attempt"]) == (1, 1)
+        await upload_and_report(bob, again["id"], update(1.0))
+        record = await ended(alice, training)
+
+    assert (record["status"], record["version"]) == ("completed", 1)
+    assert (await params_of(alice, record, 1))["fc.bias"].tolist() == [1.5] * 3
+    assert len(aside(home)) == (0 if harm is take_away else 1)
+
+
+async def test_the_record_says_why_the_round_collects_again(alice, bob, carol, make_training):
+    training = await closed_round(make_training, bob, carol)
+    flip_a_bit(update(1.0).digest)
+
+    await mending.attend(update(1.0).digest)
+
+    (round_,) = await rounds_of(alice, training)
+    assert "what a client had sent is asked for again" in round_["reason"]
+    assert update(1.0).digest in round_["reason"]
+    task = await read(Task.objects.get, participation__client=bob.user)
+    assert (task.state, task.uploaded_id, task.num_examples) == ("offered", None, None)
+    assert "does not match its checksum" in task.reason
+    assert not await read(Update.objects.filter(task=task).exists)
+
+
+async def test_a_damaged_file_is_set_aside_with_its_reason(bob, carol, make_training, home):
+    await closed_round(make_training, bob, carol)
+    flip_a_bit(update(1.0).digest)
+    damaged = store.path_of(update(1.0).digest).read_bytes()
+
+    await mending.attend(update(1.0).digest)
+
+    (kept,) = aside(home)
+    assert kept.read_bytes() == damaged
+    assert update(1.0).digest in kept.with_name(kept.name + ".txt").read_text()
+    assert not store.path_of(update(1.0).digest).exists()
+
+
+async def test_attended_to_twice_is_attended_to_once(bob, carol, make_training):
+    training = await closed_round(make_training, bob, carol)
+    flip_a_bit(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+    before = await states(training)
+
+    await mending.attend(update(1.0).digest)
+
+    assert await states(training) == before
+    assert (await read(Training.objects.get, id=training.id)).failures == 1
+
+
+async def test_what_is_whole_is_left_alone(bob, carol, make_training, home):
+    training = await closed_round(make_training, bob, carol)
+
+    assert await mending.attend(update(1.0).digest) is None
+
+    assert (await read(Round.objects.get, training=training)).state == "aggregating"
+    assert aside(home) == []
+
+
+async def test_while_the_round_collects_the_client_is_asked_again_and_waited_for(
+    alice, bob, carol, make_training, clock
+):
+    training = await call(lambda: start(make_training(bob, carol)))
+    await upload_and_report(bob, await call(lease, bob), update(1.0))
+    clock.advance(3000)  # of carol's long work
+    take_away(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+
+    await upload_and_report(carol, await call(lease, carol), update(2.0))
+    assert "1 of 2 clients have reported" in (await call(settle, training)).reason
+
+    await upload_and_report(bob, await call(lease, bob), update(1.0))
+    await call(settle, training)
+    await call(add_up, training)
+    assert await states(training) == [(1, 1, "done")]
+
+
+async def test_an_upload_that_was_not_reported_is_sent_again(bob, carol, make_training):
+    await call(lambda: start(make_training(bob, carol)))
+    task = await call(lease, bob)
+    await upload(bob, task, update(1.0))
+    flip_a_bit(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+
+    answer = await bob.post(f"/api/tasks/{task.id}/report/", json=report_of(update(1.0)))
+    refused(answer, 409, "upload_incomplete")
+    await upload_and_report(bob, task, update(1.0))
+
+
+async def test_an_upload_whose_file_is_gone_is_not_said_to_be_here(bob, carol, make_training):
+    await call(lambda: start(make_training(bob, carol)))
+    task = await call(lease, bob)
+    await upload(bob, task, update(1.0))
+    take_away(update(1.0).digest)
+
+    held = await bob.head(f"/api/tasks/{task.id}/update/{update(1.0).digest}/")
+
+    assert held.headers["upload-offset"] == "0"
+
+
+@pytest.fixture
+def three(person):
+    """Three clients, in join order."""
+    return [person(name, client=True) for name in ("dora", "emil", "fred")]
+
+
+async def test_those_without_whom_the_round_had_closed_may_come_after_all(three, make_training):
+    training = await call(lambda: start(make_training(*three, closing={"quorum": 2, "min_reports": 2})))
+    held = [await call(lease, client) for client in three]
+    for client, task, add in zip(three[:2], held[:2], (1.0, 2.0), strict=True):
+        await upload_and_report(client, task, update(add))
+    await call(settle, training)
+    take_away(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+
+    await upload_and_report(three[2], held[2], update(4.0))
+    await call(settle, training)
+    await call(add_up, training)
+
+    accepted = (await read(Round.objects.get, training=training)).accepted
+    assert [ordinal for ordinal, _, _ in accepted] == [1, 2]
+
+
+async def test_a_disk_that_loses_everything_ends_the_training_with_the_reason(bob, carol, make_training):
+    training = await closed_round(make_training, bob, carol)
+    for _ in range(2):
+        take_away(update(1.0).digest)
+        await mending.attend(update(1.0).digest)
+        await upload_and_report(bob, await call(lease, bob), update(1.0))
+        await call(settle, training)
+    take_away(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+    await call(settle, training)
+
+    await read(training.refresh_from_db)
+    assert training.status == "error"
+    assert "its file is not in the store" in training.reason
+
+
+async def test_moments_are_asked_for_again(bob, carol, make_training):
+    training = await closed_round(make_training, bob, carol, uncertainty={"method": "swag"})
+    await call(add_up, training)
+    for client, add in ((bob, 1.0), (carol, 3.0)):
+        await upload(client, task := await call(lease, client), moments(add))
+        body = {**report_of(moments(add)), "metrics": {}}
+        assert (await client.post(f"/api/tasks/{task.id}/report/", json=body)).status_code == 200
+    await call(settle, training)
+    assert await states(training) == [(1, 1, "combining")]
+    flip_a_bit(moments(3.0).digest)
+
+    await mending.attend(moments(3.0).digest)
+    assert await states(training) == [(1, 1, "swag")]
+
+    await upload(carol, task := await call(lease, carol), moments(3.0))
+    body = {**report_of(moments(3.0)), "metrics": {}}
+    assert (await carol.post(f"/api/tasks/{task.id}/report/", json=body)).status_code == 200
+    await call(settle, training)
+    await call(add_up, training)
+    assert await states(training) == [(1, 1, "done")]
+    assert (await version(training, 1)).moments_id is not None
+
+
+# Versions
+
+
+@ALL_DAMAGE
+async def test_a_version_whose_updates_are_kept_is_computed_again(alice, bob, carol, make_training, harm):
+    training = await closed_round(make_training, bob, carol, evaluation={"every": 1})
+    await call(add_up, training)
+    made = (await version(training, 1)).blob_id
+    content = store.path_of(made).read_bytes()
+    harm(made)
+
+    await mending.attend(made)
+
+    assert store.path_of(made).read_bytes() == content
+    assert await states(training) == [(1, 1, "evaluating")]
+    assert (await version(training, 1)).lost == ""
+
+
+@ALL_DAMAGE
+async def test_a_version_whose_updates_are_gone_is_trained_again_from_the_one_before(
+    alice, bob, carol, make_training, harm
+):
+    undisturbed = await call(lambda: start(make_training(bob, carol, rounds=2)))
+    for adds in ((1.0, 2.0), (3.0, 4.0)):
+        await a_round(undisturbed, (bob, carol), *adds)
+    expected = [(await version(undisturbed, number)).blob_id for number in (1, 2)]
+
+    training = await call(lambda: start(make_training(bob, carol, rounds=2)))
+    await a_round(training, (bob, carol), 1.0, 2.0)
+    await call(settle, training)
+    made = (await version(training, 1)).blob_id
+    harm(made)
+    await mending.attend(made)
+
+    assert await states(training) == [(1, 1, "abandoned"), (2, 1, "abandoned")]
+    lost = await version(training, 1)
+    assert "version 1 is lost" in lost.lost
+    refused(await alice.get(f"/api/models/{training.model_id}/versions/1/params/"), 503, "blob_damaged")
+    assert (await alice.get(f"/api/trainings/{training.id}/")).json()["version"] == 0
+
+    await a_round(training, (bob, carol), 1.0, 2.0)
+    await a_round(training, (bob, carol), 3.0, 4.0)
+    assert await states(training) == [
+        (1, 1, "abandoned"),
+        (1, 2, "done"),
+        (2, 1, "abandoned"),
+        (2, 2, "done"),
+    ]
+    assert [(await version(training, number)).blob_id for number in (1, 2)] == expected
+    assert (await version(training, 1)).lost == ""
+
+
+async def test_where_the_version_before_is_gone_as_well_the_training_stops_and_says_what_to_put_back(
+    alice, bob, carol, make_training
+):
+    training = await call(lambda: start(make_training(bob, carol)))
+    first = (await version(training, 0)).blob_id
+    path = store.path_of(first)
+    content = path.read_bytes()
+    take_away(first)
+    await mending.attend(first)
+
+    record = (await alice.get(f"/api/trainings/{training.id}/")).json()
+    assert record["status"] == "error"
+    assert str(path.relative_to(store.home())) in record["reason"]
+    assert "from a backup" in record["reason"]
+
+    path.write_bytes(content)
+    await alice.post(f"/api/trainings/{training.id}/resume/")
+    await a_round(training, (bob, carol), 1.0, 2.0)
+    assert (await alice.get(f"/api/trainings/{training.id}/")).json()["status"] == "completed"
+
+
+async def test_two_versions_lost_at_once_are_no_reason_to_guess(bob, carol, make_training):
+    training = await call(lambda: start(make_training(bob, carol, rounds=3)))
+    for adds in ((1.0, 2.0), (3.0, 4.0)):
+        await a_round(training, (bob, carol), *adds)
+    for number in (1, 2):
+        take_away((await version(training, number)).blob_id)
+    await mending.attend((await version(training, 2)).blob_id)
+
+    await read(training.refresh_from_db)
+    assert training.status == "error"
+    assert "version 1 before it is damaged as well" in training.reason
+
+
+async def test_a_version_of_a_training_that_is_over_is_refused_and_nothing_moves(alice, bob, carol, make_training):
+    training = await closed_round(make_training, bob, carol)
+    await call(add_up, training)
+    made = (await version(training, 1)).blob_id
+    flip_a_bit(made)
+
+    refused(await alice.get(f"/api/models/{training.model_id}/versions/1/params/"), 503, "blob_damaged")
+    await mending.attend(made)
+
+    await read(training.refresh_from_db)
+    assert (training.status, await states(training)) == ("completed", [(1, 1, "done")])
+    refused(await alice.get(f"/api/models/{training.model_id}/versions/1/params/"), 503, "blob_damaged")
+
+
+async def test_a_local_model_that_is_lost_on_its_way_begins_the_chain_anew(bob, carol, make_training):
+    plan = {"rounds": 2, "daisy_chain": {"period": 2}}
+    training = await closed_round(make_training, bob, carol, **plan)
+    assert await states(training) == [(1, 1, "done"), (2, 1, "collecting")]
+    flip_a_bit(update(1.0).digest)
+
+    await mending.attend(update(1.0).digest)
+    assert await states(training) == [(1, 1, "abandoned"), (2, 1, "abandoned")]
+
+    await call(settle, training)
+    for number in (1, 2):
+        for client, add in ((bob, 1.0), (carol, 2.0)):
+            task = await call(lease, client)
+            assert task.round.number == number
+            await upload_and_report(client, task, update(add))
+        await call(settle, training)
+    await call(add_up, training)
+    assert (await states(training))[-1] == (2, 2, "done")
+
+
+async def test_an_upload_that_cannot_be_compared_with_its_base_is_tried_again_later(bob, carol, make_training):
+    training = await call(lambda: start(make_training(bob, carol)))
+    task = await call(lease, bob)
+    first = (await version(training, 0)).blob_id
+    content = store.path_of(first).read_bytes()
+    flip_a_bit(first)
+
+    url = f"/api/tasks/{task.id}/update/{update(1.0).digest}/"
+    refused(await bob.put(url, content=update(1.0).content), 503, "blob_damaged")
+
+    store.path_of(first).write_bytes(content)
+    await upload_and_report(bob, task, update(1.0))
+
+
+# What finds it
+
+
+async def test_checksums_that_were_damaged_in_the_row_cost_nothing(bob, carol, make_training, home):
+    training = await closed_round(make_training, bob, carol)
+    blob = await read(Blob.objects.get, sha256=update(1.0).digest)
+    right = bytes(blob.checksums)
+    await call(Blob.objects.filter(sha256=blob.sha256).update, checksums=bytes(8))
+
+    assert await mending.attend(blob.sha256) is None
+
+    assert bytes((await read(Blob.objects.get, sha256=blob.sha256)).checksums) == right
+    assert (await states(training), aside(home)) == ([(1, 1, "aggregating")], [])
+
+
+@ALL_DAMAGE
+async def test_the_sample_after_the_start_finds_what_live_rounds_need(bob, carol, make_training, harm):
+    training = await call(lambda: start(make_training(bob, carol)))
+    await upload_and_report(bob, await call(lease, bob), update(1.0))
+    harm(update(1.0).digest)
+
+    await mending._sample()
+
+    assert (await read(Task.objects.get, participation__client=bob.user, round__training=training)).state == "offered"
+
+
+async def test_the_sample_is_bounded_and_takes_what_is_needed_first(bob, carol, make_training, monkeypatch):
+    await call(lambda: start(make_training(bob, carol)))
+    await upload_and_report(bob, await call(lease, bob), update(1.0))
+    flip_a_bit(update(1.0).digest)
+    monkeypatch.setattr(mending, "SAMPLE_BYTES", len(update(1.0)))
+
+    await mending._sample()
+
+    assert (await read(Task.objects.get, participation__client=bob.user)).state == "offered"
+
+
+async def test_a_file_that_somebody_has_taken_away_is_missed_without_being_read(bob, carol, make_training):
+    await call(lambda: start(make_training(bob, carol)))
+    await upload_and_report(bob, await call(lease, bob), update(1.0))
+    take_away(update(1.0).digest)
+
+    await mending._sweep()
+
+    assert (await read(Task.objects.get, participation__client=bob.user)).state == "offered"
+
+
+async def test_a_cancelled_training_does_not_move(bob, carol, make_training, clock):
+    training = await closed_round(make_training, bob, carol)
+    await call(trainings.cancel, training_id=training.id, now=clock.now)
+    take_away(update(1.0).digest)
+
+    await mending.attend(update(1.0).digest)
+
+    assert await states(training) == [(1, 1, "abandoned")]
