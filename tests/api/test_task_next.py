@@ -12,7 +12,7 @@ from hansa.server.accounts.models import User
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings.models import Task
-from hansa.server.trainings.services import tasks, trainings
+from hansa.server.trainings.services import leasing, trainings
 from support.answers import nothing_changes, refused, refused_field, shown
 from support.work import INSTANCE, lease, settle, start, update, upload_and_report
 
@@ -208,4 +208,4 @@ async def test_nobody_gets_a_task_without_credentials(nobody, started):
 def test_the_lease_of_a_task_that_somebody_else_has_just_taken_is_not_given_twice(bob, started):
     assert lease(bob).state == "leased"
 
-    assert tasks.lease_next(user_id=bob.user.id, instance="desktop", now=timezone.now()) is None
+    assert leasing.lease_next(user_id=bob.user.id, instance="desktop", now=timezone.now()) is None

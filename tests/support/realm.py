@@ -19,7 +19,7 @@ from hansa.server.registry import services as registry
 from hansa.server.registry.creation import NewModel
 from hansa.server.registry.models import Model, ModelKind, ModelVersion
 from hansa.server.trainings.models import Task, Training
-from hansa.server.trainings.services import tasks, trainings
+from hansa.server.trainings.services import leasing, trainings
 from support.moments import moments
 from support.people import MakePerson, Person
 from support.work import BUFFERS, add_up, settle, small_params, start, store_model, update, upload, upload_and_report
@@ -139,7 +139,7 @@ def _take_all(people: People) -> None:
     """Both machines lease whatever is on offer, each task by a process of its own."""
     for client in (people.client, people.peer):
         for number in count():
-            if tasks.lease_next(user_id=client.user.id, instance=f"{number}", now=timezone.now()) is None:
+            if leasing.lease_next(user_id=client.user.id, instance=f"{number}", now=timezone.now()) is None:
                 break
 
 

@@ -24,7 +24,7 @@ from hansa.server.registry.ingest import ingest
 from hansa.server.registry.models import Model
 from hansa.server.trainings.aggregation import aggregate
 from hansa.server.trainings.models import Task, Training
-from hansa.server.trainings.services import aggregation, rounds, tasks, trainings
+from hansa.server.trainings.services import aggregation, leasing, rounds, trainings
 from support.people import Person
 
 BUFFERS = frozenset({"norm.running_mean", "norm.num_batches_tracked"})
@@ -142,7 +142,7 @@ def start(training: Training) -> Training:
 
 def lease(client: Person, instance: str = INSTANCE) -> Task:
     """The client's next task, which there must be."""
-    task = tasks.lease_next(user_id=client.user.id, instance=instance, now=timezone.now())
+    task = leasing.lease_next(user_id=client.user.id, instance=instance, now=timezone.now())
     assert task is not None, f"there is no task for {client.user.username}"
     return Task.objects.select_related("round__training", "participation").get(id=task.id)
 

@@ -32,7 +32,7 @@ from hansa.server.lifecycle.errors import ServiceError
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings.aggregation import aggregate
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import aggregation, rounds, tasks, trainings
+from hansa.server.trainings.services import aggregation, leasing, rounds, tasks, trainings
 from support.moments import moments
 from support.work import lease, settle, start, update, upload, upload_and_report
 
@@ -109,7 +109,7 @@ def test_a_round_is_opened_once(training):
 
 
 def test_a_task_is_leased_by_one_instance(bob, started):
-    results = race(lambda: tasks.lease_next(user_id=bob.user.id, instance=uuid4().hex, now=timezone.now()))
+    results = race(lambda: leasing.lease_next(user_id=bob.user.id, instance=uuid4().hex, now=timezone.now()))
 
     assert sum(result is not None for result in results) == 1
 

@@ -1,9 +1,11 @@
 """What a client is told of its task, what it begins from, and what its result has to fit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, UUIDField
 
 from hansa.core.params import ParamSpec
 from hansa.core.seeds import client_seed
@@ -16,22 +18,58 @@ from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.errors import NotFoundError
+from hansa.server.prepared import Rows, Slot
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts, moments
-from hansa.server.trainings.models import Task
+from hansa.server.trainings.models import Round, Task
 from hansa.server.trainings.services import folding
 
 FIRST_PROTOCOL, RELAY_PROTOCOL = 1, 2
 """Clients of the first know neither moments nor a place to begin from that is no version."""
 
 
-def message(task_id: UUID) -> wire.Task:
-    """What a client is told of the task it has just leased."""
-    task = _with_versions(Task.objects.filter(id=task_id)).get()
-    training, of, version, blob = task.round.training, task.round, _version(task), _beginning(task)
-    client, kind = training.parsed_plan.client, TaskKind(task.kind)
-    config = {name: getattr(client, name) for name in client.__struct_fields__ if name != "extra"}
-    is_version = blob.sha256 == version.blob_id
+_LEASED = Rows(
+    lambda: (
+        Task.objects.filter(id=Slot("task", UUIDField()))
+        .select_related("source__blob", "participation")
+        .defer("metrics", "source__blob__checksums")
+    )
+)
+_ROUND = Rows(
+    lambda: (
+        Round.objects.filter(id=Slot("round", UUIDField()))
+        .select_related("training__model", "base__blob", "version__blob")
+        .defer(*facts.LISTS, "base__blob__checksums", "version__blob__checksums")
+    )
+)
+
+
+def messages(task_ids: Sequence[UUID]) -> list[wire.Task]:
+    """What clients are told of the tasks that they have just leased. What a round has for all is read once."""
+    leased = [_LEASED(task=task_id)[0] for task_id in task_ids]
+    rounds = {task.round_id: task for task in leased}.keys()
+    briefs = {round_id: _Brief.of(_ROUND(round=round_id)[0]) for round_id in rounds}
+    return [_message(task, briefs[task.round_id]) for task in leased]
+
+
+@dataclass(frozen=True, slots=True)
+class _Brief:
+    """What all tasks of a round are told alike."""
+
+    round: Round
+    config: dict[str, float | int | str | bool | None]
+
+    @classmethod
+    def of(cls, row: Round) -> Self:
+        client = row.training.parsed_plan.client
+        config = {name: getattr(client, name) for name in client.__struct_fields__ if name != "extra"}
+        return cls(row, {**client.extra, **config})
+
+
+def _message(task: Task, brief: _Brief) -> wire.Task:
+    task.round = brief.round
+    of, training, version, blob = task.round, task.round.training, _version(task), _beginning(task)
+    kind, is_version = TaskKind(task.kind), blob.sha256 == version.blob_id
     path = f"/api/models/{training.model_id}/versions/{version.number}/params/"
     return wire.Task(
         id=str(task.id),
@@ -47,7 +85,7 @@ def message(task_id: UUID) -> wire.Task:
         size=blob.size,
         ordinal=task.participation.ordinal,
         seed=client_seed(training.seed, of.number, task.participation.ordinal),
-        config={**client.extra, **config},
+        config=brief.config,
         order=list(moments.order_of(training.model)) if kind is TaskKind.SWAG else [],
         lease_seconds=LEASE_SECONDS,
         protocol=FIRST_PROTOCOL if is_version and kind is not TaskKind.SWAG else RELAY_PROTOCOL,

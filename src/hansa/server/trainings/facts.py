@@ -19,6 +19,8 @@ from hansa.server.trainings.services import push
 
 HANDOVER = timedelta(seconds=10)
 """How long a client that has reported a task may take to ask for its next: it must not be given up in between."""
+LISTS: Final = ("selection", "accepted", "folded", "moments_accepted")
+"""Columns of a round that are as long as its cohort."""
 NAMED_GONE = 5
 """How many lost clients a reason names before it counts the rest."""
 

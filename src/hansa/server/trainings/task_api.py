@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -26,8 +27,10 @@ from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, ref, refusals
 from hansa.server.measures import CLIENTS_WAITING
 from hansa.server.trainings import assignments, uploads
+from hansa.server.trainings.handout import task_for
 from hansa.server.trainings.models import Task
 from hansa.server.trainings.services import tasks
+from hansa.server.trainings.services.leasing import Ask
 from hansa.server.trainings.waiting import wait_for
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -57,17 +60,10 @@ class NextTask(MessageView):
         asked = await self.message(wire.TaskRequest)
         user = caller(request)
         presence.saw(user.id, timezone.now())
-
-        async def look() -> wire.Task | None:
-            # A read first: a client that finds nothing costs no write.
-            if not await read(tasks.has_work, user_id=user.id, instance=asked.instance):
-                return None
-            now = timezone.now()
-            leased = await call(tasks.lease_next, user_id=user.id, instance=asked.instance, now=now)
-            return None if leased is None else await read(assignments.message, leased.id)
+        ask = Ask(user.id, asked.instance)
 
         with CLIENTS_WAITING.track_inprogress():
-            task = await wait_for(look, key=user.id, seconds=seconds, request=request)
+            task = await wait_for(partial(task_for, ask), key=user.id, seconds=seconds, request=request)
         if task is None:
             return Response(status=204)
         note(task=task.id, training=task.training, round=task.round)

@@ -5,13 +5,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
 
 from hansa.protocol.errors import ErrorCode
 from hansa.protocol.tasks import MAX_METRICS, Receipt, TaskKind, TaskReport, Verdict
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import TASK_MOVES, TaskState, TrainingStatus, sources
-from hansa.server.accounts.models import User
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
 from hansa.server.changes import change
@@ -22,7 +20,7 @@ from hansa.server.registry.models import MetricKind
 from hansa.server.registry.services import record_metrics
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
-from hansa.server.trainings.models import Participation, Round, Task, Training, Update
+from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import folding
 from hansa.server.trainings.services.rounds import mark_absent, restart_clocks
 from hansa.server.trainings.services.turns import take_turn, take_turn_at_task
@@ -30,59 +28,6 @@ from hansa.server.trainings.services.turns import take_turn, take_turn_at_task
 OPEN_ROUND = facts.OPEN_ROUND
 WITH_FILE = frozenset({TaskKind.TRAIN.value, TaskKind.SWAG.value})
 """Tasks whose result is a file: params, or moments."""
-
-
-def has_work(*, user_id: UUID, instance: str) -> bool:
-    """Whether `lease_next` would find a task. Cheap to ask, and without a turn: what it says may change at once."""
-    return leasable(user_id=user_id, instance=instance).exists()
-
-
-def leasable(*, user_id: UUID, instance: str) -> QuerySet[Task]:
-    """Tasks this instance of the client may take now: offers, tasks it was given up on, and its own leases.
-
-    Another instance's lease is left alone until it ends: two processes with one token do not do one task twice.
-    """
-    in_phase = Q()
-    for kind, state in OPEN_ROUND.items():
-        in_phase |= Q(kind=kind.value, round__state=state.value)
-    takeable = Q(state__in=(TaskState.OFFERED.value, TaskState.LOST.value))
-    own = Q(state=TaskState.LEASED.value, instance=instance)
-    return (
-        Task.objects.filter(in_phase, takeable | own)
-        .filter(
-            participation__client_id=user_id,
-            participation__active=True,
-            participation__client__is_active=True,
-            round__training__status=TrainingStatus.ONGOING.value,
-        )
-        .order_by("round__opened_at", "id")
-    )
-
-
-def lease_next(*, user_id: UUID, instance: str, now: datetime) -> Task | None:
-    """Lease the oldest task this client may take; None if there is none."""
-    with change("tasks.lease_next"):
-        mine = leasable(user_id=user_id, instance=instance)
-        task = mine.first()
-        if task is not None and take_turn_at_task(task.id):
-            task = mine.filter(id=task.id).first()  # others may have had their turn before us
-        if task is None:
-            return None
-        free = Task.objects.filter(
-            id=task.id, state__in=[state.value for state in sources(TASK_MOVES, TaskState.LEASED)]
-        )
-        leased = free.update(
-            state=TaskState.LEASED.value,
-            instance=instance,
-            lease_until=now + timedelta(seconds=LEASE_SECONDS),
-            leased_at=task.leased_at if task.instance == instance and task.leased_at else now,
-            reason="",
-        )
-        Participation.objects.filter(id=task.participation_id, absent=True).update(absent=False)
-        User.objects.filter(id=user_id).update(last_seen=now)
-        training_id = Task.objects.values_list("round__training_id", flat=True).get(id=task.id)
-        transaction.on_commit(lambda: HINTS.moved(training_id))
-        return task if leased else None
 
 
 def renew(*, task_id: UUID, user_id: UUID, now: datetime, progress: float | None = None) -> str:

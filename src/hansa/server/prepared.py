@@ -1,0 +1,185 @@
+"""Statements on hot paths, compiled once: what Django does to build and compile a query costs ten times its running.
+
+    HELD = Rows(lambda: Task.objects.filter(id=Slot("task", UUIDField()), state="leased"))
+    RENEW = Changed(HELD.query, lease_until=Slot("until", DateTimeField()))
+
+    HELD(task=task_id)                        the rows, as the queryset would give them: a list
+    RENEW(task=task_id, until=later)          how many rows were changed
+
+The query is written in Django's own words, with a `Slot` where a value comes in. It is compiled at its first run on a
+connection, and kept there. A value is prepared by its slot's field, a row converted by its fields, and all goes through
+Django's cursor: transactions, wrappers and logs are as ever. A slot stands for one value: no list, and no None where
+the query would have to say IS NULL.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import AutoField, Expression, Field, Model, QuerySet
+from django.db.models.query import ModelIterable, ValuesListIterable, get_related_populators
+from django.db.models.sql import InsertQuery, UpdateQuery
+from django.db.models.sql.compiler import SQLCompiler
+
+Row = TypeVar("Row")
+Columns = Sequence[Any]  # Any: of whatever types a row has
+AnyField: TypeAlias = "Field[Any, Any]"  # Any: what it takes and gives; a string: not generic when it runs
+
+
+class Slot(Expression):
+    """Where a value comes in, under a name, each time that the statement is run."""
+
+    def __init__(self, name: str, field: AnyField) -> None:
+        super().__init__(output_field=field)
+        self.name = name
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[object]]:  # type: ignore[override]  # Django's compilers take any parameter
+        """A parameter that is not known yet."""
+        del compiler, connection
+        return "%s", [_Hole(self.name, self.output_field)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hole:
+    name: str
+    field: AnyField
+
+    def filled(self, values: Mapping[str, object], connection: BaseDatabaseWrapper) -> object:
+        value = values[self.name]
+        return None if value is None else self.field.get_db_prep_save(value, connection)
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    sql: str
+    parameters: Sequence[object]
+    read: Callable[[Iterable[Columns]], list[Any]] = list  # Any: instances, or tuples
+    """What becomes of its rows, if it has any."""
+
+
+class _Prepared:
+    """A statement that is compiled where it is first run."""
+
+    def run(self, values: Mapping[str, object]) -> tuple[list[Any], int]:  # Any: as above
+        """Its rows, and how many it has changed."""
+        connection = connections[DEFAULT_DB_ALIAS]
+        # What was compiled for a connection lives and dies with it; there are as many of those as threads.
+        known: dict[_Prepared, _Statement] = vars(connection).setdefault("hansa_prepared", {})
+        statement = known.get(self)
+        if statement is None:
+            statement = known[self] = self.compiled(connection)
+        parameters: list[Any] = [
+            it.filled(values, connection) if type(it) is _Hole else it for it in statement.parameters
+        ]  # Any: as the database takes them
+        with connection.cursor() as cursor:
+            cursor.execute(statement.sql, parameters)
+            return statement.read(cursor.fetchall()) if cursor.description else [], cursor.rowcount
+
+    def compiled(self, connection: BaseDatabaseWrapper) -> _Statement:
+        """The statement in the words of this connection's database."""
+        raise NotImplementedError
+
+
+class Rows(_Prepared, Generic[Row]):
+    """A queryset of instances, or of `values_list()` as tuples."""
+
+    def __init__(self, query: "Callable[[], QuerySet[Any, Row]]") -> None:  # Any: of any model
+        self.query = query
+
+    def __call__(self, **values: object) -> list[Row]:
+        """All rows."""
+        return self.run(values)[0]
+
+    def first(self, **values: object) -> Row | None:
+        """The first row, of which there should be few: all are fetched."""
+        rows = self(**values)
+        return rows[0] if rows else None
+
+    def compiled(self, connection: BaseDatabaseWrapper) -> _Statement:
+        """As the queryset itself compiles, and reads its rows."""
+        queryset = self.query()
+        shape = queryset._iterable_class  # it has no public name
+        compiler = queryset.query.get_compiler(connection=connection)
+        sql, parameters = compiler.as_sql()
+        if shape is ModelIterable:
+            return _Statement(sql, parameters, _Instances(compiler))
+        if shape is ValuesListIterable:
+            return _Statement(sql, parameters, _Tuples(compiler))
+        raise TypeError(f"{shape.__name__} is not known here; wanted are instances, or values_list() as tuples.")
+
+
+class Changed(_Prepared):
+    """An UPDATE of the rows of a queryset."""
+
+    def __init__(self, query: "Callable[[], QuerySet[Any, Any]]", **changes: object) -> None:  # Any: of any model
+        self._query = query
+        self._changes = changes
+
+    def __call__(self, **values: object) -> int:
+        """How many rows were changed."""
+        return self.run(values)[1]
+
+    def compiled(self, connection: BaseDatabaseWrapper) -> _Statement:
+        """As `QuerySet.update` compiles."""
+        query: UpdateQuery = self._query().query.chain(UpdateQuery)  # type: ignore[assignment]  # the stubs forget the class
+        query.add_update_values(self._changes)
+        return _Statement(*query.get_compiler(connection=connection).as_sql())
+
+
+class Added(_Prepared):
+    """An INSERT of one row. What is given as no `Slot` is the same in every row: also what is a default."""
+
+    def __init__(self, row: Callable[[], Model]) -> None:
+        self._row = row
+
+    def __call__(self, **values: object) -> None:
+        """Insert it. Nothing is called of what `save()` would, and no signal is sent."""
+        self.run(values)
+
+    def compiled(self, connection: BaseDatabaseWrapper) -> _Statement:
+        """As `bulk_create` compiles."""
+        row = self._row()
+        query = InsertQuery(type(row))
+        query.insert_values([it for it in row._meta.local_concrete_fields if not isinstance(it, AutoField)], [row])
+        ((sql, parameters),) = query.get_compiler(connection=connection).as_sql()
+        return _Statement(sql, parameters)
+
+
+class _Tuples:
+    """Rows with the types of their fields."""
+
+    def __init__(self, compiler: SQLCompiler) -> None:
+        self._compiler = compiler
+        self._converters = compiler.get_converters([column[0] for column in compiler.select[: compiler.col_count]])
+
+    def __call__(self, rows: Iterable[Columns]) -> list[Any]:  # Any: tuples
+        return list(map(tuple, self._converted(rows)))
+
+    def _converted(self, rows: Iterable[Columns]) -> Iterator[Columns]:
+        return self._compiler.apply_converters(rows, self._converters) if self._converters else iter(rows)
+
+
+class _Instances(_Tuples):
+    """Rows as instances, with those that `select_related` names."""
+
+    def __init__(self, compiler: SQLCompiler) -> None:
+        super().__init__(compiler)
+        info = compiler.klass_info
+        if info is None or compiler.annotation_col_map:
+            raise TypeError("Instances with annotations are not known here; use values_list().")
+        fields = info["select_fields"]
+        self._model = info["model"]
+        self._part = slice(fields[0], fields[-1] + 1)
+        self._names = [column[0].target.attname for column in compiler.select[self._part]]
+        self._related = get_related_populators(info, compiler.select, DEFAULT_DB_ALIAS)  # type: ignore[call-arg]  # as of Django 5.2
+
+    def __call__(self, rows: Iterable[Columns]) -> list[Any]:  # Any: instances
+        return [self._made(row) for row in self._converted(rows)]
+
+    def _made(self, row: Columns) -> Model:
+        instance: Model = self._model.from_db(DEFAULT_DB_ALIAS, self._names, row[self._part])
+        for related in self._related:
+            related.populate(row, instance)
+        return instance

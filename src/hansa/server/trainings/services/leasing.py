@@ -1,0 +1,129 @@
+"""Who asks for work is given the oldest task that it may take; many who ask at once, in one transaction."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import CharField, DateTimeField, Q, QuerySet, UUIDField
+
+from hansa.rounds.decide import LEASE_SECONDS
+from hansa.rounds.states import TASK_MOVES, TaskState, TrainingStatus, sources
+from hansa.server.accounts.models import User
+from hansa.server.changes import change
+from hansa.server.prepared import Changed, Rows, Slot
+from hansa.server.trainings import facts
+from hansa.server.trainings.hints import HINTS
+from hansa.server.trainings.models import Participation, Task, Training
+from hansa.server.trainings.services.turns import take_turn
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Who asks for work, and with which of its state folders."""
+
+    user_id: UUID
+    instance: str
+
+
+class _Found(NamedTuple):
+    """A task that somebody may take."""
+
+    task_id: UUID
+    training_id: UUID
+    participation_id: int
+    absent: bool
+    instance: str
+    leased_at: datetime | None
+
+
+def leasable() -> QuerySet[Task]:
+    """Tasks that an instance of a client may take now: offers, tasks it was given up on, and its own leases.
+
+    Another instance's lease is left alone until it ends: two processes with one token do not do one task twice.
+    """
+    in_phase = Q()
+    for kind, state in facts.OPEN_ROUND.items():
+        in_phase |= Q(kind=kind.value, round__state=state.value)
+    takeable = Q(state__in=(TaskState.OFFERED.value, TaskState.LOST.value))
+    own = Q(state=TaskState.LEASED.value, instance=Slot("instance", CharField()))
+    return (
+        Task.objects.filter(in_phase, takeable | own)
+        .filter(
+            participation__client_id=Slot("user", UUIDField()),
+            participation__active=True,
+            participation__client__is_active=True,
+            round__training__status=TrainingStatus.ONGOING.value,
+        )
+        .order_by("round__opened_at", "id")
+    )
+
+
+_OLDEST = Rows(
+    lambda: leasable().values_list(
+        "id", "round__training_id", "participation_id", "participation__absent", "instance", "leased_at"
+    )[:1]
+)
+_LEASE = Changed(
+    lambda: Task.objects.filter(
+        id=Slot("task", UUIDField()), state__in=[state.value for state in sources(TASK_MOVES, TaskState.LEASED)]
+    ),
+    state=TaskState.LEASED.value,
+    instance=Slot("instance", CharField()),
+    lease_until=Slot("until", DateTimeField()),
+    leased_at=Slot("since", DateTimeField()),
+    reason="",
+)
+_SEEN = Changed(lambda: User.objects.filter(id=Slot("user", UUIDField())), last_seen=Slot("now", DateTimeField()))
+
+
+def have_work(asks: Sequence[Ask]) -> list[bool]:
+    """For each whether `lease` would find a task. Cheap, and without a turn: what it says may change at once."""
+    return [bool(_OLDEST(user=ask.user_id, instance=ask.instance)) for ask in asks]
+
+
+def lease(asks: Sequence[Ask], *, now: datetime) -> list[UUID | None]:
+    """For each the task that it has from now on; None if there is none for it."""
+    with change("tasks.lease_next"):
+        may_lock = connection.features.has_select_for_update
+        turns = _take_turns(asks) if may_lock else None
+        leased = [_leased(ask, turns, now) for ask in asks]
+        for training_id in {it.training_id for it in leased if it is not None}:
+            transaction.on_commit(partial(HINTS.moved, training_id))
+    return [None if it is None else it.task_id for it in leased]
+
+
+def lease_next(*, user_id: UUID, instance: str, now: datetime) -> Task | None:
+    """Lease the oldest task that this client may take; None if there is none."""
+    (leased,) = lease([Ask(user_id, instance)], now=now)
+    return None if leased is None else Task.objects.get(id=leased)
+
+
+def _take_turns(asks: Sequence[Ask]) -> Collection[UUID]:
+    """Take the turns at the trainings whose tasks are going to be found; which those are."""
+    trainings = {it.training_id for it in map(_oldest, asks) if it is not None}
+    take_turn(Training.objects.filter(id__in=trainings))
+    return trainings
+
+
+def _oldest(ask: Ask) -> _Found | None:
+    row = _OLDEST.first(user=ask.user_id, instance=ask.instance)
+    return None if row is None else _Found(*row)
+
+
+def _leased(ask: Ask, turns: Collection[UUID] | None, now: datetime) -> _Found | None:
+    """What it was given. Found anew: others had their turn before us, or asked in the same name in this batch."""
+    found = _oldest(ask)
+    if found is None or (turns is not None and found.training_id not in turns):
+        return None
+    since = found.leased_at if found.instance == ask.instance and found.leased_at else now
+    until = now + timedelta(seconds=LEASE_SECONDS)
+    if not _LEASE(task=found.task_id, instance=ask.instance, until=until, since=since):
+        return None
+    if found.absent:
+        Participation.objects.filter(id=found.participation_id).update(absent=False)
+    _SEEN(user=ask.user_id, now=now)
+    return found
