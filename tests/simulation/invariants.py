@@ -1,0 +1,182 @@
+"""What must hold of the rows after every step, and once the faults have stopped."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from hansa.protocol.tasks import TaskKind
+from hansa.rounds.decide import LEASE_SECONDS
+from hansa.rounds.decisions import CloseRound, CloseSwag, Decision, RelayRound, SkipMoments, Wait
+from hansa.rounds.plan import Plan
+from hansa.rounds.states import (
+    LIVE_ROUND_STATES,
+    ROUND_MOVES,
+    TASK_MOVES,
+    TRAINING_MOVES,
+    RoundState,
+    TaskState,
+    TrainingStatus,
+)
+from simulation.rows import Entry, Key, RoundRow, Rows, TaskRow, TrainingRow
+
+PHASE = {
+    TaskKind.TRAIN: RoundState.COLLECTING,
+    TaskKind.SWAG: RoundState.SWAG,
+    TaskKind.EVALUATE: RoundState.EVALUATING,
+}
+FINISHED = frozenset({RoundState.DONE, RoundState.ABANDONED})
+SETTLED = frozenset({TaskState.REPORTED, TaskState.FAILED, TaskState.CLOSED})
+
+
+class BrokenError(AssertionError):
+    """Something that must hold does not."""
+
+
+class Watch:
+    """Looks at the rows after every step, and knows what was acknowledged."""
+
+    def __init__(self, plans: Mapping[Key, Plan]) -> None:
+        self.plans = plans
+        self.acknowledged: dict[Key, str] = {}
+        """By task the digest that a receipt was given for; "" for an evaluation."""
+        self._fresh: set[Key] = set()
+        self.rows = Rows()
+
+    def acknowledge(self, task: Key, digest: str) -> None:
+        """The client was, or would have been, told that its report is durable."""
+        self._fresh.add(task)
+        _must(self.acknowledged.setdefault(task, digest) == digest, f"two receipts for task {task}, of other bytes")
+
+    def heed(self, training: Key, decision: Decision) -> None:
+        """A decision has its reason, and says nothing that is not so."""
+        _must(bool(decision.reason), f"{decision} has no reason")
+        live = self._live(self.rows).get(training)
+        match decision:
+            case CloseRound() | RelayRound() | CloseSwag() | SkipMoments():
+                _must(live is None or self.rows.rounds[live].state not in PHASE.values(), f"{decision} moved nothing")
+            case Wait():
+                _must(decision.reason != "", "it waits for nothing that it can name")
+
+    def see(self, rows: Rows, now: datetime) -> None:
+        """Compare with the rows as they were. Raises BrokenError."""
+        if rows is self.rows and not self._fresh:
+            return
+        before, self.rows = self.rows, rows
+        for key, row in rows.trainings.items():
+            self._see_training(before.trainings.get(key), row)
+        moved = {key for key, row in rows.rounds.items() if before.rounds.get(key) is not row}
+        for key in moved:
+            self._see_round(key, before.rounds.get(key), rows)
+        for key, task in rows.tasks.items():
+            if (old := before.tasks.get(key)) is not task or task.round in moved:
+                self._see_task(key, old, task, rows, now)
+        if moved:
+            self._see_all_rounds(rows)
+        for key, digest in self.acknowledged.items():
+            task = rows.tasks.get(key)
+            if task is None or key in self._fresh or before.tasks.get(key) is not task or task.round in moved:
+                self._see_receipt(key, digest, rows)
+        self._fresh.clear()
+
+    def _see_training(self, before: TrainingRow | None, row: TrainingRow) -> None:
+        if before is None or before is row:
+            return
+        _moves(TRAINING_MOVES, before.status, row.status)
+        _must(row.rounds_done in (before.rounds_done, before.rounds_done + 1), "rounds are done one by one")
+        if row.status in (TrainingStatus.ERROR, TrainingStatus.PAUSED):
+            _must(bool(row.reason), f"a training is {row.status} and does not say why")
+
+    def _see_round(self, key: Key, before: RoundRow | None, rows: Rows) -> None:
+        row = rows.rounds[key]
+        if before is None:
+            _must(row.state is RoundState.COLLECTING, f"a round began as {row.state}")
+            return
+        _moves(ROUND_MOVES, before.state, row.state)
+        for name in ("accepted", "folded", "moments", "version"):
+            old, new = getattr(before, name), getattr(row, name)
+            _must(old is None or old == new, f"{name} of round {row.number} was {old}, and became {new}")
+        if row.accepted is not None and before.accepted is None:
+            self._see_accepted(key, row, row.accepted, TaskKind.TRAIN, rows)
+            cohort = [task for task in rows.tasks.values() if task.round == key and task.kind is TaskKind.TRAIN]
+            needed = self.plans[row.training].closing.min_reports or 1
+            _must(len(row.accepted) >= needed, f"{len(row.accepted)} of {len(cohort)} are enough, {needed} are needed")
+        if row.moments is not None and before.moments is None:
+            self._see_accepted(key, row, row.moments, TaskKind.SWAG, rows)
+
+    def _see_accepted(self, key: Key, row: RoundRow, entries: tuple[Entry, ...], kind: TaskKind, rows: Rows) -> None:
+        """In canonical order, and of every report of this round exactly one entry."""
+        ordinals = [ordinal for ordinal, _, _ in entries]
+        _must(ordinals == sorted(set(ordinals)), f"the list of round {row.number} is not canonical: {ordinals}")
+        by_examples = self.plans[row.training].aggregator.weighting == "examples"
+        reported = {
+            (task.ordinal, update.digest, float(update.examples if by_examples else 1))
+            for task_key, update in rows.updates.items()
+            if (task := rows.tasks[task_key]).round == key and task.kind is kind and task.state is TaskState.REPORTED
+        }
+        said = Counter((ordinal, digest, float(weight)) for ordinal, digest, weight in entries)
+        _must(said == Counter(reported), f"round {row.number} accepted {sorted(said)} of {sorted(reported)}")
+
+    def _see_task(self, key: Key, before: TaskRow | None, task: TaskRow, rows: Rows, now: datetime) -> None:
+        state = rows.rounds[task.round].state
+        if before is None:
+            _must(task.state in (TaskState.OFFERED, TaskState.LOST), f"a task began as {task.state}")
+        else:
+            _moves(TASK_MOVES, before.state, task.state)
+        if task.state is TaskState.LEASED:
+            _must(state is PHASE[task.kind], f"a {task.kind} task is leased while its round is {state}")
+            until = task.lease_until
+            latest = now + timedelta(seconds=LEASE_SECONDS)
+            _must(until is not None and until <= latest, f"the lease of {key} ends at {until}, and it is {now}")
+        if state in FINISHED:
+            _must(task.state in SETTLED, f"a task is {task.state} though its round is {state}")
+        if task.state is TaskState.REPORTED and task.kind is not TaskKind.EVALUATE:
+            _must(key in rows.updates, f"task {key} is reported, and its update is gone")
+
+    def _see_all_rounds(self, rows: Rows) -> None:
+        counted = Counter(row.training for row in rows.rounds.values() if row.state in LIVE_ROUND_STATES)
+        _must(all(count == 1 for count in counted.values()), "a training has two live rounds")
+        numbers = Counter(
+            (row.training, row.number) for row in rows.rounds.values() if row.state is not RoundState.ABANDONED
+        )
+        _must(all(count == 1 for count in numbers.values()), f"a round is there twice: {numbers}")
+        folded = Counter(
+            (row.training, ordinal, digest, number)
+            for row in rows.rounds.values()
+            if row.state is not RoundState.ABANDONED
+            for ordinal, digest, _, number in row.folded or ()
+        )
+        _must(all(count == 1 for count in folded.values()), f"a late update counts twice: {folded}")
+
+    def _see_receipt(self, key: Key, digest: str, rows: Rows) -> None:
+        task = rows.tasks.get(key)
+        _must(task is not None and task.state is TaskState.REPORTED, f"the acknowledged report {key} is lost: {task}")
+        if task is not None and task.kind is not TaskKind.EVALUATE:
+            update = rows.updates.get(key)
+            _must(update is not None and update.digest == digest, f"acknowledged was {digest}, there is {update}")
+
+    @staticmethod
+    def _live(rows: Rows) -> dict[Key, Key]:
+        return {row.training: key for key, row in rows.rounds.items() if row.state in LIVE_ROUND_STATES}
+
+
+def check_end(rows: Rows, training: Key, plan: Plan) -> None:
+    """What must hold of a training that has ended, whatever way it went."""
+    row = rows.trainings[training]
+    rounds = [each for each in rows.rounds.values() if each.training == training]
+    _must(all(each.state in FINISHED for each in rounds) or row.status not in _ENDED, f"{row} has a live round")
+    done = sorted(each.number for each in rounds if each.state is RoundState.DONE)
+    _must(done == [*range(1, row.rounds_done + 1)], f"rounds {done} are done, and it counts {row.rounds_done}")
+    if row.status is TrainingStatus.COMPLETED:
+        _must(row.rounds_done == plan.rounds, f"it is completed after {row.rounds_done} of {plan.rounds} rounds")
+
+
+_ENDED = frozenset({TrainingStatus.COMPLETED, TrainingStatus.CANCELLED})
+
+
+def _moves(table: Mapping, before: object, after: object) -> None:  # type: ignore[type-arg]  # three tables
+    _must(before == after or after in table[before], f"{type(before).__name__} moved from {before} to {after}")
+
+
+def _must(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise BrokenError(otherwise)

@@ -1,0 +1,196 @@
+"""The round in the model: what `decide` looks at, and how the rows change by what it answers."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from hansa.core.sampling import select
+from hansa.core.seeds import selection_rng
+from hansa.protocol.tasks import TaskKind
+from hansa.rounds import plan as plans
+from hansa.rounds.decisions import (
+    AbandonRound,
+    CloseRound,
+    CloseSwag,
+    Complete,
+    Decision,
+    DropOffers,
+    ExpireLeases,
+    Fail,
+    FinishRound,
+    OpenEvaluation,
+    OpenRound,
+    OpenSwag,
+    RelayRound,
+    SkipMoments,
+)
+from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
+from hansa.rounds.states import RoundState, TaskState, TrainingStatus
+from simulation.invariants import PHASE
+from simulation.rows import Key, RoundRow
+from simulation.tables import Learning, Tables
+
+HANDOVER = timedelta(seconds=10)
+
+
+def facts(of: Tables, training: Key, now: datetime) -> Facts:
+    """All that `decide` looks at."""
+    row, learning, live = of.store.trainings[training], of.learnings[training], of.live(training)
+    attempts = [
+        (each.attempt, of.phases[key].reason)
+        for key, each in of.store.rounds.items()
+        if each.training == training and each.number == row.rounds_done + 1
+    ]
+    latest, why = max(attempts, default=(0, ""))
+    return Facts(
+        status=row.status,
+        plan=learning.plan,
+        rounds_done=row.rounds_done,
+        participants=sum(member.active for member in learning.members) if live is None else 0,
+        failures=learning.failures,
+        last_failure=why if live is None else "",
+        next_attempt=latest + 1 if live is None else 1,
+        round=None if live is None else _round_facts(of, live, now),
+    )
+
+
+def _round_facts(of: Tables, key: Key, now: datetime) -> RoundFacts:
+    row, phase, tasks = of.store.rounds[key], of.phases[key], _phase_tasks(of, key)
+    states = [of.store.tasks[each].state for each in tasks]
+    taken = [moment for each in tasks if (moment := of.works[each].leased_at) is not None]
+    leases = [until for each in tasks if (until := of.store.tasks[each].lease_until) is not None]
+    counts = TaskCounts(
+        **{state: states.count(TaskState(state)) for state in ("offered", "leased", "reported", "lost", "failed")},
+        absent=sum(of.store.tasks[each].state is TaskState.LOST and of.works[each].leased_at is None for each in tasks),
+    )
+    nobody_came = row.state is RoundState.COLLECTING and not counts.taken
+    return RoundFacts(
+        number=row.number,
+        attempt=row.attempt,
+        state=row.state,
+        opened_at=_later(phase.began_at, phase.clock_from),
+        tasks=counts,
+        first_taken_at=_later(min(taken), phase.clock_from) if taken else None,
+        busy=sum(_is_busy(of, each, now) for each in tasks),
+        others_waiting=nobody_came and _others_wait(of, key, phase.opened_at),
+        next_expiry=min(leases, default=None),
+        claimed_until=phase.claimed_until,
+    )
+
+
+def _phase_tasks(of: Tables, key: Key) -> list[Key]:
+    state = of.store.rounds[key].state
+    kind = next((kind for kind, phase in PHASE.items() if phase is state), TaskKind.TRAIN)
+    return [each for each, task in of.store.tasks.items() if task.round == key and task.kind is kind]
+
+
+def _is_busy(of: Tables, task: Key, now: datetime) -> bool:
+    """Whether it is on offer to a client that is at work on another, or has just reported one."""
+    if of.store.tasks[task].state is not TaskState.OFFERED:
+        return False
+    for key, work in of.works.items():
+        if work.client == of.works[task].client:
+            until, reported = of.store.tasks[key].lease_until, work.reported_at
+            if (until is not None and until > now) or (reported is not None and reported > now - HANDOVER):
+                return True
+    return False
+
+
+def _others_wait(of: Tables, key: Key, opened: datetime) -> bool:
+    row = of.store.rounds[key]
+    cohort = {task.ordinal for task in of.store.tasks.values() if task.round == key}
+    members = enumerate(of.learnings[row.training].members)
+    others = [member.client for ordinal, member in members if member.active and ordinal not in cohort]
+    return any(client in of.seen and of.seen[client] > opened for client in others)
+
+
+def _later(moment: datetime, other: datetime | None) -> datetime:
+    return moment if other is None else max(moment, other)
+
+
+def carry_out(of: Tables, training: Key, decision: Decision, now: datetime) -> None:  # noqa: PLR0912  # a table
+    """Change the rows as decided."""
+    key = of.live(training)
+    if isinstance(decision, OpenRound):
+        _open_round(of, training, decision, now)
+    elif isinstance(decision, Complete | Fail):
+        status = TrainingStatus.COMPLETED if isinstance(decision, Complete) else TrainingStatus.ERROR
+        of.set_training(training, status=status, reason=decision.reason)
+    elif key is not None:
+        match decision:
+            case ExpireLeases():
+                expired = [each for each in _phase_tasks(of, key) if _expired(of, each, now)]
+                _lose(of, expired)
+            case DropOffers():
+                _lose(of, [each for each in _offers(of, key) if not _is_busy(of, each, now)])
+            case CloseRound():
+                of.set_round(key, state=RoundState.AGGREGATING, accepted=of.accepted(key, TaskKind.TRAIN))
+                of.close_tasks(key)
+            case RelayRound():
+                accepted = of.accepted(key, TaskKind.TRAIN)
+                of.set_round(key, accepted=accepted)
+                _done(of, key)
+            case OpenSwag():
+                _ask_reporters(of, key, TaskKind.SWAG)
+            case CloseSwag():
+                of.set_round(key, state=RoundState.COMBINING, moments=of.accepted(key, TaskKind.SWAG))
+                of.close_tasks(key)
+            case SkipMoments():
+                of.close_tasks(key)
+                of.set_round(key, state=RoundState.COMBINED)
+                of.phases[key].began_at = now
+            case OpenEvaluation():
+                _ask_reporters(of, key, TaskKind.EVALUATE)
+            case FinishRound():
+                _done(of, key)
+            case AbandonRound():
+                of.abandon(key, decision.reason, failure=decision.failure)
+
+
+def _open_round(of: Tables, training: Key, decision: OpenRound, now: datetime) -> None:
+    learning = of.learnings[training]
+    base = of.base_of(training)
+    row = RoundRow(training, decision.number, decision.attempt, RoundState.COLLECTING, base=base)
+    key = of.add_round(row, now)
+    cohort = _selected(learning, decision)
+    present = sum(not learning.members[ordinal].absent for ordinal in cohort)
+    enough = present >= plans.min_reports(learning.plan, cohort=len(cohort))
+    for ordinal in cohort:
+        invited = learning.members[ordinal].absent and enough
+        of.add_task(key, ordinal, TaskKind.TRAIN, TaskState.LOST if invited else TaskState.OFFERED)
+
+
+def _selected(learning: Learning, decision: OpenRound) -> Sequence[int]:
+    active = [ordinal for ordinal, member in enumerate(learning.members) if member.active]
+    size = plans.cohort_size(learning.plan, participants=len(active))
+    return select(active, size, selection_rng(learning.seed, decision.number, decision.attempt))
+
+
+def _ask_reporters(of: Tables, key: Key, kind: TaskKind) -> None:
+    members = of.learnings[of.store.rounds[key].training].members
+    trained = [task for task in of.store.tasks.values() if task.round == key and task.kind is TaskKind.TRAIN]
+    of.set_round(key, state=PHASE[kind])
+    for task in trained:
+        if task.state is TaskState.REPORTED and members[task.ordinal].active:
+            of.add_task(key, task.ordinal, kind, TaskState.OFFERED)
+
+
+def _done(of: Tables, key: Key) -> None:
+    row = of.store.rounds[key]
+    of.finish(key, RoundState.DONE)
+    of.learnings[row.training].failures = 0
+    of.set_training(row.training, rounds_done=row.number)
+
+
+def _offers(of: Tables, key: Key) -> list[Key]:
+    return [each for each in _phase_tasks(of, key) if of.store.tasks[each].state is TaskState.OFFERED]
+
+
+def _expired(of: Tables, task: Key, now: datetime) -> bool:
+    row = of.store.tasks[task]
+    return row.state is TaskState.LEASED and row.lease_until is not None and row.lease_until <= now
+
+
+def _lose(of: Tables, tasks: Sequence[Key]) -> None:
+    for task in tasks:
+        of.set_task(task, state=TaskState.LOST, lease_until=None)
+        of.member(task).absent = True

@@ -1,0 +1,280 @@
+"""A schedule: all that a seed decides, played from the beginning to the end."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+from typing import Any
+
+from hansa.rounds import plan as plans
+from hansa.rounds.plan import Plan
+from hansa.rounds.states import TrainingStatus
+from simulation.clients import Habits, Line, Program, wake
+from simulation.invariants import BrokenError, Watch, check_end
+from simulation.network import CALM, Network, Weather
+from simulation.process import Faults, Process, Service, SimulatedCrash
+from simulation.rows import Key
+from simulation.timeline import Timeline
+
+PATIENCE = 40_000.0
+"""Virtual seconds, once the faults have stopped, until every training has come to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large schedules are at most: what is cheap to play may be larger."""
+
+    clients: int
+    rounds: int
+    second_training: float
+    """Of a hundred schedules, so many hundredths have two trainings of the same clients."""
+    trouble_seconds: float
+
+
+LARGE = Sizes(clients=5, rounds=4, second_training=0.2, trouble_seconds=600.0)
+SMALL = Sizes(clients=4, rounds=2, second_training=0.1, trouble_seconds=300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Something that the actor does."""
+
+    at: float
+    training: int
+    what: str
+    clients: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What a seed decides before the first event; the rest is drawn as it happens."""
+
+    seed: int
+    plans: tuple[Plan, ...]
+    members: tuple[tuple[int, ...], ...]
+    """Of each training its clients, in join order."""
+    programs: tuple[tuple[int, str, Habits], ...]
+    gone: tuple[float | None, ...]
+    """When each program leaves for good, if it does."""
+    weather: Weather
+    faults: Faults
+    crashes: frozenset[int]
+    """At which passings of a crash point the server dies."""
+    orders: tuple[Order, ...]
+    calm_at: float
+
+
+def draw(seed: int, sizes: Sizes) -> Schedule:
+    """The schedule of a seed."""
+    random = Random(f"schedule {seed}")  # noqa: S311  # repeatable, not secret
+    clients = random.randint(1, sizes.clients)
+    trainings = 2 if random.random() < sizes.second_training else 1
+    members = tuple(
+        tuple(random.sample(range(clients), random.randint(1, clients) if random.random() < 0.3 else clients))
+        for _ in range(trainings)
+    )
+    programs = tuple((client, "a", _habits(random)) for client in range(clients))
+    twins = tuple((client, "b", habits) for client, _, habits in programs if random.random() < 0.15)
+    calm_at = random.uniform(0.0, sizes.trouble_seconds)
+    bad = random.choice([0.0, 0.02, 0.1, 0.3])
+    return Schedule(
+        seed=seed,
+        plans=tuple(_plan(random, len(each), sizes) for each in members),
+        members=members,
+        programs=programs + twins,
+        gone=tuple(random.uniform(0.0, calm_at) if random.random() < 0.12 else None for _ in programs + twins),
+        weather=Weather(loss=bad * random.random(), duplication=bad * random.random(), slow=bad * random.random()),
+        faults=Faults(
+            downtime=random.choice([1.0, 20.0, 200.0]),
+            lost_hints=random.choice([0.0, 0.0, 0.1, 0.5]),
+            trouble=random.choice([0.0, 0.0, 0.0, 0.2, 0.7]),
+            sweep=random.choice([10.0, 30.0, 60.0]),
+            slowest_mean=random.choice([0.1, 5.0, 90.0]),
+        ),
+        crashes=frozenset(random.randrange(1, 120) for _ in range(random.choice([0, 1, 1, 2, 4, 8]))),
+        orders=_orders(random, members, clients, calm_at),
+        calm_at=calm_at,
+    )
+
+
+def _habits(random: Random) -> Habits:
+    good = random.random() < 0.5
+    return Habits(
+        slowest=random.choice([1.0, 10.0, 50.0, 150.0]),
+        fails=0.0 if good else random.choice([0.0, 0.1, 0.5]),
+        gives_back=0.0 if good else random.choice([0.0, 0.2]),
+        dies=0.0 if good else random.choice([0.0, 0.2, 0.5]),
+        away=random.choice([1.0, 50.0, 300.0]),
+        mute=random.random() < 0.15,
+        restless=random.random() < 0.2,
+        lies=0.0 if good else random.choice([0.0, 0.3]),
+    )
+
+
+def _plan(random: Random, members: int, sizes: Sizes) -> Plan:
+    """A sound plan that so many participants can fulfil."""
+    rounds = random.randint(1, sizes.rounds)
+    period = random.choice([None, None, None, 2])
+    size = random.randint(1, members)
+    parts: dict[str, Any] = {
+        "rounds": rounds if period is None else max(1, rounds // period) * period,
+        "daisy_chain": period and {"period": period},
+        "seed": random.getrandbits(40),
+        "cohort": random.choice([{}, {}, {"size": size}, {"fraction": random.choice([0.3, 0.5, 0.9])}]),
+        "evaluation": {"every": random.choice([0, 0, 1, 2])},
+        "uncertainty": {"method": random.choice(["none", "none", "swag"])},
+        "aggregator": {"kind": "weighted_mean", "weighting": random.choice(["examples", "equal"])},
+        "closing": {
+            "deadline_seconds": random.choice([None, None, 20.0, 200.0]),
+            "quorum": random.choice([None, None, random.randint(1, members)]),
+            "min_reports": random.choice([None, None, 1, random.randint(1, members)]),
+        },
+    }
+    try:
+        plan = plans.parse(parts)
+        plans.check_against(plan, participants=members)
+    except plans.UnsoundPlanError:
+        return plans.parse({**parts, "closing": {}})
+    return plan
+
+
+def _orders(random: Random, members: Sequence[tuple[int, ...]], clients: int, until: float) -> tuple[Order, ...]:
+    orders = []
+    for training, theirs in enumerate(members):
+        for _ in range(random.choice([0, 0, 0, 1, 3])):
+            what = random.choice(["pause", "pause", "remove_clients", "add_clients", "cancel", "resume"])
+            named = random.sample(theirs if what == "remove_clients" else range(clients), 1)
+            at = random.uniform(0.0, until)
+            orders.append(Order(at, training, what, tuple(named) if what.endswith("clients") else ()))
+            if what in ("pause", "remove_clients") and random.random() < 0.7:
+                back = "resume" if what == "pause" else "add_clients"
+                orders.append(Order(random.uniform(at, until), training, back, orders[-1].clients))
+    return tuple(orders)
+
+
+class Crashes:
+    """Dies at the passings that the schedule names, as long as there are faults."""
+
+    def __init__(self, at: frozenset[int]) -> None:
+        self.armed = True
+        self._at = at
+        self._passed = 0
+
+    def passed(self, point: str) -> None:
+        """A crash point is passed."""
+        self._passed += 1
+        if self.armed and self._passed in self._at:
+            raise SimulatedCrash(point)
+
+
+MakeService = Callable[[Schedule, Timeline, Crashes], Service]
+
+
+class Play:
+    """One schedule in one world."""
+
+    def __init__(self, schedule: Schedule, make: MakeService) -> None:
+        self.schedule, self.timeline, self.crashes = schedule, Timeline(schedule.seed), Crashes(schedule.crashes)
+        self.service = make(schedule, self.timeline, self.crashes)
+        self.keys: Sequence[Key] = self.service.trainings
+        self.plans: Mapping[Key, Plan] = dict(zip(self.keys, schedule.plans, strict=True))
+        self.watch = Watch(self.plans)
+        self.watch.see(self.service.rows(), self.timeline.now)
+        self.network = Network(self.timeline, schedule.weather)
+        self.process = Process(self.timeline, self.service, schedule.faults, self.watch)
+        self.line = Line(self.timeline, self.network, self.process, self.watch)
+        self.programs = [Program(client, name, habits, self.line) for client, name, habits in schedule.programs]
+        self.service.offered = lambda client: self.timeline.after(0.01, partial(wake, self.programs, client))
+        self.is_calm = False
+        self._resumed: set[Key] = set()
+        self._unanswered: set[Key] = set()
+
+    def run(self) -> None:
+        """Play it. Raises BrokenError."""
+        for program, gone in zip(self.programs, self.schedule.gone, strict=True):
+            self.timeline.after(self.timeline.between(0.0, 30.0), program.start)
+            if gone is not None:
+                self.timeline.after(gone, partial(program.stop, gone=True))
+        for order in self.schedule.orders:
+            self.timeline.after(order.at, partial(self._order, order))
+        self.timeline.after(self.schedule.calm_at, self._calm_down)
+        if not self.timeline.run(self._over, self.schedule.calm_at + PATIENCE):
+            waits = {key[:8]: wait.reason for key, wait in self.process.waits.items()}
+            raise BrokenError(f"no end after {PATIENCE:g} s without faults: {waits}, {self.watch.rows.trainings}")
+        for key, plan in self.plans.items():
+            check_end(self.watch.rows, key, plan)
+            self._check_reason(key)
+        self.timeline.note(f"end: {[(row.status, row.rounds_done) for row in self.watch.rows.trainings.values()]}")
+
+    def _calm_down(self) -> None:
+        self.timeline.note("calm")
+        self.is_calm, self.crashes.armed, self.network.weather = True, False, CALM
+        self.process.faults = replace(self.process.faults, lost_hints=0.0, trouble=0.0, slowest_mean=1.0)
+        for program in self.programs:
+            program.calm_down()
+        for training in range(len(self.keys)):
+            self._order(Order(0.0, training, "resume"))
+
+    def _order(self, order: Order) -> None:
+        """The actor's request, repeated until the server answers."""
+        what, key = f"actor: {order.what} {[*order.clients] or ''}", self.keys[order.training]
+        answered: list[object] = []
+        self._unanswered.discard(key)
+        call = partial(self.service.steer, key, order.what, order.clients)
+        if self.process.up:
+            self.process.attempt(what, partial(call, self.timeline.now), answered.append)
+        if not answered and not (self.is_calm and order.what == "pause"):
+            self._unanswered.add(key)
+            self.timeline.after(5.0, partial(self._order, order))
+
+    def _over(self) -> bool:
+        return self.is_calm and not self._unanswered and all(self._has_ended(key) for key in self.keys)
+
+    def _has_ended(self, key: Key) -> bool:
+        row = self.watch.rows.trainings[key]
+        if row.status is TrainingStatus.ERROR and key not in self._resumed:
+            self._resumed.add(key)
+            self._order(Order(0.0, self.keys.index(key), "resume"))
+            return False
+        if row.status is TrainingStatus.ONGOING:
+            wait = self.process.waits.get(key)
+            return wait is not None and wait.until is None and not self._somebody_is_left(key)
+        return row.status is not TrainingStatus.INITIAL and self.process.up
+
+    def _somebody_is_left(self, key: Key) -> bool:
+        there = {program.client for program in self.programs if not program.gone}
+        return bool(there & self.service.participants(key))
+
+    def _check_reason(self, key: Key) -> None:
+        """A training that did not complete says why, and there is a cause."""
+        row = self.watch.rows.trainings[key]
+        all_there = len({program.client for program in self.programs if not program.gone}) == len(
+            {program.client for program in self.programs}
+        )
+        if row.status is TrainingStatus.ERROR and all_there:
+            try:
+                plans.check_against(self.plans[key], participants=len(self.service.participants(key)))
+            except plans.UnsoundPlanError:
+                return
+            if self.service.participants(key) and "only" not in row.reason:
+                raise BrokenError(f"all clients are there, and still: {row.reason}")
+
+
+class ScheduleFailedError(AssertionError):
+    """Says how to repeat it, and shows the end of its trace."""
+
+    def __init__(self, error: BaseException, seed: int, world: str, trace: list[str]) -> None:
+        self.trace = trace
+        again = f"PYTHONPATH=tests python -m simulation {world} --seed {seed} --trace"
+        end = "\n".join(trace[-25:])
+        super().__init__(f"{type(error).__name__}: {error}\n\nseed={seed}; to repeat it:\n    {again}\n\n{end}")
+
+
+def play(seed: int, make: MakeService, *, world: str, sizes: Sizes) -> Timeline:
+    """Play the schedule of a seed. Raises ScheduleFailedError."""
+    game = Play(draw(seed, sizes), make)
+    try:
+        game.run()
+    except Exception as error:  # whatever it is, it comes with its seed
+        raise ScheduleFailedError(error, seed, world, game.timeline.trace) from error
+    return game.timeline
