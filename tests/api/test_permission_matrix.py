@@ -134,6 +134,7 @@ PUT    trainings/<training>/clients/ person \
 PUT    trainings/<training>/clients/ machine \
                                         401   404   403    202   404   404   202  |  404   404   404   404   202
 DELETE trainings/<training>/clients/    401   404   403    200   404   404   200  |  404   404   404   404   200
+POST   trainings/<training>/leave/      401   404   204    403   404   404   403  |  404   404   404   404   403
 # own: the global model and one's own local one; all: and the other participant's
 GET    trainings/<training>/models/     401   404   own    all   404   404   all  |  404   404   404   404   all
 GET    trainings/<training>/models/latest/ \
@@ -203,6 +204,7 @@ GET    models/<local>/metadata/         200
 GET    models/<local>/metrics/          200
 POST   models/<local>/metrics/          409
 POST   models/<swag-local>/swag/        403
+POST   trainings/<training>/leave/      204
 POST   tasks/<task>/heartbeat/          200
 GET    tasks/<task>/base/               409
 HEAD   tasks/<task>/update/<digest>/    409

@@ -55,8 +55,8 @@ async def test_a_new_training_waits_to_be_started(alice, bob, carol, model, cloc
         seed=11,
         participants=[carol.id, bob.id],
         clients=[
-            Participant(id=carol.id, username="carol", ordinal=0, active=True, last_seen=None),
-            Participant(id=bob.id, username="bob", ordinal=1, active=True, last_seen=None),
+            Participant(id=carol.id, username="carol", ordinal=0, active=True, last_seen=None, failures=0, excluded=""),
+            Participant(id=bob.id, username="bob", ordinal=1, active=True, last_seen=None, failures=0, excluded=""),
         ],
         revision=record.revision,
         created_at=clock.now.isoformat(),

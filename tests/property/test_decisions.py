@@ -19,9 +19,11 @@ from hansa.rounds.decisions import (
     ExpireLeases,
     Fail,
     FinishRound,
+    GoOn,
     OpenEvaluation,
     OpenRound,
     OpenSwag,
+    Pause,
     RelayRound,
     SkipMoments,
     Wait,
@@ -34,7 +36,9 @@ from hansa.rounds.plan import (
     check,
     check_against,
     cohort_size,
+    invitations,
     min_reports,
+    min_there,
     parse,
 )
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
@@ -43,10 +47,11 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 CLIENTS = 6
 
 plans = st.builds(
-    lambda versions, chain, method, cohort, closing, every: parse(
+    lambda versions, chain, method, cohort, closing, every, participation: parse(
         {
             "rounds": versions * (chain["period"] if chain else 1),
-            "cohort": cohort,
+            "cohort": {key: value for key, value in cohort.items() if not (chain and key == "over_selection")},
+            "participation": participation,
             "closing": closing,
             "evaluation": {"every": every},
             "uncertainty": {"method": method},
@@ -56,7 +61,7 @@ plans = st.builds(
     versions=st.integers(1, 3),
     chain=st.sampled_from([None, None, {"period": 2}, {"period": 3}]),
     method=st.sampled_from(["none", "swag"]),
-    cohort=st.sampled_from([{}, {"fraction": 0.5}, {"size": 4}]),
+    cohort=st.sampled_from([{}, {"fraction": 0.5}, {"size": 4}, {"size": 3, "over_selection": 0.5}]),
     closing=st.sampled_from(
         [
             {},
@@ -67,6 +72,7 @@ plans = st.builds(
         ]
     ),
     every=st.integers(0, 2),
+    participation=st.sampled_from([{}, {}, {"min_to_start": 4}, {"min_to_start": 3, "min_to_go_on": 2}]),
 )
 
 
@@ -82,6 +88,7 @@ class Attempt:
     attempt: int
     opened_at: datetime
     tasks: dict[int, Task]
+    wanted: int | None = None
     state: RoundState = RoundState.COLLECTING
     first_taken_at: datetime | None = None
     claimed_until: datetime | None = None
@@ -97,6 +104,8 @@ class World:
     now: datetime = START
     status: TrainingStatus = TrainingStatus.ONGOING
     clients: set[int] = field(default_factory=lambda: set(range(CLIENTS)))
+    away: set[int] = field(default_factory=set)
+    awaits_clients: bool = False
     rounds_done: int = 0
     failures: int = 0
     attempts: int = 0
@@ -109,6 +118,8 @@ class World:
             plan=self.plan,
             rounds_done=self.rounds_done,
             participants=len(self.clients),
+            there=len(self.clients - self.away),
+            awaits_clients=self.awaits_clients,
             failures=self.failures,
             last_failure="it was abandoned.",
             next_attempt=self.attempts + 1,
@@ -126,6 +137,7 @@ class World:
                 state=self.current.state,
                 opened_at=self.current.opened_at,
                 tasks=TaskCounts(**{state: states.count(TaskState(state)) for state in counted}),
+                wanted=self.current.wanted,
                 first_taken_at=self.current.first_taken_at,
                 next_expiry=min(leases, default=None),
                 claimed_until=self.current.claimed_until,
@@ -135,9 +147,11 @@ class World:
     def carry_out(self, decision: Decision) -> None:  # noqa: PLR0912  # a table: one case per decision
         match decision, self.current:
             case OpenRound(number, attempt), None:
-                cohort = sorted(self.clients)[: cohort_size(self.plan, participants=len(self.clients))]
+                wanted = cohort_size(self.plan, participants=len(self.clients))
+                invited = invitations(self.plan, participants=len(self.clients))
+                tasks = {client: Task() for client in sorted(self.clients)[:invited]}
                 self.attempts = attempt
-                self.current = Attempt(number, attempt, self.now, {client: Task() for client in cohort})
+                self.current = Attempt(number, attempt, self.now, tasks, wanted if invited > wanted else None)
             case ExpireLeases(), Attempt() as current:
                 for task in current.tasks.values():
                     if task.state is TaskState.LEASED and task.lease_until <= self.now:
@@ -169,6 +183,10 @@ class World:
                 self.rounds_done, self.failures, self.attempts, self.current = self.rounds_done + 1, 0, 0, None
             case AbandonRound(), Attempt(state=RoundState.COLLECTING):
                 self.failures, self.current = self.failures + 1, None
+            case Pause(), None:
+                self.status, self.awaits_clients = TrainingStatus.PAUSED, True
+            case GoOn(), None:
+                self.status, self.awaits_clients = TrainingStatus.ONGOING, False
             case Complete(), None:
                 self.status = TrainingStatus.COMPLETED
             case Fail(), None:
@@ -204,6 +222,10 @@ class World:
                 task.state = TaskState.FAILED
             case "release", TaskState.LEASED:
                 task.state = TaskState.LOST
+            case "go away", _:
+                self.away.add(client)
+            case "come", _:
+                self.away.discard(client)
             case "leave", _:
                 self.clients.discard(client)
                 if task and task.state is not TaskState.REPORTED:
@@ -233,8 +255,8 @@ def check_decision(decision: Decision, facts: Facts, now: datetime) -> None:
     match decision, facts.round:
         case Wait(until=until), _:
             assert until is None or until > now, "what is due now is done now"
-        case CloseRound() | RelayRound(), RoundFacts(number=number, tasks=tasks):
-            assert tasks.reported >= min_reports(facts.plan, cohort=tasks.total)
+        case CloseRound() | RelayRound(), RoundFacts(number=number, tasks=tasks, wanted=wanted):
+            assert tasks.reported >= min_reports(facts.plan, cohort=min(tasks.total, wanted or tasks.total))
             assert isinstance(decision, CloseRound) == aggregates(facts.plan, round_number=number)
         case OpenSwag() | CloseSwag(), RoundFacts(tasks=tasks):
             assert facts.plan.uncertainty.method == "swag"
@@ -243,13 +265,19 @@ def check_decision(decision: Decision, facts: Facts, now: datetime) -> None:
             assert not tasks.reported
         case OpenRound(number), None:
             assert number == facts.rounds_done + 1 <= facts.plan.rounds
+            minimum = min_there(facts.plan, round_number=number)
+            assert minimum == 1 or facts.there >= minimum
+        case Pause(), None:
+            assert facts.there < min_there(facts.plan, round_number=facts.rounds_done + 1)
+        case GoOn(), None:
+            assert facts.awaits_clients, "what a person paused is not gone on with"
         case Complete(), None:
             assert facts.rounds_done == facts.plan.rounds
 
 
 seconds = st.sampled_from([0, 0, 0, 1, 5, 31, 61, 600])
 of_one = st.tuples(
-    st.sampled_from(["take", "heartbeat", "report", "fail", "release", "leave", "aggregator dies"]),
+    st.sampled_from(["take", "heartbeat", "report", "fail", "release", "leave", "go away", "come", "aggregator dies"]),
     st.integers(0, CLIENTS - 1).map(lambda client: [client]),
     seconds,
 )
@@ -280,6 +308,10 @@ def test_when_all_clients_fall_silent_the_training_ends_or_waits_for_a_first_cli
     else:
         raise AssertionError(f"it waits again and again: {waiting}")
     event(f"{world.status}, after {world.rounds_done} rounds")
+    if world.status is TrainingStatus.PAUSED:
+        assert world.awaits_clients
+        assert world.current is None
+        assert "are there" in waiting.reason
     if world.status is TrainingStatus.ONGOING:
         assert world.current.state is RoundState.COLLECTING, "what is asked around a version is given up in time"
         assert {task.state for task in world.current.tasks.values()} <= {TaskState.OFFERED, TaskState.CLOSED}
@@ -289,6 +321,8 @@ def test_when_all_clients_fall_silent_the_training_ends_or_waits_for_a_first_cli
 @given(plans, walks)
 def test_when_all_clients_that_are_left_come_back_the_training_completes(plan: Plan, steps: Steps) -> None:
     world = walk(plan, steps)
+    world.away.clear()
+    world.settle()
     for _ in range(100):
         if world.status is not TrainingStatus.ONGOING:
             break
@@ -301,6 +335,9 @@ def test_when_all_clients_that_are_left_come_back_the_training_completes(plan: P
             world.now = max(world.now, waiting.until)
             world.settle()
     event(f"{world.status}, after {world.rounds_done} rounds")
+    if world.status is TrainingStatus.PAUSED:
+        assert len(world.clients) < min_there(plan, round_number=world.rounds_done + 1), "too few are left"
+        return
     assert world.status in {TrainingStatus.COMPLETED, TrainingStatus.ERROR}
     if world.status is TrainingStatus.ERROR:
         assert not can_be_held(plan, len(world.clients)) or world.failures >= 3
@@ -329,6 +366,7 @@ rounds = st.none() | st.builds(
     first_taken_at=st.none() | moments,
     next_expiry=st.none() | moments,
     claimed_until=st.none() | moments,
+    wanted=st.none() | st.integers(1, 5),
     gone=st.sampled_from(["", "bob: gone"]),
 )
 any_facts = st.builds(
@@ -337,6 +375,9 @@ any_facts = st.builds(
     plan=plans,
     rounds_done=st.integers(0, 4),
     participants=st.integers(0, 5),
+    excluded=st.integers(0, 5),
+    there=st.integers(0, 5),
+    awaits_clients=st.booleans(),
     failures=st.integers(0, 9),
     last_failure=st.sampled_from(["", "it failed."]),
     next_attempt=st.integers(1, 9),
@@ -351,7 +392,8 @@ def test_every_state_of_the_facts_has_a_decision_with_a_reason(facts: Facts) -> 
     if isinstance(decision, Wait):
         assert decision.until is None or decision.until > START
     if facts.status is not TrainingStatus.ONGOING:
-        assert isinstance(decision, Wait)
+        awaiting = facts.status is TrainingStatus.PAUSED and facts.awaits_clients
+        assert isinstance(decision, Wait | GoOn if awaiting else Wait)
 
 
 @given(any_facts)

@@ -7,6 +7,7 @@ GET    /api/trainings/<id>/?wait=30&revision=7 → TrainingDetail  waits until t
 DELETE /api/trainings/<id>/                  → Detail
 POST   /api/trainings/<id>/start/            → Detail (202); also pause/, resume/, cancel/
 PUT    /api/trainings/<id>/clients/  ClientList → Detail (202); DELETE removes
+POST   /api/trainings/<id>/leave/            → 204  a participant takes itself out
 GET    /api/trainings/<id>/models/           → list[Model]  the global model, then the local ones that are kept
 GET    /api/trainings/<id>/models/latest/    → list[Model]  of every client its newest only
 GET    /api/trainings/<id>/rounds/           → list[Round]
@@ -76,6 +77,29 @@ class Participant(Answer, frozen=True):
     ordinal: int
     active: bool
     last_seen: str | None
+    failures: int | None = None
+    """Tasks in a row that it took and that failed or were lost; shown to itself and to the training's actor."""
+    excluded: str | None = None
+    """Why it is asked no more, until its actor adds it again; empty: it is asked. Shown as `failures`."""
+
+
+class Selection(Answer, frozen=True):
+    """How the cohort of a round was selected: enough to select again, and find the same clients."""
+
+    rule: str
+    size: int
+    candidates: list[int]
+    """The ordinals of those who could be selected, ascending."""
+    weights: list[int]
+    """by_examples: the weight of each candidate; else empty."""
+    cursor: int | None
+    """round_robin: the ordinal behind which it began; None: at the beginning."""
+    seed: int
+    """The training's. Purpose "selection", seed, round and attempt make the generator."""
+    round: int
+    attempt: int
+    selected: list[int]
+    """The ordinals of those who were, ascending."""
 
 
 class Training(Answer, frozen=True):
@@ -194,6 +218,7 @@ class Round(Answer, frozen=True):
     version: int | None
     """The version that came of it."""
     cohort: int
+    """How many clients were asked."""
     reported: int
     bytes: int
     """Of all updates received."""
@@ -204,6 +229,10 @@ class Round(Answer, frozen=True):
     folded: list[FoldedUpdate] = []
     """The late updates of earlier rounds that count in this one, in the order in which they are added."""
     tasks: list[TaskInfo] = []
+    wanted: int | None = None
+    """How many reports close it, where more clients than that were asked."""
+    selection: Selection | None = None
+    """Shown of a single round, to the training's actor."""
 
 
 class Spread(Answer, frozen=True):

@@ -5,6 +5,7 @@ decision that comes twice, late, or from facts that are no longer true moves no 
 
     COLLECTING   every required client has reported → close; the quorum has → close; the deadline has passed with
                  enough reports → close. Nobody is left to wait for, and too few have reported → abandon.
+                 Over-selected: as many as the cohort without those invited beside it have reported → close.
                  To close is to aggregate, or in between the aggregations of a daisy chain to relay.
     AGGREGATING  nobody holds the claim → aggregate.
     AGGREGATED   the plan wants moments → ask for them; else as COMBINED.
@@ -12,7 +13,8 @@ decision that comes twice, late, or from facts that are no longer true moves no 
     COMBINING    nobody holds the claim → combine.
     COMBINED     the plan evaluates this round → open the evaluation; else the round is done.
     EVALUATING   as COLLECTING, but it is done with however few reports there are.
-    no round     the plan's rounds are done → complete; else open the next, or a new attempt.
+    no round     the plan's rounds are done → complete; fewer clients are there than the plan asks for → pause, and
+                 go on when enough are; else open the next, or a new attempt.
 
 A client is *required* from the opening of the round until its lease ends without a sign of life, its own code fails,
 or it leaves. While no client has come at all, a round waits for them: nothing is lost by waiting, and the record says
@@ -37,15 +39,25 @@ from hansa.rounds.decisions import (
     ExpireLeases,
     Fail,
     FinishRound,
+    GoOn,
     OpenEvaluation,
     OpenRound,
     OpenSwag,
+    Pause,
     RelayRound,
     SkipMoments,
     Wait,
 )
 from hansa.rounds.facts import Facts, RoundFacts
-from hansa.rounds.plan import Plan, UnsoundPlanError, aggregates, check_against, evaluates, min_reports
+from hansa.rounds.plan import (
+    Plan,
+    UnsoundPlanError,
+    aggregates,
+    check_against,
+    evaluates,
+    min_reports,
+    min_there,
+)
 from hansa.rounds.states import RoundState, TrainingStatus
 
 LEASE_SECONDS = 60.0
@@ -63,6 +75,8 @@ _DOING: Final = {
 
 def decide(facts: Facts, now: datetime) -> Decision:
     """The next thing to do with a training, and why. Pure; see the module's docstring for the rules."""
+    if facts.status == TrainingStatus.PAUSED and facts.awaits_clients:
+        return _awaiting_clients(facts)
     if facts.status != TrainingStatus.ONGOING:
         return Wait(f"the training is {facts.status}")
     if facts.round is not None and _lease_ended(facts.round, now):
@@ -90,26 +104,57 @@ def _between_rounds(facts: Facts) -> Decision:
     number = facts.rounds_done + 1
     if number > facts.plan.rounds:
         return Complete(f"all {facts.plan.rounds} rounds are done")
+    if facts.failures < MAX_FAILURES and (too_few := _too_few(facts)):
+        return Pause(too_few)
     if facts.participants == 0:
-        return Fail("no client is left in the training. Add clients, then resume it.")
+        return Fail(f"no client is left in the training{_excluded(facts)}. Add clients, then resume it.")
     try:
         check_against(facts.plan, participants=facts.participants)
     except UnsoundPlanError as error:
-        return Fail(f"round {number} cannot be held: {error}")
+        return Fail(f"round {number} cannot be held{_excluded(facts)}: {error}")
     if facts.failures >= MAX_FAILURES:
         return Fail(
             f"round {number} was tried {facts.failures} times without success. Last reason: {facts.last_failure} "
             "Mend that, then resume the training."
         )
+    there = f"; {facts.there} clients are there" if min_there(facts.plan, round_number=number) > 1 else ""
     again = f", attempt {facts.next_attempt}: {facts.last_failure}" if facts.failures else ""
-    return OpenRound(number, facts.next_attempt, f"round {number} of {facts.plan.rounds} begins{again}")
+    return OpenRound(number, facts.next_attempt, f"round {number} of {facts.plan.rounds} begins{there}{again}")
+
+
+def _awaiting_clients(facts: Facts) -> Wait | GoOn:
+    if too_few := _too_few(facts):
+        return Wait(too_few)
+    return GoOn(f"{facts.there} clients are there, enough for round {facts.rounds_done + 1}")
+
+
+def _too_few(facts: Facts) -> str:
+    """Why the next round is not opened yet: the plan wants more clients to be there. Empty: it does not."""
+    number = facts.rounds_done + 1
+    wanted = min_there(facts.plan, round_number=number)
+    if wanted == 1 or facts.there >= wanted:
+        return ""
+    act = "Add clients" if facts.participants < wanted else "Start more of them"
+    return (
+        f"{facts.there} of the {wanted} clients that round {number} waits for are there; {facts.participants} take "
+        f"part{_excluded(facts)}. {act}: it goes on by itself when {wanted} are there."
+    )
+
+
+def _excluded(facts: Facts) -> str:
+    return f" ({facts.excluded} more are excluded: their tasks failed too often)" if facts.excluded else ""
 
 
 def _collecting(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
-    tasks, needed = current.tasks, min_reports(facts.plan, cohort=current.tasks.total)
-    quorum = facts.plan.closing.quorum
+    tasks, quorum = current.tasks, facts.plan.closing.quorum
+    cohort = tasks.total if current.wanted is None else min(current.wanted, tasks.total)
+    needed = min_reports(facts.plan, cohort=cohort)
     if quorum is not None and tasks.reported >= quorum:
         return _close(facts, current, f"the quorum of {quorum} has reported")
+    if current.wanted is not None and tasks.reported >= current.wanted:
+        return _close(
+            facts, current, f"{tasks.reported} of {tasks.total} invited clients have reported, as many as wanted"
+        )
     if tasks.outstanding == 0:
         if tasks.reported >= needed:
             left = tasks.total - tasks.reported
@@ -204,8 +249,10 @@ def _wait_for_clients(current: RoundFacts, now: datetime, deadline: datetime | N
         collecting = current.state is RoundState.COLLECTING
         return Wait(none_came, None if collecting else _next(now, _offer_end(current), deadline))
     doing = _DOING[current.state]
+    enough = f" ({current.wanted} are enough)" if current.wanted is not None else ""
+    going_on = f"{tasks.leased} at work, {tasks.offered} not yet come"
     return Wait(
-        f"{tasks.reported} of {tasks.total} clients have {doing}; {tasks.leased} at work, {tasks.offered} not yet come",
+        f"{tasks.reported} of {tasks.total} clients have {doing}{enough}; {going_on}",
         _next(now, current.next_expiry, deadline, _offer_end(current) if tasks.offered else None),
     )
 

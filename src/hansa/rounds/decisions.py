@@ -108,6 +108,20 @@ class AbandonRound:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """ONGOING → PAUSED between two rounds, because too few clients are there."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """PAUSED → ONGOING: enough clients are there for what was paused for want of them."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Complete:
     """The training is COMPLETED."""
 
@@ -136,6 +150,8 @@ Decision = (
     | OpenEvaluation
     | FinishRound
     | AbandonRound
+    | Pause
+    | GoOn
     | Complete
     | Fail
 )

@@ -46,6 +46,8 @@ class RoundFacts:
     """When the present phase (collecting, SWAG, evaluating) began."""
     tasks: TaskCounts
     """Of the present phase's kind; where none is at work, of those that trained."""
+    wanted: int | None = None
+    """COLLECTING: how many reports close it, where more clients than that were invited."""
     first_taken_at: datetime | None = None
     """When the first client came for its task, or the training last went on after a pause or a restart, whichever is
     later; None: not known, and the clock runs from `opened_at`."""
@@ -73,6 +75,13 @@ class Facts:
     plan: Plan
     rounds_done: int
     participants: int
+    """Those who can be selected; counted between rounds."""
+    excluded: int = 0
+    """Those who take part and cannot be selected, because their tasks failed too often."""
+    there: int = 0
+    """Of the participants those who are known to be there; counted where the plan asks for more than one."""
+    awaits_clients: bool = False
+    """PAUSED by a `Pause`, not by a person."""
     failures: int = 0
     """Attempts abandoned since a round was last done or a person last resumed the training."""
     last_failure: str = ""

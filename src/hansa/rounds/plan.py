@@ -36,8 +36,9 @@ class Cohort(Section, frozen=True):
     """Invite so many more, as a share of the cohort, and close when as many as the cohort have reported: the slowest
     are not waited for (Bonawitz et al. 2019, arXiv:1902.01046, section 2.2)."""
     selection: Literal["uniform", "by_examples", "round_robin"] = "uniform"
-    """uniform: each with the same chance. by_examples: in proportion to the examples a client last reported.
-    round_robin: in join order, going on where the round before stopped."""
+    """uniform: each with the same chance. by_examples: in proportion to the examples a client last reported; with the
+    aggregator's weighting "equal", or a client's examples count twice. round_robin: in join order, going on where the
+    round before stopped."""
 
 
 class Closing(Section, frozen=True):
@@ -182,27 +183,9 @@ def _check_kinds(data: object) -> None:
 
 def check(plan: Plan) -> None:
     """Refuse a plan whose parts are valid each but do not go together, or that JSON could not carry."""
-    cohort, closing, client = plan.cohort, plan.closing, plan.client
-    numbers = {"client_lr": client.client_lr, "proximal_mu": client.proximal_mu}
-    numbers |= {f"extra.{key}": value for key, value in client.extra.items() if isinstance(value, float)}
-    for name, number in numbers.items():
-        if number is not None and not math.isfinite(number):
-            raise UnsoundPlanError(f"plan: client.{name} is {number}, which JSON cannot carry; give a finite number.")
-    if cohort.fraction is not None and cohort.size is not None:
-        raise UnsoundPlanError(
-            f"plan: cohort has both fraction {cohort.fraction} and size {cohort.size}; give at most one of them."
-        )
-    for name, wanted in (("quorum", closing.quorum), ("min_reports", closing.min_reports)):
-        if wanted is not None and cohort.size is not None and wanted > cohort.size:
-            raise UnsoundPlanError(
-                f"plan: closing.{name} is {wanted}, but the cohort has {cohort.size} clients, so no round could "
-                f"close. Lower {name} or raise cohort.size."
-            )
-    if closing.quorum is not None and closing.min_reports is not None and closing.quorum < closing.min_reports:
-        raise UnsoundPlanError(
-            f"plan: closing.quorum is {closing.quorum}, below closing.min_reports {closing.min_reports}; a round "
-            "that closes at the quorum would be too small to count. Raise quorum or lower min_reports."
-        )
+    _check_numbers(plan)
+    _check_cohort(plan)
+    _check_closing(plan)
     chain = plan.daisy_chain
     if chain is not None and plan.rounds % chain.period:
         below = plan.rounds - plan.rounds % chain.period
@@ -210,6 +193,56 @@ def check(plan: Plan) -> None:
             f"plan: rounds is {plan.rounds} and daisy_chain.period {chain.period}, so what is trained in the last "
             f"{plan.rounds - below} would never be aggregated. Give rounds a multiple of the period, such as "
             f"{below + chain.period}."
+        )
+
+
+def _check_numbers(plan: Plan) -> None:
+    client = plan.client
+    numbers: dict[str, float | None] = {
+        "cohort.over_selection": plan.cohort.over_selection,
+        "client.client_lr": client.client_lr,
+        "client.proximal_mu": client.proximal_mu,
+    }
+    numbers |= {f"client.extra.{key}": value for key, value in client.extra.items() if isinstance(value, float)}
+    for name, number in numbers.items():
+        if number is not None and not math.isfinite(number):
+            raise UnsoundPlanError(f"plan: {name} is {number}, which JSON cannot carry; give a finite number.")
+
+
+def _check_cohort(plan: Plan) -> None:
+    cohort = plan.cohort
+    if cohort.fraction is not None and cohort.size is not None:
+        raise UnsoundPlanError(
+            f"plan: cohort has both fraction {cohort.fraction} and size {cohort.size}; give at most one of them."
+        )
+    if cohort.over_selection and cohort.fraction in (None, 1) and cohort.size is None:
+        raise UnsoundPlanError(
+            f"plan: cohort.over_selection is {cohort.over_selection:g}, but the cohort is all participants, so there "
+            "is nobody more to invite. Give cohort.size or cohort.fraction, or closing.quorum to close before all have "
+            "reported."
+        )
+    if cohort.over_selection and plan.daisy_chain is not None:
+        raise UnsoundPlanError(
+            f"plan: cohort.over_selection is {cohort.over_selection:g} in a daisy chain, where a round that does not "
+            "wait for all it invited would lose the models that travel with the others. Leave one of the two out."
+        )
+
+
+def _check_closing(plan: Plan) -> None:
+    cohort, closing = plan.cohort, plan.closing
+    for name, wanted in (("quorum", closing.quorum), ("min_reports", closing.min_reports)):
+        if wanted is not None and cohort.size is not None and wanted > cohort.size:
+            invited = ""
+            if cohort.over_selection:
+                invited = f", however many more over_selection {cohort.over_selection:g} invites"
+            raise UnsoundPlanError(
+                f"plan: closing.{name} is {wanted}, but the cohort has {cohort.size} clients{invited}, so no round "
+                f"could close. Lower {name} or raise cohort.size."
+            )
+    if closing.quorum is not None and closing.min_reports is not None and closing.quorum < closing.min_reports:
+        raise UnsoundPlanError(
+            f"plan: closing.quorum is {closing.quorum}, below closing.min_reports {closing.min_reports}; a round "
+            "that closes at the quorum would be too small to count. Raise quorum or lower min_reports."
         )
 
 
@@ -230,7 +263,7 @@ def check_against(plan: Plan, *, participants: int) -> None:
 
 
 def cohort_size(plan: Plan, *, participants: int) -> int:
-    """How many clients a round selects of so many participants; at least one if there is one.
+    """How many reports a round of so many participants is after: its cohort; at least one if there is one.
 
     >>> cohort_size(parse({"rounds": 1, "cohort": {"fraction": 0.25}}), participants=10)
     3
@@ -238,17 +271,36 @@ def cohort_size(plan: Plan, *, participants: int) -> int:
     if plan.cohort.size is not None:
         return min(plan.cohort.size, participants)
     if plan.cohort.fraction is not None:
-        # Of the decimal number that the plan shows: in binary, 0.07 of 100 would be a little more than 7.
-        return min(participants, max(1, math.ceil(Fraction(str(plan.cohort.fraction)) * participants)))
+        return min(participants, max(1, math.ceil(_decimal(plan.cohort.fraction) * participants)))
     return participants
 
 
+def invitations(plan: Plan, *, participants: int) -> int:
+    """How many clients a round selects: its cohort, and with over-selection so many more.
+
+    >>> invitations(parse({"rounds": 1, "cohort": {"size": 10, "over_selection": 0.3}}), participants=100)
+    13
+    """
+    target = cohort_size(plan, participants=participants)
+    return min(participants, math.ceil(target * (1 + _decimal(plan.cohort.over_selection))))
+
+
+def _decimal(number: float) -> Fraction:
+    """The decimal number that the plan shows: in binary, 0.07 of 100 would be a little more than 7."""
+    return Fraction(str(number))
+
+
 def min_reports(plan: Plan, *, cohort: int) -> int:
-    """How many reports a round of so many clients needs to be aggregated."""
+    """How many reports a round needs to be aggregated, whose cohort (over-selection left aside) is so large."""
     if plan.closing.min_reports is not None:
         return plan.closing.min_reports
     half = max(1, (cohort + 1) // 2)
     return half if plan.closing.quorum is None else min(half, plan.closing.quorum)
+
+
+def min_there(plan: Plan, *, round_number: int) -> int:
+    """How many clients have to be there before this round (counted from 1) is opened."""
+    return plan.participation.min_to_start if round_number == 1 else plan.participation.min_to_go_on
 
 
 def aggregates(plan: Plan, *, round_number: int) -> bool:

@@ -16,8 +16,10 @@ from hansa.rounds.decisions import (
     ExpireLeases,
     Fail,
     FinishRound,
+    GoOn,
     OpenEvaluation,
     OpenRound,
+    Pause,
     Wait,
 )
 from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
@@ -104,6 +106,88 @@ def test_after_too_many_failures_in_a_row_the_training_fails_with_the_last_reaso
     assert decision == Fail(
         "round 2 was tried 3 times without success. Last reason: only 1 of 5 clients have reported. "
         "Mend that, then resume the training."
+    )
+
+
+# Between rounds: how many clients are there
+
+WANTS_THREE = plan(participation={"min_to_start": 3, "min_to_go_on": 2})
+
+
+def test_a_training_whose_plan_asks_for_one_client_never_looks_who_is_there() -> None:
+    assert isinstance(between(there=0), OpenRound)
+
+
+def test_the_first_round_is_not_opened_before_enough_clients_are_there() -> None:
+    assert between(plan=WANTS_THREE, there=2) == Pause(
+        "2 of the 3 clients that round 1 waits for are there; 5 take part. Start more of them: it goes on by itself "
+        "when 3 are there."
+    )
+    assert between(plan=WANTS_THREE, there=3) == OpenRound(1, 1, "round 1 of 3 begins; 3 clients are there")
+
+
+def test_later_rounds_have_a_number_of_their_own() -> None:
+    assert isinstance(between(plan=WANTS_THREE, rounds_done=1, there=1), Pause)
+    assert between(plan=WANTS_THREE, rounds_done=1, there=2) == OpenRound(
+        2, 1, "round 2 of 3 begins; 2 clients are there"
+    )
+
+
+def test_where_too_few_take_part_the_reason_says_to_add_clients() -> None:
+    assert between(plan=WANTS_THREE, participants=1, there=1, excluded=2) == Pause(
+        "1 of the 3 clients that round 1 waits for are there; 1 take part (2 more are excluded: their tasks failed too "
+        "often). Add clients: it goes on by itself when 3 are there."
+    )
+    assert isinstance(between(plan=WANTS_THREE, participants=0, there=0), Pause)
+
+
+def test_what_cannot_be_mended_by_waiting_is_no_pause() -> None:
+    assert isinstance(between(plan=WANTS_THREE, rounds_done=3), Complete)
+    assert isinstance(between(plan=WANTS_THREE, failures=MAX_FAILURES, last_failure="x."), Fail)
+
+
+def test_a_training_that_waits_for_clients_goes_on_by_itself_once_enough_are_there() -> None:
+    awaiting = {"status": TrainingStatus.PAUSED, "awaits_clients": True, "plan": WANTS_THREE}
+    assert between(**awaiting, there=3) == GoOn("3 clients are there, enough for round 1")
+    assert between(**awaiting, there=2) == Wait(between(plan=WANTS_THREE, there=2).reason)
+
+
+def test_a_pause_by_a_person_is_never_ended_by_the_server() -> None:
+    assert between(status=TrainingStatus.PAUSED, plan=WANTS_THREE, there=5) == Wait("the training is paused")
+
+
+def test_a_training_whose_clients_are_all_excluded_fails_and_says_why() -> None:
+    assert between(participants=0, excluded=2) == Fail(
+        "no client is left in the training (2 more are excluded: their tasks failed too often). Add clients, then "
+        "resume it."
+    )
+
+
+# Collecting: more clients invited than wanted
+
+
+def test_an_over_selected_round_closes_when_as_many_as_wanted_have_reported() -> None:
+    waiting = collecting(TaskCounts(reported=1, leased=3), wanted=2)
+    assert isinstance(waiting, Wait)
+    assert waiting.reason == "1 of 4 clients have reported (2 are enough); 3 at work, 0 not yet come"
+    assert collecting(TaskCounts(reported=2, leased=2), wanted=2) == CloseRound(
+        "2 of 4 invited clients have reported, as many as wanted"
+    )
+
+
+def test_half_of_the_wanted_reports_are_enough_however_many_were_invited() -> None:
+    assert isinstance(collecting(TaskCounts(reported=2, lost=4), wanted=4), CloseRound)
+    assert isinstance(collecting(TaskCounts(reported=2, lost=4)), AbandonRound)
+    assert isinstance(collecting(TaskCounts(reported=1, lost=5), wanted=4), AbandonRound)
+
+
+def test_of_an_over_selected_round_that_most_have_left_half_of_those_still_in_it_are_enough() -> None:
+    assert isinstance(collecting(TaskCounts(reported=1, lost=1), wanted=4), CloseRound)
+
+
+def test_a_quorum_below_the_wanted_reports_closes_an_over_selected_round() -> None:
+    assert collecting(TaskCounts(reported=1, leased=3), the_plan=closing(quorum=1), wanted=2) == CloseRound(
+        "the quorum of 1 has reported"
     )
 
 

@@ -13,7 +13,9 @@ from hansa.rounds.plan import (
     evaluates,
     fedavg,
     fedprox,
+    invitations,
     min_reports,
+    min_there,
     parse,
     schema,
     to_data,
@@ -22,8 +24,9 @@ from hansa.rounds.plan import (
 COMPLETE = {
     "format": 1,
     "rounds": 10,
-    "cohort": {"fraction": 0.5},
+    "cohort": {"fraction": 0.5, "selection": "by_examples"},
     "closing": {"quorum": 4, "deadline_seconds": 600, "min_reports": 3},
+    "participation": {"min_to_start": 8, "min_to_go_on": 6, "exclude_after": 3},
     "aggregator": {"kind": "weighted_mean", "weighting": "equal"},
     "server_step": {"kind": "identity"},
     "client": {
@@ -48,6 +51,11 @@ SOUND = [
     {"rounds": 3, "cohort": {"fraction": 1}, "seed": 0},
     {"rounds": 3, "client": {"client_lr": 1, "momentum": 0, "proximal_mu": 0}, "seed": None},
     {"rounds": 3, "closing": {"quorum": 2, "min_reports": 2, "deadline_seconds": 366 * 86400}},
+    {"rounds": 3, "cohort": {"size": 4, "over_selection": 0.3}, "closing": {"quorum": 4}},
+    {"rounds": 3, "cohort": {"fraction": 0.1, "over_selection": 10, "selection": "round_robin"}},
+    {"rounds": 3, "cohort": {"over_selection": 0, "selection": "uniform"}},
+    {"rounds": 3, "participation": {}},
+    {"rounds": 3, "participation": {"min_to_go_on": 4, "exclude_after": None}},
     {"rounds": 3, "evaluation": {"every": 0}},
     {"rounds": 3, "uncertainty": {"method": "mc_dropout", "softmax": True}, "daisy_chain": None},
     {"rounds": 6, "daisy_chain": {"period": 2}, "cohort": {"fraction": 0.5}, "closing": {"quorum": 1}},
@@ -71,6 +79,21 @@ UNREADABLE = [
     ({"rounds": 1, "cohort": {"fraction": 1.01}}, r"<= 1.*\$\.cohort\.fraction"),
     ({"rounds": 1, "cohort": {"size": 0}}, r"\$\.cohort\.size"),
     ({"rounds": 1, "cohort": {"sise": 1}}, r"unknown field `sise` - at `\$\.cohort`"),
+    ({"rounds": 1, "cohort": {"size": 1, "over_selection": -0.1}}, r">= 0.*\$\.cohort\.over_selection"),
+    ({"rounds": 1, "cohort": {"size": 1, "over_selection": 10.5}}, r"<= 10.*\$\.cohort\.over_selection"),
+    ({"rounds": 1, "cohort": {"size": 1, "over_selection": None}}, r"\$\.cohort\.over_selection"),
+    ({"rounds": 1, "cohort": {"size": 1, "over_selection": "30%"}}, r"got `str`.*\$\.cohort\.over_selection"),
+    ({"rounds": 1, "cohort": {"selection": "random"}}, r"'random' - at `\$\.cohort\.selection`"),
+    ({"rounds": 1, "cohort": {"selection": None}}, r"\$\.cohort\.selection"),
+    ({"rounds": 1, "participation": None}, r"\$\.participation"),
+    ({"rounds": 1, "participation": {"min_to_start": 0}}, r">= 1.*\$\.participation\.min_to_start"),
+    ({"rounds": 1, "participation": {"min_to_start": 1_000_001}}, r"<= 1000000.*\$\.participation\.min_to_start"),
+    ({"rounds": 1, "participation": {"min_to_start": None}}, r"\$\.participation\.min_to_start"),
+    ({"rounds": 1, "participation": {"min_to_go_on": 0}}, r"\$\.participation\.min_to_go_on"),
+    ({"rounds": 1, "participation": {"min_to_go_on": 2.5}}, r"\$\.participation\.min_to_go_on"),
+    ({"rounds": 1, "participation": {"exclude_after": 0}}, r"\$\.participation\.exclude_after"),
+    ({"rounds": 1, "participation": {"exclude_after": "3"}}, r"\$\.participation\.exclude_after"),
+    ({"rounds": 1, "participation": {"minimum": 3}}, r"unknown field `minimum` - at `\$\.participation`"),
     ({"rounds": 1, "closing": {"quorum": 0}}, r"\$\.closing\.quorum"),
     ({"rounds": 1, "closing": {"deadline_seconds": 0}}, r"\$\.closing\.deadline_seconds"),
     ({"rounds": 1, "closing": {"deadline_seconds": 1e9}}, r"\$\.closing\.deadline_seconds"),
@@ -103,6 +126,16 @@ UNSOUND = [
     ({"rounds": 1, "cohort": {"fraction": 0.5, "size": 2}}, "cohort has both fraction 0.5 and size 2"),
     ({"rounds": 1, "cohort": {"size": 2}, "closing": {"quorum": 3}}, "closing.quorum is 3, but the cohort has 2"),
     ({"rounds": 1, "cohort": {"size": 2}, "closing": {"min_reports": 3}}, "closing.min_reports is 3, but the cohort"),
+    ({"rounds": 1, "cohort": {"over_selection": 0.2}}, "cohort.over_selection is 0.2, but the cohort is all"),
+    ({"rounds": 1, "cohort": {"fraction": 1, "over_selection": 0.2}}, "cohort.over_selection is 0.2, but the cohort"),
+    (
+        {"rounds": 1, "cohort": {"size": 2, "over_selection": 0.5}, "closing": {"quorum": 3}},
+        "closing.quorum is 3, but the cohort has 2 clients, however many more over_selection 0.5 invites",
+    ),
+    (
+        {"rounds": 2, "cohort": {"size": 2, "over_selection": 0.5}, "daisy_chain": {"period": 2}},
+        "cohort.over_selection is 0.5 in a daisy chain",
+    ),
     ({"rounds": 1, "closing": {"quorum": 2, "min_reports": 3}}, "closing.quorum is 2, below closing.min_reports 3"),
     (
         {"rounds": 7, "daisy_chain": {"period": 3}},
@@ -153,7 +186,8 @@ def test_a_plan_is_shown_with_every_default_and_read_back_the_same(
 ) -> None:
     plan = parse(data)
     shown = json.loads(json.dumps(to_data(plan), allow_nan=False))
-    assert shown["cohort"].keys() == {"fraction", "size"}
+    assert shown["cohort"].keys() == {"fraction", "size", "over_selection", "selection"}
+    assert shown["participation"].keys() == {"min_to_start", "min_to_go_on", "exclude_after"}
     assert shown["aggregator"]["kind"] == "weighted_mean"
     assert parse(shown) == plan
     validator.validate(shown)
@@ -193,6 +227,33 @@ def test_a_cohort_is_a_share_rounded_up_of_the_number_as_it_is_written(
     cohort: dict[str, float], participants: int, size: int
 ) -> None:
     assert cohort_size(parse({"rounds": 1, "cohort": cohort}), participants=participants) == size
+
+
+@pytest.mark.parametrize(
+    ("cohort", "participants", "invited"),
+    [
+        ({"size": 10, "over_selection": 0.3}, 100, 13),
+        ({"size": 10, "over_selection": 0.31}, 100, 14),
+        ({"size": 100, "over_selection": 0.07}, 1000, 107),
+        ({"size": 10, "over_selection": 0.3}, 12, 12),
+        ({"size": 10, "over_selection": 0.3}, 4, 4),
+        ({"size": 10, "over_selection": 10}, 1000, 110),
+        ({"fraction": 0.1, "over_selection": 0.5}, 30, 5),
+        ({"fraction": 0.1, "over_selection": 0.1}, 0, 0),
+        ({"size": 10}, 100, 10),
+        ({}, 7, 7),
+    ],
+)
+def test_over_selection_invites_a_share_more_than_the_cohort_rounded_up_of_the_number_as_it_is_written(
+    cohort: dict[str, float], participants: int, invited: int
+) -> None:
+    assert invitations(parse({"rounds": 1, "cohort": cohort}), participants=participants) == invited
+
+
+def test_the_first_round_and_the_later_ones_may_want_different_numbers_of_clients_there() -> None:
+    plan = parse({"rounds": 3, "participation": {"min_to_start": 5, "min_to_go_on": 2}})
+    assert [min_there(plan, round_number=number) for number in (1, 2, 3)] == [5, 2, 2]
+    assert min_there(fedavg(rounds=1), round_number=1) == 1
 
 
 @pytest.mark.parametrize(
@@ -249,6 +310,11 @@ def test_a_plan_that_so_many_participants_cannot_fulfil_is_refused_at_the_start(
         check_against(plan, participants=participants)
     assert reason in str(caught.value)
     check_against(plan, participants=participants + 2)
+
+
+def test_over_selection_must_be_finite() -> None:
+    with pytest.raises(UnsoundPlanError, match=r"plan: .*over_selection"):
+        parse({"rounds": 1, "cohort": {"size": 1, "over_selection": math.nan}})
 
 
 def test_a_plan_may_ask_for_all_participants() -> None:

@@ -104,6 +104,10 @@ class Waiters(Generic[K]):
             if not self._waiting[key]:
                 del self._waiting[key]
 
+    def has_waiter(self, key: K) -> bool:
+        """Whether somebody waits under the key just now. From any thread."""
+        return key in self._waiting
+
     def wake(self, keys: Iterable[K]) -> None:
         """Something happened under these keys. From any thread; a service calls it on commit."""
         self.post(self._wake, list(keys))

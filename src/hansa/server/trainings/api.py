@@ -194,6 +194,18 @@ class TrainingClients(MessageView):
         return await read(find, caller(request), asked.clients)
 
 
+class TrainingLeave(MessageView):
+    """A participant that goes."""
+
+    @extend_schema(request=None, responses={204: None, **refusals(403)})
+    async def post(self, request: Request, training_id: UUID) -> Response:
+        """Take part no more: nobody waits for the caller from now on. Once it has left it may leave again."""
+        user = caller(request)
+        await read(selectors.own_training, user, training_id)
+        await call(trainings.leave, training_id=training_id, client=user)
+        return Response(status=204)
+
+
 class TrainingModels(MessageView):
     """The models of a training."""
 

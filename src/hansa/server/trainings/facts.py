@@ -12,8 +12,10 @@ from django.db.models.functions import RowNumber
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
+from hansa.rounds.plan import min_there
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server.accounts import presence
+from hansa.server.trainings import attendance
 from hansa.server.trainings.models import Participation, Round, Task, Training
 from hansa.server.trainings.services import push
 
@@ -33,35 +35,66 @@ def load(training: Training, now: datetime) -> Facts:
 def load_all(trainings: Sequence[Training], of: QuerySet[Training], now: datetime) -> dict[UUID, Facts]:
     """The facts of many trainings, with as many queries as of one. `of` is the query that finds them."""
     rounds = Round.objects.filter(training__in=of.values("id"), state__in=[state.value for state in LIVE_ROUND_STATES])
-    live = {row.training_id: row for row in rounds.order_by()}
+    live = {row.training_id: row for row in rounds.defer(*LISTS).order_by()}
     phases = _phases(list(live.values()), rounds, now) if live else {}
-    between = any(training.id not in live for training in trainings)
+    between = [training for training in trainings if training.id not in live]
     participants, latest = (_participants(of), _latest(of)) if between else ({}, {})
+    there = _there(between, now)
     return {
-        training.id: _facts(
-            training, phases.get(training.id), participants.get(training.id, 0), latest.get(training.id, (0, ""))
-        )
+        training.id: _within(training, phases[training.id])
+        if training.id in phases
+        else _between(training, participants.get(training.id, (0, 0)), latest.get(training.id, (0, "")), there)
         for training in trainings
     }
 
 
-def _facts(training: Training, phase: RoundFacts | None, participants: int, latest: tuple[int, str]) -> Facts:
-    between = phase is None
+def _within(training: Training, phase: RoundFacts) -> Facts:
+    """The facts of a training with a live round."""
     return Facts(
         status=TrainingStatus(training.status),
         plan=training.parsed_plan,
         rounds_done=training.rounds_done,
-        participants=participants if between else 0,
+        participants=0,
         failures=training.failures,
-        last_failure=latest[1] if between else "",
-        next_attempt=latest[0] + 1 if between else 1,
         round=phase,
     )
 
 
-def _participants(of: QuerySet[Training]) -> dict[UUID, int]:
-    rows = Participation.objects.filter(training__in=of.values("id"), active=True).order_by()
-    return dict(rows.values_list("training_id").annotate(Count("id")))
+def _between(
+    training: Training, participants: tuple[int, int], latest: tuple[int, str], there: Mapping[UUID, int]
+) -> Facts:
+    """The facts of a training without a live round."""
+    selectable, excluded = participants
+    attempt, reason = latest
+    return Facts(
+        status=TrainingStatus(training.status),
+        plan=training.parsed_plan,
+        rounds_done=training.rounds_done,
+        participants=selectable,
+        excluded=excluded,
+        there=there.get(training.id, 0),
+        awaits_clients=training.awaits_clients,
+        failures=training.failures,
+        last_failure=reason,
+        next_attempt=attempt + 1,
+    )
+
+
+def _participants(of: QuerySet[Training]) -> dict[UUID, tuple[int, int]]:
+    """Of each training how many may be selected, and how many are excluded."""
+    rows = Participation.objects.filter(training__in=of.values("id"), active=True).order_by().values("training_id")
+    counted = rows.annotate(every=Count("id"), selectable=Count("id", filter=Q(excluded="")))
+    return {row["training_id"]: (row["selectable"], row["every"] - row["selectable"]) for row in counted}
+
+
+def _there(between: Sequence[Training], now: datetime) -> dict[UUID, int]:
+    """Of trainings whose next round wants more than one client to be there: how many are."""
+    asking = [
+        training.id
+        for training in between
+        if min_there(training.parsed_plan, round_number=training.rounds_done + 1) > 1
+    ]
+    return attendance.there(asking, now) if asking else {}
 
 
 def _latest(of: QuerySet[Training]) -> dict[UUID, tuple[int, str]]:
@@ -133,6 +166,7 @@ def _phases(live: Sequence[Round], rounds: QuerySet[Round], now: datetime) -> di
             state=RoundState(row.state),
             opened_at=_later(phase_opened_at(row), row.clock_from),
             tasks=of.counts,
+            wanted=row.wanted if row.state == RoundState.COLLECTING.value else None,
             first_taken_at=of.first_taken_at and _later(of.first_taken_at, row.clock_from),
             busy=busy.get(row.id, 0),
             being_told=being_told.get(row.id, 0) if nobody_came else 0,
@@ -211,7 +245,7 @@ def _others_waiting(live: Sequence[Round], rounds: QuerySet[Round]) -> set[UUID]
     A hint is enough.
     """
     opened = {row.training_id: row.opened_at for row in live}
-    others = Participation.objects.filter(training__in=rounds.values("training_id"), active=True)
+    others = attendance.selectable().filter(training__in=rounds.values("training_id"))
     rows = others.exclude(tasks__round__in=rounds.values("id")).order_by().values_list("training_id", "client_id")
     return {
         training for training, client in rows if training in opened and presence.seen_since(client, opened[training])

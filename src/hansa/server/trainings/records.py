@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 import xxhash
-from django.db.models import Max, QuerySet
+from django.db.models import F, Max, Q, QuerySet
 
 from hansa.protocol import trainings as wire
 from hansa.protocol.tasks import TaskKind
@@ -15,6 +15,7 @@ from hansa.rounds.decide import decide
 from hansa.rounds.shorthands import Shorthand, nearest
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TrainingStatus
 from hansa.server.accounts import presence
+from hansa.server.accounts.models import User
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts
 from hansa.server.trainings.models import Participation, Round, Training, Update
@@ -29,15 +30,17 @@ LETTERS = {
 }
 """The older platform's states."""
 
+MOVING = Q(status=TrainingStatus.ONGOING.value) | Q(awaits_clients=True)
+"""Trainings that go on by themselves, now or when clients are there."""
 COMPUTING = frozenset({RoundState.AGGREGATING.value, RoundState.COMBINING.value})
 ASKING_FOR_MOMENTS = frozenset({RoundState.SWAG.value, RoundState.COMBINING.value})
 MOMENTS_OF_A_ROUND = ("opened_at", "clock_from", "closed_at", "aggregated_at", "combined_at", "done_at")
 
 
-def records(of: QuerySet[Training], now: datetime) -> list[wire.Training]:
-    """The records of these trainings, in the order of the query."""
+def records(of: QuerySet[Training], viewer: User, now: datetime) -> list[wire.Training]:
+    """The records of these trainings as the viewer may see them, in the order of the query."""
     trainings = list(of)
-    clients, live, past, versions = _clients(of), _live_states(of), _past(of), _versions(of)
+    clients, live, past, versions = _clients(of, viewer), _live_states(of), _past(of), _versions(of)
     reasons = _reasons(trainings, of, now)
     return [
         _record(
@@ -52,9 +55,9 @@ def records(of: QuerySet[Training], now: datetime) -> list[wire.Training]:
     ]
 
 
-def detail(of: QuerySet[Training], now: datetime) -> wire.TrainingDetail | None:
+def detail(of: QuerySet[Training], viewer: User, now: datetime) -> wire.TrainingDetail | None:
     """The one training's record, with the count of its local models; None if the query finds none."""
-    for record in records(of, now):
+    for record in records(of, viewer, now):
         return wire.TrainingDetail(
             **{name: getattr(record, name) for name in record.__struct_fields__},
             local_models_arrived=local_models(of).count(),
@@ -70,10 +73,11 @@ def local_models(of: QuerySet[Training]) -> QuerySet[Update]:
     )
 
 
-def _clients(of: QuerySet[Training]) -> dict[UUID, list[wire.Participant]]:
+def _clients(of: QuerySet[Training], viewer: User) -> dict[UUID, list[wire.Participant]]:
     found: dict[UUID, list[wire.Participant]] = defaultdict(list)
-    rows = Participation.objects.filter(training__in=of.values("id")).select_related("client").order_by("ordinal")
-    for row in rows:
+    rows = Participation.objects.filter(training__in=of.values("id")).order_by("ordinal")
+    for row in rows.select_related("client").annotate(actor=F("training__actor")):
+        shown = viewer.is_superuser or viewer.id in (row.client_id, row.actor)
         found[row.training_id].append(
             wire.Participant(
                 id=str(row.client_id),
@@ -81,6 +85,8 @@ def _clients(of: QuerySet[Training]) -> dict[UUID, list[wire.Participant]]:
                 ordinal=row.ordinal,
                 active=row.active,
                 last_seen=presence.last_seen(row.client_id, row.client.last_seen),
+                failures=row.failures if shown else None,
+                excluded=row.excluded if shown else None,
             )
         )
     return found
@@ -107,9 +113,9 @@ def _versions(of: QuerySet[Training]) -> dict[UUID, int]:
 
 
 def _reasons(trainings: Sequence[Training], of: QuerySet[Training], now: datetime) -> dict[UUID, str]:
-    """Why those that run are where they are: what `decide` says of each."""
-    ongoing = [training for training in trainings if training.status == TrainingStatus.ONGOING.value]
-    found = facts.load_all(ongoing, of.filter(status=TrainingStatus.ONGOING.value), now)
+    """Why those that run, or wait for clients to, are where they are: what `decide` says of each."""
+    moving = [row for row in trainings if row.status == TrainingStatus.ONGOING.value or row.awaits_clients]
+    found = facts.load_all(moving, of.filter(MOVING), now)
     return {training_id: decide(each, now).reason for training_id, each in found.items()}
 
 

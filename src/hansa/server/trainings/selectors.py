@@ -18,7 +18,7 @@ from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
 from hansa.server.trainings import latecomers
 from hansa.server.trainings.models import Participation, Round, Task, Training
-from hansa.server.trainings.records import detail, records
+from hansa.server.trainings.records import MOVING, detail, records
 
 
 def visible(user: User) -> QuerySet[Training]:
@@ -48,7 +48,7 @@ def steered_training(user: User, training_id: UUID) -> Training:
 
 def record(user: User, training_id: UUID) -> wire.TrainingDetail:
     """One training, with the reason why it is where it is. Raises NotFoundError as `training_of`."""
-    found = detail(visible(user).filter(id=training_id), timezone.now())
+    found = detail(visible(user).filter(id=training_id), user, timezone.now())
     if found is None:
         raise _unknown(training_id)
     return found
@@ -56,12 +56,19 @@ def record(user: User, training_id: UUID) -> wire.TrainingDetail:
 
 def steered(user: User) -> list[wire.Training]:
     """The trainings whose actor the user is."""
-    return records(Training.objects.filter(actor=user).order_by("created_at", "id"), timezone.now())
+    return records(Training.objects.filter(actor=user).order_by("created_at", "id"), user, timezone.now())
 
 
 def related(user: User) -> list[wire.Training]:
     """The trainings the user may see: steered, taken part in, and for superusers all."""
-    return records(visible(user), timezone.now())
+    return records(visible(user), user, timezone.now())
+
+
+def own_training(user: User, training_id: UUID) -> None:
+    """One in which the user takes or took part. Raises NotFoundError as `training_of`, ForbiddenError for its actor."""
+    if not Participation.objects.filter(training_id=training_id, client=user).exists():
+        training_of(user, training_id)
+        raise ForbiddenError("Only a participant of the training can leave it, and you are none.")
 
 
 def _unknown(training_id: UUID) -> NotFoundError:
@@ -71,7 +78,7 @@ def _unknown(training_id: UUID) -> NotFoundError:
 def rounds(user: User, training_id: UUID) -> list[wire.Round]:
     """All attempts at all rounds, oldest first, without their tasks."""
     training = training_of(user, training_id)
-    rows = list(_with_counts(training.rounds.all()).order_by("number", "attempt"))
+    rows = list(_with_counts(training.rounds.defer("selection")).order_by("number", "attempt"))
     folded = latecomers.folded(user, training, rows)
     return [_round_record(row, folded[row.id]) for row in rows]
 
@@ -94,7 +101,9 @@ def round_detail(user: User, training_id: UUID, number: int) -> wire.Round:
         _task_record(task, shares) if steers or task.participation.client_id == user.id else _outline(task)
         for task in tasks
     ]
-    return msgspec.structs.replace(_round_record(row, latecomers.folded(user, training, [row])[row.id]), tasks=shown)
+    selection = msgspec.convert(row.selection, wire.Selection) if steers and row.selection else None
+    record = _round_record(row, latecomers.folded(user, training, [row])[row.id])
+    return msgspec.structs.replace(record, tasks=shown, selection=selection)
 
 
 def _outline(task: Task) -> wire.TaskInfo:
@@ -129,6 +138,7 @@ def _round_record(row: Round, folded: list[wire.FoldedUpdate]) -> wire.Round:
         closed_at=row.closed_at.isoformat() if row.closed_at else None,
         aggregated_at=row.aggregated_at.isoformat() if row.aggregated_at else None,
         done_at=row.done_at.isoformat() if row.done_at else None,
+        wanted=row.wanted,
         folded=folded,
     )
 
@@ -197,7 +207,7 @@ def _spread(tasks: list[Task], key: str) -> wire.Spread:
 
 def live_trainings() -> list[UUID]:
     """Trainings that a sweep has to look at."""
-    return list(Training.objects.filter(status=TrainingStatus.ONGOING.value).values_list("id", flat=True))
+    return list(Training.objects.filter(MOVING).values_list("id", flat=True))
 
 
 def clients_with_work() -> list[UUID]:

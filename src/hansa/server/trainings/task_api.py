@@ -16,7 +16,6 @@ from rest_framework.response import Response
 
 from hansa.protocol import tasks as wire
 from hansa.rounds.decide import LEASE_SECONDS
-from hansa.server.accounts import presence
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
 from hansa.server.blobs import serving
@@ -26,7 +25,7 @@ from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, ref, refusals
 from hansa.server.measures import CLIENTS_WAITING
-from hansa.server.trainings import assignments, uploads
+from hansa.server.trainings import assignments, attendance, uploads
 from hansa.server.trainings.handout import task_for
 from hansa.server.trainings.models import Task
 from hansa.server.trainings.services import tasks
@@ -59,7 +58,7 @@ class NextTask(MessageView):
         seconds = self.query_number("wait", default=0, least=0, most=wire.MAX_WAIT_SECONDS)
         asked = await self.message(wire.TaskRequest)
         user = caller(request)
-        presence.saw(user.id, timezone.now())
+        await attendance.arrived(user.id, timezone.now())
         ask = Ask(user.id, asked.instance)
 
         with CLIENTS_WAITING.track_inprogress():

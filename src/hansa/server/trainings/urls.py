@@ -11,6 +11,7 @@ urlpatterns = [
     path("trainings/<uuid:training_id>/resume/", api.TrainingResume.as_view(), name="training-resume"),
     path("trainings/<uuid:training_id>/cancel/", api.TrainingCancel.as_view(), name="training-cancel"),
     path("trainings/<uuid:training_id>/clients/", api.TrainingClients.as_view(), name="training-clients"),
+    path("trainings/<uuid:training_id>/leave/", api.TrainingLeave.as_view(), name="training-leave"),
     path("trainings/<uuid:training_id>/models/", api.TrainingModels.as_view(), name="training-models"),
     path("trainings/<uuid:training_id>/models/latest/", api.LatestModels.as_view(), name="latest-models"),
     path("trainings/<uuid:training_id>/rounds/", api.Rounds.as_view(), name="rounds"),

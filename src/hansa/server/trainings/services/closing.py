@@ -12,7 +12,7 @@ from hansa.rounds.decisions import CloseRound, CloseSwag, RelayRound
 from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, TaskState, sources
 from hansa.server.measures import ROUNDS_ENDED, once_committed
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import folding, relays
+from hansa.server.trainings.services import conduct, folding, relays
 
 
 def close_round(decision: CloseRound, training: Training, now: datetime) -> None:
@@ -100,6 +100,7 @@ def close_tasks(of: Round, reason: str) -> None:
     """Nobody is waited for any more; why a client was lost stays."""
     open_states = (TaskState.OFFERED.value, TaskState.LEASED.value, TaskState.LOST.value)
     still_open = of.tasks.filter(state__in=open_states)
+    conduct.note_lost(still_open)
     still_open.exclude(state=TaskState.LOST.value, reason__gt="").update(reason=reason[:500])
     still_open.update(state=TaskState.CLOSED.value, lease_until=None)
 

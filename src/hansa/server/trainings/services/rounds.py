@@ -10,11 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from hansa.core.sampling import select
-from hansa.core.seeds import selection_rng
 from hansa.crashpoints import crash_point
-from hansa.protocol.tasks import TaskKind
-from hansa.rounds import plan as plans
 from hansa.rounds.decide import decide
 from hansa.rounds.decisions import (
     AbandonRound,
@@ -28,9 +24,11 @@ from hansa.rounds.decisions import (
     ExpireLeases,
     Fail,
     FinishRound,
+    GoOn,
     OpenEvaluation,
     OpenRound,
     OpenSwag,
+    Pause,
     RelayRound,
     SkipMoments,
     Wait,
@@ -38,11 +36,10 @@ from hansa.rounds.decisions import (
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server import measures
 from hansa.server.changes import change
-from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
-from hansa.server.trainings.models import Participation, Round, Task, Training, Update
-from hansa.server.trainings.services import push, relays
+from hansa.server.trainings.models import Participation, Round, Task, Training
+from hansa.server.trainings.services import push
 from hansa.server.trainings.services.closing import (
     close_round,
     close_swag,
@@ -54,6 +51,7 @@ from hansa.server.trainings.services.closing import (
     release_updates,
 )
 from hansa.server.trainings.services.folding import unfold
+from hansa.server.trainings.services.opening import open_phase, open_round
 from hansa.server.trainings.services.turns import take_turn_at
 
 
@@ -84,7 +82,7 @@ def advance(*, training_id: UUID, now: datetime) -> Decision:
 def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  # noqa: PLR0912  # a table
     match decision:
         case OpenRound():
-            _open_round(decision, training, now)
+            open_round(decision, training, now)
         case ExpireLeases():
             expired = _tasks(training, TaskState.LEASED).filter(lease_until__lte=now)
             mark_absent(expired)
@@ -100,17 +98,21 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
         case RelayRound():
             relay_round(decision, training, now)
         case OpenSwag():
-            _open_phase(RoundState.SWAG, decision.reason, training)
+            open_phase(RoundState.SWAG, decision.reason, training)
         case CloseSwag():
             close_swag(decision, training)
         case SkipMoments():
             go_without_moments(decision.reason, training, now)
         case OpenEvaluation():
-            _open_phase(RoundState.EVALUATING, decision.reason, training)
+            open_phase(RoundState.EVALUATING, decision.reason, training)
         case FinishRound():
             finish_round(decision.reason, training, now)
         case AbandonRound():
             abandon(training_id=training.id, reason=decision.reason, now=now, failure=decision.failure)
+        case Pause():
+            _pause(training, decision.reason)
+        case GoOn():
+            _go_on(training)
         case Complete():
             _end(training, TrainingStatus.COMPLETED, decision.reason, now)
             push.finished(training, now)
@@ -120,56 +122,15 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
             pass
 
 
-def _open_round(decision: OpenRound, training: Training, now: datetime) -> None:
-    """Select the cohort and offer its clients a TRAIN task each, all in canonical order."""
-    base = ModelVersion.objects.filter(model_id=training.model_id, lost="").order_by("-number")[0]
-    opened = Round.objects.create(
-        training=training,
-        number=decision.number,
-        attempt=decision.attempt,
-        base=base,
-        reason=decision.reason,
-        opened_at=now,
-    )
-    active = {row.ordinal: row for row in training.participations.filter(active=True)}
-    size = plans.cohort_size(training.parsed_plan, participants=len(active))
-    rng = selection_rng(training.seed, decision.number, decision.attempt)
-    cohort = [active[ordinal] for ordinal in select(sorted(active), size, rng)]
-    present = sum(not row.absent for row in cohort)
-    enough = present >= plans.min_reports(training.parsed_plan, cohort=len(cohort))
-    invited = frozenset(row.ordinal for row in cohort if row.absent and enough)
-    required = [row.ordinal for row in cohort if row.ordinal not in invited]
-    sources = relays.sources(training=training, number=decision.number, required=required, others=sorted(invited))
-    offers = [
-        _offer(opened, row, source=sources.get(row.ordinal), required=row.ordinal not in invited) for row in cohort
-    ]
-    Task.objects.bulk_create(offers, batch_size=500)
-    clients = [row.client_id for row in cohort]
-    transaction.on_commit(lambda: HINTS.tasks_offered(clients))
+def _pause(training: Training, reason: str) -> None:
+    ongoing = Training.objects.filter(id=training.id, status=TrainingStatus.ONGOING.value)
+    ongoing.update(status=TrainingStatus.PAUSED.value, awaits_clients=True, reason=reason)
 
 
-def _offer(opened: Round, row: Participation, *, source: Update | None, required: bool) -> Task:
-    """A task for a client; not required: it may come for it while the round is open, and nobody waits."""
-    task = Task(round=opened, participation=row, kind=TaskKind.TRAIN.value, source=source)
-    if not required:
-        task.state, task.reason = TaskState.LOST.value, "not seen since it was lost in an earlier round"
-    return task
-
-
-def _open_phase(phase: RoundState, reason: str, training: Training) -> None:
-    """To SWAG or EVALUATING: those who reported are asked for something around the version."""
-    opened = live_round(training, phase).get()
-    reporters = Task.objects.filter(
-        round=opened,
-        kind=TaskKind.TRAIN.value,
-        state=TaskState.REPORTED.value,
-        participation__active=True,
-    )
-    rows = list(reporters.values_list("participation_id", "participation__client_id"))
-    kind = facts.phase_kind(phase).value
-    Task.objects.bulk_create([Task(round=opened, participation_id=row, kind=kind) for row, _ in rows], batch_size=500)
-    live_round(training, phase).update(state=phase.value, reason=reason)
-    transaction.on_commit(lambda: HINTS.tasks_offered([client for _, client in rows]))
+def _go_on(training: Training) -> None:
+    """Of a pause by a person the row says nothing here, and it stays."""
+    waiting = Training.objects.filter(id=training.id, status=TrainingStatus.PAUSED.value, awaits_clients=True)
+    waiting.update(status=TrainingStatus.ONGOING.value, awaits_clients=False, reason="")
 
 
 def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = True) -> bool:

@@ -21,7 +21,7 @@ from hansa.server.registry.services import record_metrics
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import folding
+from hansa.server.trainings.services import conduct, folding
 from hansa.server.trainings.services.rounds import mark_absent, restart_clocks
 from hansa.server.trainings.services.turns import take_turn, take_turn_at_task
 
@@ -89,6 +89,7 @@ def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -
         _done(task, report, now)
         _record_metrics(task, report)
         once_committed(UPDATES_ACCEPTED.labels(task.kind))
+        conduct.note_report(task, report.num_examples)
         training_id = task.round.training_id
         transaction.on_commit(lambda: HINTS.moved(training_id))
     return _receipt(task, report.digest, now)
@@ -139,6 +140,8 @@ def give_back(*, task_id: UUID, user_id: UUID, reason: str, failed: bool) -> Non
         if not failed:
             mark_absent(held)
         if held.update(state=target.value, reason=reason, lease_until=None):
+            if failed:
+                conduct.note_failed(Task.objects.filter(id=task_id))
             training_id = task.round.training_id
             transaction.on_commit(lambda: HINTS.moved(training_id))
 

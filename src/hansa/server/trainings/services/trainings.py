@@ -11,6 +11,8 @@ from django.db.models import Max
 
 from hansa.protocol.errors import ErrorCode
 from hansa.rounds import plan as plans
+from hansa.rounds.decide import decide
+from hansa.rounds.decisions import Wait
 from hansa.rounds.shorthands import Shorthand
 from hansa.rounds.states import TRAINING_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
@@ -18,6 +20,7 @@ from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
 from hansa.server.registry.models import Model, ModelKind
 from hansa.server.registry.services import copy_model
+from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
 from hansa.server.trainings.services import push
@@ -76,11 +79,10 @@ def _check_kind(model: Model, plan: plans.Plan) -> None:
 
 
 def _join(training: Training, clients: Sequence[User]) -> None:
-    """Add clients at the end of the join order; those that were removed come back to their old place."""
+    """Add clients at the end of the join order; those that were removed or excluded come back to their old place."""
     present = {row.client_id: row for row in training.participations.all()}
-    Participation.objects.filter(id__in=[present[user.id].id for user in clients if user.id in present]).update(
-        active=True
-    )
+    coming_back = [present[user.id].id for user in clients if user.id in present]
+    Participation.objects.filter(id__in=coming_back).update(active=True, excluded="", failures=0)
     last = training.participations.aggregate(last=Max("ordinal"))["last"]
     first = 0 if last is None else last + 1
     new = [user for user in clients if user.id not in present]
@@ -90,7 +92,10 @@ def _join(training: Training, clients: Sequence[User]) -> None:
 
 
 def start(*, training_id: UUID, now: datetime) -> None:
-    """INITIAL → ONGOING. Raises InvalidError if the participants cannot fulfil the plan."""
+    """INITIAL → ONGOING. Raises InvalidError if the participants cannot fulfil the plan.
+
+    Where the plan waits for more of them, that is seen once they are there.
+    """
     with change("trainings.start"):
         training = _training(training_id)
         if training.model.kind == ModelKind.MEAN.value:
@@ -101,10 +106,12 @@ def start(*, training_id: UUID, now: datetime) -> None:
         participants = training.participations.filter(active=True).count()
         if not participants:
             raise InvalidError("At least one participant must be registered! Add clients, then start.", "no_clients")
-        try:
-            plans.check_against(training.parsed_plan, participants=participants)
-        except plans.UnsoundPlanError as error:
-            raise InvalidError(str(error), "unsound_plan") from error
+        plan = training.parsed_plan
+        if participants >= plan.participation.min_to_start:
+            try:
+                plans.check_against(plan, participants=participants)
+            except plans.UnsoundPlanError as error:
+                raise InvalidError(str(error), "unsound_plan") from error
         begun = Training.objects.filter(id=training_id, status=TrainingStatus.INITIAL.value)
         if not begun.update(status=TrainingStatus.ONGOING.value, reason="", started_at=now):
             raise ConflictError(f"The training is {training.status}; only an initial one can be started.")
@@ -113,20 +120,35 @@ def start(*, training_id: UUID, now: datetime) -> None:
 
 
 def pause(*, training_id: UUID, reason: str = "paused by its actor") -> None:
-    """ONGOING → PAUSED. Work in progress may still be reported; nothing new is handed out."""
+    """ONGOING → PAUSED. Work in progress may still be reported; nothing new is handed out.
+
+    One that is paused already, because it waits for clients, goes on by itself no more.
+    """
     with change("trainings.pause"):
+        take_turn_at(training_id)
+        waiting = Training.objects.filter(id=training_id, status=TrainingStatus.PAUSED.value, awaits_clients=True)
+        if waiting.update(awaits_clients=False, reason=reason):
+            _moved(training_id)
+            return
         _move(training_id, TrainingStatus.PAUSED, reason=reason)
         push.withdraw(training_id)
 
 
 def resume(*, training_id: UUID, now: datetime) -> None:
-    """PAUSED or ERROR → ONGOING, with as many attempts as a new round has."""
+    """PAUSED or ERROR → ONGOING, with as many attempts as a new round has.
+
+    Raises ConflictError also for one that waits for clients, and would wait on.
+    """
     with change("trainings.resume"):
         training = _training(training_id)
+        if training.awaits_clients and isinstance(waits := decide(facts.load(training, now), now), Wait):
+            raise ConflictError(f"The training is paused by its plan, and resuming does not help: {waits.reason}")
         halted = Training.objects.filter(
             id=training_id, status__in=(TrainingStatus.PAUSED.value, TrainingStatus.ERROR.value)
         )
-        if not halted.update(status=TrainingStatus.ONGOING.value, reason="", failures=0, finished_at=None):
+        if not halted.update(
+            status=TrainingStatus.ONGOING.value, awaits_clients=False, reason="", failures=0, finished_at=None
+        ):
             raise ConflictError(f"The training is {training.status}; only a paused or failed one can be resumed.")
         restart_clocks(training.rounds.all(), now)
         push.keep_up(training, now)
@@ -179,12 +201,20 @@ def remove_clients(
         _moved(training_id)
 
 
+def leave(*, training_id: UUID, client: User) -> None:
+    """The client takes itself out, at once; nothing if it has left already. What it reported stays."""
+    with change("trainings.leave"):
+        take_turn_at(training_id)
+        if Participation.objects.filter(training_id=training_id, client=client, active=True).exists():
+            remove_clients(training_id=training_id, clients=[client], reason="the client left the training")
+
+
 def _move(training_id: UUID, target: TrainingStatus, *, reason: str, finished_at: datetime | None = None) -> None:
     with change("trainings.move"):
         training = _training(training_id)
         allowed = [state.value for state in sources(TRAINING_MOVES, target)]
         movable = Training.objects.filter(id=training_id, status__in=allowed)
-        if not movable.update(status=target.value, reason=reason, finished_at=finished_at):
+        if not movable.update(status=target.value, awaits_clients=False, reason=reason, finished_at=finished_at):
             raise ConflictError(f"The training is {training.status}; it cannot become {target.value}.")
         _moved(training_id)
 

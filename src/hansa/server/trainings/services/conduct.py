@@ -1,0 +1,47 @@
+"""How clients did the tasks they took: what is remembered of it for later rounds, and who is asked no more.
+
+Only training counts. A task has failed when its client says so or refuses it, and when its round closes while it is
+lost: until then the client may come back to it. One that was never taken is nobody's failure, and the first report that
+is accepted sets the count to nothing. Each is part of a change that its caller has opened.
+"""
+
+from collections.abc import Sequence
+
+from django.db.models import F, QuerySet
+
+from hansa.protocol.tasks import TaskKind
+from hansa.rounds.states import TaskState
+from hansa.server.trainings.models import Participation, Task, Training
+
+
+def note_report(task: Task, num_examples: int) -> None:
+    """The client has trained, on so many examples. Writes only what is news."""
+    known = task.participation
+    if task.kind == TaskKind.TRAIN.value and (known.num_examples, known.failures) != (num_examples, 0):
+        Participation.objects.filter(id=known.id).update(num_examples=num_examples, failures=0)
+
+
+def note_lost(closing: QuerySet[Task]) -> None:
+    """Of tasks that are about to close, those that were taken and are lost have failed."""
+    note_failed(closing.filter(state=TaskState.LOST.value, leased_at__isnull=False))
+
+
+def note_failed(tasks: QuerySet[Task]) -> None:
+    """These tasks of one training have failed; whoever has failed as often as the plan allows is excluded."""
+    trained = tasks.filter(kind=TaskKind.TRAIN.value)
+    failed = list(trained.values_list("participation_id", "round__training_id", "round__number"))
+    if not failed:
+        return
+    who = [participation for participation, *_ in failed]
+    Participation.objects.filter(id__in=who).update(failures=F("failures") + 1)
+    _, training_id, number = failed[0]
+    allowed = Training.objects.get(id=training_id).parsed_plan.participation.exclude_after
+    if allowed is not None:
+        _exclude(who, allowed, number)
+
+
+def _exclude(who: Sequence[int], allowed: int, number: int) -> None:
+    """Nothing of an excluded client is left to close: the task that failed was its only one in the round."""
+    too_often = Participation.objects.filter(id__in=who, failures__gte=allowed, excluded="")
+    failed = "tasks that failed, or were lost after it had taken them"
+    too_often.update(excluded=f"{failed}: {allowed} in a row, the last in round {number}")

@@ -1,0 +1,102 @@
+"""The beginning of a round, and of its phases: whom it asks, and for what.
+
+Each of these is part of a change that `rounds` has opened.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import transaction
+
+from hansa.core import sampling
+from hansa.protocol.tasks import TaskKind
+from hansa.rounds import plan as plans
+from hansa.rounds.decisions import OpenRound
+from hansa.rounds.states import RoundState, TaskState
+from hansa.server.registry.models import ModelVersion
+from hansa.server.trainings import attendance, facts
+from hansa.server.trainings.hints import HINTS
+from hansa.server.trainings.models import Participation, Round, Task, Training, Update
+from hansa.server.trainings.services import relays
+from hansa.server.trainings.services.closing import live_round
+
+
+def open_round(decision: OpenRound, training: Training, now: datetime) -> None:
+    """Select the cohort, write down how, and offer its clients a TRAIN task each, all in canonical order."""
+    plan = training.parsed_plan
+    candidates = list(attendance.selectable().filter(training=training))
+    draw = _draw(decision, training, candidates)
+    selected = sampling.choose(draw)
+    target = plans.cohort_size(plan, participants=len(candidates))
+    opened = Round.objects.create(
+        training=training,
+        number=decision.number,
+        attempt=decision.attempt,
+        base=ModelVersion.objects.filter(model_id=training.model_id, lost="").order_by("-number")[0],
+        reason=decision.reason,
+        selection=sampling.record(draw, selected),
+        wanted=target if len(selected) > target else None,
+        opened_at=now,
+    )
+    by_ordinal = {row.ordinal: row for row in candidates}
+    _offer_to([by_ordinal[ordinal] for ordinal in selected], opened, plans.min_reports(plan, cohort=target))
+
+
+def _draw(decision: OpenRound, training: Training, candidates: Sequence[Participation]) -> sampling.Draw:
+    plan = training.parsed_plan
+    rule = plan.cohort.selection
+    return sampling.Draw(
+        rule=rule,
+        size=plans.invitations(plan, participants=len(candidates)),
+        candidates=tuple(row.ordinal for row in candidates),
+        weights=sampling.filled([row.num_examples for row in candidates]) if rule == "by_examples" else (),
+        cursor=_cursor(training) if rule == "round_robin" else None,
+        seed=training.seed,
+        round=decision.number,
+        attempt=decision.attempt,
+    )
+
+
+def _cursor(training: Training) -> int | None:
+    """Whom the newest attempt at any round has selected last, in turn; None before the first."""
+    before = training.rounds.exclude(selection=None).order_by("-number", "-attempt")
+    newest = before.values_list("selection", flat=True).first()
+    return None if newest is None else sampling.last_selected(newest)
+
+
+def _offer_to(cohort: Sequence[Participation], opened: Round, needed: int) -> None:
+    """Those who were lost and have not come since are invited and not waited for, if the others are enough."""
+    present = sum(not row.absent for row in cohort)
+    invited = frozenset(row.ordinal for row in cohort if row.absent and present >= needed)
+    required = [row.ordinal for row in cohort if row.ordinal not in invited]
+    sources = relays.sources(training=opened.training, number=opened.number, required=required, others=sorted(invited))
+    offers = [
+        _offer(opened, row, source=sources.get(row.ordinal), required=row.ordinal not in invited) for row in cohort
+    ]
+    Task.objects.bulk_create(offers, batch_size=500)
+    clients = [row.client_id for row in cohort]
+    transaction.on_commit(lambda: HINTS.tasks_offered(clients))
+
+
+def _offer(opened: Round, row: Participation, *, source: Update | None, required: bool) -> Task:
+    """A task for a client; not required: it may come for it while the round is open, and nobody waits."""
+    task = Task(round=opened, participation=row, kind=TaskKind.TRAIN.value, source=source)
+    if not required:
+        task.state, task.reason = TaskState.LOST.value, "not seen since it was lost in an earlier round"
+    return task
+
+
+def open_phase(phase: RoundState, reason: str, training: Training) -> None:
+    """To SWAG or EVALUATING: those who reported are asked for something around the version."""
+    opened = live_round(training, phase).get()
+    reporters = Task.objects.filter(
+        round=opened,
+        kind=TaskKind.TRAIN.value,
+        state=TaskState.REPORTED.value,
+        participation__active=True,
+    )
+    rows = list(reporters.values_list("participation_id", "participation__client_id"))
+    kind = facts.phase_kind(phase).value
+    Task.objects.bulk_create([Task(round=opened, participation_id=row, kind=kind) for row, _ in rows], batch_size=500)
+    live_round(training, phase).update(state=phase.value, reason=reason)
+    transaction.on_commit(lambda: HINTS.tasks_offered([client for _, client in rows]))

@@ -1,0 +1,252 @@
+"""A plan may want so many clients to be there: the training pauses with the reason, and goes on by itself."""
+
+import asyncio
+
+import pytest
+
+from hansa.protocol.models import Detail
+from hansa.rounds.decide import LEASE_SECONDS
+from hansa.rounds.states import TrainingStatus
+from hansa.server.accounts import presence
+from hansa.server.lifecycle.bridge import call, read
+from hansa.server.trainings import attendance
+from hansa.server.trainings.models import Training
+from hansa.server.trainings.services import trainings
+from support.answers import nothing_changes, refused, shown
+from support.federation import Worker, at_work, ended, moved_by, orchestrating, rounds_of, take, until
+from support.work import BUFFERS, add_up, lease, settle, start, update, upload_and_report
+
+MOMENT = attendance.MOMENT.total_seconds()
+WANTS_TWO = {"participation": {"min_to_start": 2, "min_to_go_on": 2}}
+ONE_OF_TWO = (
+    "1 of the 2 clients that round 1 waits for are there; 2 take part. Start more of them: it goes on by itself when "
+    "2 are there."
+)
+
+
+async def row_of(training):
+    return await read(Training.objects.get, id=training.id)
+
+
+async def status(training):
+    row = await row_of(training)
+    return row.status, row.awaits_clients
+
+
+async def ask(*clients):
+    for client in clients:
+        await client.post("/api/tasks/next/", json={"instance": "x"})
+
+
+async def there(training, clock):
+    return (await read(attendance.there, [training.id], clock())).get(training.id, 0)
+
+
+@pytest.fixture
+def dave(person):
+    return person("dave", client=True)
+
+
+@pytest.fixture
+async def waiting(make_training, bob, carol):
+    """Of Bob and Carol, both of whom are wanted, only Bob is there."""
+    await ask(bob)
+    return await call(lambda: start(make_training(bob, carol, rounds=2, **WANTS_TWO)))
+
+
+# Paused by its plan, and gone on with by itself
+
+
+async def test_a_training_that_starts_with_too_few_clients_there_is_paused_and_says_why(alice, waiting):
+    assert await status(waiting) == (TrainingStatus.PAUSED, True)
+    record = (await alice.get(f"/api/trainings/{waiting.id}/")).json()
+    assert (record["status"], record["state"], record["reason"]) == ("paused", "O", ONE_OF_TWO)
+    assert record["round"] == 0
+
+
+async def test_it_goes_on_by_itself_when_enough_are_there(alice, carol, waiting):
+    await ask(carol)
+    await call(settle, waiting)
+
+    assert await status(waiting) == (TrainingStatus.ONGOING, False)
+    (first,) = await rounds_of(alice, waiting)
+    assert first["reason"] == "round 1 of 2 begins; 2 clients are there"
+
+
+async def test_the_reason_counts_who_is_there_now(alice, bob, waiting, clock):
+    clock.advance(MOMENT)
+    record = (await alice.get(f"/api/trainings/{waiting.id}/")).json()
+    assert record["reason"].startswith("0 of the 2 clients")
+
+
+async def test_it_pauses_between_rounds_when_one_of_the_clients_is_gone(bob, carol, waiting, clock):
+    await ask(carol)
+    await call(settle, waiting)
+    await upload_and_report(carol, await call(lease, carol), update())
+    task = await call(lease, bob)
+    for _ in range(4):
+        clock.advance(LEASE_SECONDS / 2)
+        await bob.post(f"/api/tasks/{task.id}/heartbeat/", json={})
+    await upload_and_report(bob, task, update())
+    await call(settle, waiting)
+    await call(add_up, waiting)
+
+    assert await status(waiting) == (TrainingStatus.PAUSED, True)
+    assert (await row_of(waiting)).reason.startswith("1 of the 2 clients that round 2 waits for are there")
+
+
+async def test_a_training_may_start_before_enough_have_joined_and_begins_when_they_have(
+    alice, bob, carol, make_training
+):
+    training = await call(lambda: make_training(bob, **WANTS_TWO, cohort={"size": 2}))
+    await ask(bob, carol)
+    shown(await alice.post(f"/api/trainings/{training.id}/start/"), Detail, 202)
+    await call(settle, training)
+    assert (await row_of(training)).reason == (
+        "1 of the 2 clients that round 1 waits for are there; 1 take part. Add clients: it goes on by itself when 2 "
+        "are there."
+    )
+
+    await alice.put(f"/api/trainings/{training.id}/clients/", json={"clients": ["carol"]})
+    await call(settle, training)
+    assert await status(training) == (TrainingStatus.ONGOING, False)
+
+
+async def test_nobody_at_all_is_still_refused_at_the_start(alice, make_training):
+    training = await call(lambda: make_training(**WANTS_TWO))
+    async with nothing_changes():
+        refused(await alice.post(f"/api/trainings/{training.id}/start/"), 422, "no_clients")
+
+
+async def test_a_plan_for_one_client_starts_whoever_is_there(make_training, bob, carol):
+    training = await call(lambda: start(make_training(bob, carol)))
+    assert await status(training) == (TrainingStatus.ONGOING, False)
+
+
+# Who is there
+
+
+async def test_a_client_is_there_for_a_moment_after_it_has_asked(waiting, carol, clock):
+    assert await there(waiting, clock) == 1
+    await ask(carol)
+    assert await there(waiting, clock) == 2
+    clock.advance(MOMENT)
+    assert await there(waiting, clock) == 0
+
+
+async def test_a_client_that_waits_for_work_is_there_as_long_as_it_waits(waiting, carol, clock):
+    asking = asyncio.create_task(carol.post("/api/tasks/next/?wait=20", json={"instance": "x"}))
+    while not attendance.HINTS.has_waiter(carol.user.id):  # noqa: ASYNC110  # what is awaited is that it waits
+        await asyncio.sleep(0)
+    clock.advance(10 * MOMENT)
+    assert await there(waiting, clock) == 1
+    attendance.HINTS.close()
+    await asking
+
+
+async def test_a_client_at_work_for_another_training_is_there_and_so_is_one_that_has_just_reported(
+    waiting, dave, make_training, carol, clock
+):
+    other = await call(lambda: start(make_training(carol, dave)))
+    await call(trainings.add_clients, training_id=waiting.id, clients=[dave.user])
+    clock.advance(MOMENT)
+    assert await there(waiting, clock) == 0
+
+    await call(lease, carol)
+    assert await there(waiting, clock) == 1
+    await upload_and_report(dave, await call(lease, dave), update())
+    assert await there(waiting, clock) == 2
+    clock.advance(MOMENT)
+    await call(settle, other)
+    assert await there(waiting, clock) == 0
+
+
+async def test_a_client_with_an_endpoint_is_there_unless_it_was_lost(waiting, dave, clock):
+    dave.user.message_endpoint = "https://dave.example/"
+    await call(dave.user.save)
+    await call(trainings.add_clients, training_id=waiting.id, clients=[dave.user])
+    assert await there(waiting, clock) == 2
+    await read(lambda: waiting.participations.filter(client=dave.user).update(absent=True))
+    assert await there(waiting, clock) == 1
+
+
+async def test_who_is_excluded_has_left_or_has_no_open_account_is_not_there(waiting, bob, clock):
+    for change, back in (
+        (lambda: waiting.participations.filter(client=bob.user).update(excluded="x"), {"excluded": ""}),
+        (lambda: waiting.participations.filter(client=bob.user).update(active=False), {"active": True}),
+    ):
+        assert await there(waiting, clock) == 1
+        await call(change)
+        assert await there(waiting, clock) == 0
+        await call(lambda back=back: waiting.participations.filter(client=bob.user).update(**back))
+    bob.user.is_active = False
+    await call(bob.user.save)
+    assert await there(waiting, clock) == 0
+
+
+# A person, and a training that waits for clients
+
+
+async def test_a_persons_pause_is_not_ended_by_the_server(alice, carol, waiting):
+    shown(await alice.post(f"/api/trainings/{waiting.id}/pause/"), Detail, 202)
+    await ask(carol)
+    await call(settle, waiting)
+
+    assert await status(waiting) == (TrainingStatus.PAUSED, False)
+    assert (await row_of(waiting)).reason == "paused by its actor"
+    shown(await alice.post(f"/api/trainings/{waiting.id}/resume/"), Detail, 202)
+    await call(settle, waiting)
+    assert await status(waiting) == (TrainingStatus.ONGOING, False)
+
+
+async def test_resuming_does_not_help_while_too_few_are_there_and_is_told_so(alice, carol, waiting):
+    async with nothing_changes():
+        refused(await alice.post(f"/api/trainings/{waiting.id}/resume/"), 409, "wrong_state", ONE_OF_TWO)
+
+    await ask(carol)
+    shown(await alice.post(f"/api/trainings/{waiting.id}/resume/"), Detail, 202)
+    assert await status(waiting) == (TrainingStatus.ONGOING, False)
+
+
+async def test_it_can_be_cancelled(alice, carol, waiting):
+    shown(await alice.post(f"/api/trainings/{waiting.id}/cancel/"), Detail, 202)
+    await ask(carol)
+    await call(settle, waiting)
+    assert await status(waiting) == (TrainingStatus.CANCELLED, False)
+
+
+async def test_it_can_be_deleted(alice, waiting):
+    assert (await alice.delete(f"/api/trainings/{waiting.id}/")).status_code == 200
+    assert not await read(Training.objects.filter(id=waiting.id).exists)
+
+
+# With an orchestrator and clients that work by themselves
+
+
+@pytest.mark.usefixtures("soon")
+async def test_it_goes_on_by_itself_pauses_again_and_completes_after_a_restart(
+    alice, bob, carol, make_training, monkeypatch, clock
+):
+    training = await call(lambda: make_training(bob, carol, rounds=3, **WANTS_TWO))
+    bobs, carols = (Worker(each, moved_by(1.0), buffers=BUFFERS) for each in (bob, carol))
+    async with orchestrating():
+        coming = asyncio.create_task(take(bob))
+        await alice.post(f"/api/trainings/{training.id}/start/")
+        record = await until(alice, training, lambda record: record["status"] == "paused")
+        assert record["reason"] == ONE_OF_TWO
+
+        await carols.do(await take(carol))
+        first = await coming
+        for _ in range(2):
+            clock.advance(MOMENT / 2)
+            await bob.post(f"/api/tasks/{first['id']}/heartbeat/", json={})
+        await bobs.do(first)
+        record = await until(alice, training, lambda record: record["status"] == "paused")
+        assert record["reason"].startswith("1 of the 2 clients that round 2 waits for are there")
+    monkeypatch.setattr(presence, "_seen", {})  # a restart, after which nobody has asked for anything yet
+    clock.advance(MOMENT)
+    async with orchestrating(), at_work(bobs):
+        await until(alice, training, lambda record: record["reason"].startswith("1 of the 2"))
+        async with at_work(carols):
+            record = await ended(alice, training)
+    assert (record["status"], record["rounds_done"]) == ("completed", 3)
