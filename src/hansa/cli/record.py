@@ -10,7 +10,7 @@ from hansa.cli.output import Column, right
 from hansa.cli.words import ago, size
 from hansa.client.plaintext import clean
 from hansa.protocol.trainings import Round, TaskInfo, Training
-from hansa.rounds.plan import UnsoundPlanError, parse
+from hansa.rounds.plan import Cohort, Participation, UnsoundPlanError, parse
 from hansa.rounds.states import TaskState
 
 
@@ -43,7 +43,7 @@ def plan_line(training: Training) -> str:
         plan = parse(training.plan)
     except UnsoundPlanError:  # a newer server's plan: its JSON says it all
         return "of another version; see --json"
-    client, closing, cohort = plan.client, plan.closing, plan.cohort
+    client, closing = plan.client, plan.closing
     parts = [
         f"{plan.rounds} rounds",
         f"mean weighted by {plan.aggregator.weighting}" if plan.aggregator.weighting == "examples" else "equal mean",
@@ -51,13 +51,32 @@ def plan_line(training: Training) -> str:
         f"learning rate {client.client_lr:g}" if client.client_lr is not None else "",
         f"momentum {client.momentum:g}" if client.momentum is not None else "",
         f"proximal term {client.proximal_mu:g}" if client.proximal_mu else "",
-        f"cohort {cohort.size}" if cohort.size is not None else "",
-        f"cohort {cohort.fraction:.0%}" if cohort.fraction is not None else "",
+        *_cohort_words(plan.cohort),
         f"quorum {closing.quorum}" if closing.quorum is not None else "",
         f"deadline {closing.deadline_seconds:g} s" if closing.deadline_seconds is not None else "",
         f"at least {closing.min_reports} reports" if closing.min_reports is not None else "",
+        *_participation_words(plan.participation),
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _cohort_words(cohort: Cohort) -> list[str]:
+    selection = {"uniform": "", "by_examples": "selected by examples", "round_robin": "selected in turn"}
+    return [
+        f"cohort {cohort.size}" if cohort.size is not None else "",
+        f"cohort {cohort.fraction:.0%}" if cohort.fraction is not None else "",
+        f"{cohort.over_selection:.0%} more invited" if cohort.over_selection else "",
+        selection[cohort.selection],
+    ]
+
+
+def _participation_words(participation: Participation) -> list[str]:
+    start, go_on, failures = participation.min_to_start, participation.min_to_go_on, participation.exclude_after
+    return [
+        f"starts with {start} clients there" if start > 1 else "",
+        f"goes on with {go_on}" if go_on > 1 else "",
+        f"excludes after {failures} failures in a row" if failures is not None else "",
+    ]
 
 
 def participants(training: Training, newest: Round | None, now: datetime) -> Table:
@@ -73,10 +92,19 @@ def participants(training: Training, newest: Round | None, now: datetime) -> Tab
                 f"{client.ordinal}",
                 client.username,
                 ago(client.last_seen, now),
-                standing if client.active else "left the training",
+                "left the training" if not client.active else "excluded" if client.excluded else standing,
             )
         )
     return output.table(columns, rows)
+
+
+def exclusions(training: Training) -> list[str]:
+    """Who is asked no more and why, a line for each, and what to do about it."""
+    out = [client for client in training.clients if client.active and client.excluded]
+    told = [f"{client.username} is excluded: {client.excluded}" for client in out]
+    names = ",".join(client.username for client in out)
+    again = f"When that is mended: hansa trainings add-clients {training.name or training.id} {names}"
+    return [*told, again] if out else []
 
 
 def troubles(newest: Round | None) -> list[str]:
@@ -100,7 +128,8 @@ def round_headline(shown: Round) -> Text:
         if shown.version is not None
         else (f"from version {shown.base_version}")
     )
-    return Text.assemble((f"round {shown.number}{attempt}", "bold"), f"  {clean(shown.state)}  {version}")
+    wanted = f"  {shown.wanted} of {shown.cohort} wanted" if shown.wanted is not None else ""
+    return Text.assemble((f"round {shown.number}{attempt}", "bold"), f"  {clean(shown.state)}  {version}{wanted}")
 
 
 def tasks(shown: Round) -> Table:

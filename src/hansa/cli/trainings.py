@@ -14,7 +14,7 @@ from hansa.cli.exits import ExitCode
 from hansa.cli.output import Column, right
 from hansa.cli.plans import compose
 from hansa.cli.progress import headline, progress, rounds_table
-from hansa.cli.record import participants, round_headline, summary, tasks, troubles
+from hansa.cli.record import exclusions, participants, round_headline, summary, tasks, troubles
 from hansa.cli.session import Session, with_server
 from hansa.cli.watching import watch
 from hansa.cli.words import ago, duration, short_ids
@@ -146,6 +146,7 @@ def show(
         summary(record),
         "",
         participants(record, newest, datetime.now(UTC)),
+        *(["", *out] if (out := exclusions(record)) else []),
         *(["", f"In round {record.round}:", *told] if (told := troubles(newest)) else []),
         *(["", rounds_table(progress(rounds, metrics))] if rounds else []),
     )
@@ -226,6 +227,15 @@ def remove_clients(session: Session, training: Which, clients: Clients) -> None:
     record = session.api.training(lookup.training_id(session.api, training))
     found = lookup.client_ids(record.clients, clients)
     _act(session, record.id, lambda api, which: api.remove_clients(which, found))
+
+
+@app.command()
+@with_server
+def leave(session: Session, training: Which) -> None:
+    """Take yourself out of a training. Nobody waits for you any more; what you have reported counts."""
+    found = lookup.training_id(session.api, training)
+    session.api.leave(found)
+    session.show({"training": found}, f"You take part in training {found} no more.")
 
 
 def _act(session: Session, training: str, action: Callable[[Api, str], Detail]) -> None:

@@ -187,6 +187,10 @@ class Api:
         """Remove participants by user id or user name."""
         return self._clients("DELETE", training, clients)
 
+    def leave(self, training: str) -> None:
+        """Take part in it no more, at once; nothing if one has left already."""
+        self._call("POST", f"/api/trainings/{_part(training)}/leave/")
+
     def _clients(self, method: str, training: str, clients: Sequence[str]) -> Detail:
         body = ClientList(clients=list(clients))
         return self._call(method, f"/api/trainings/{_part(training)}/clients/", body=body, into=Detail)

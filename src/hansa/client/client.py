@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 from hansa.client import signals
+from hansa.client.api import Api
 from hansa.client.errors import HansaError, UsageError
 from hansa.client.events import Event, Stopped
 from hansa.client.heartbeat import Heart
@@ -91,6 +92,15 @@ class Client:
         """End `run` as soon as possible; for good. From any thread."""
         self._stopping.set()
         self._transport.interrupt()
+
+    def leave(self, training: str) -> None:
+        """Take part in a training (`task.training`) no more; its rounds go on without this client, what it reported
+        stays. Other trainings go on. From any thread, also while `run` runs.
+
+        Raises what `hansa.client.errors` lists.
+        """
+        with self._transport.again() as transport:
+            Api(transport).leave(training)
 
     def _on_signal(self) -> None:
         self.stop()
