@@ -123,7 +123,7 @@ def never_given_up(patch: Patch) -> None:
         (one_is_not_counted, "round 1 accepted"),
         (weighted_wrongly, "is not the mean"),
         (acknowledged_before_it_is_durable, "the acknowledged report"),
-        (written_in_two_steps, "the acknowledged report"),
+        (written_in_two_steps, "IntegrityError"),
         (open_tasks_forgotten, "while its round is"),
         (updates_released_too_early, "MissingUpdateError"),
     ],
