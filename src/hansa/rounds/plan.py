@@ -186,6 +186,7 @@ def check(plan: Plan) -> None:
     _check_numbers(plan)
     _check_cohort(plan)
     _check_closing(plan)
+    _check_late(plan)
     chain = plan.daisy_chain
     if chain is not None and plan.rounds % chain.period:
         below = plan.rounds - plan.rounds % chain.period
@@ -200,6 +201,7 @@ def _check_numbers(plan: Plan) -> None:
     client = plan.client
     numbers: dict[str, float | None] = {
         "cohort.over_selection": plan.cohort.over_selection,
+        "late.exponent": plan.late.exponent if isinstance(plan.late, Fold) else None,
         "client.client_lr": client.client_lr,
         "client.proximal_mu": client.proximal_mu,
     }
@@ -243,6 +245,14 @@ def _check_closing(plan: Plan) -> None:
         raise UnsoundPlanError(
             f"plan: closing.quorum is {closing.quorum}, below closing.min_reports {closing.min_reports}; a round "
             "that closes at the quorum would be too small to count. Raise quorum or lower min_reports."
+        )
+
+
+def _check_late(plan: Plan) -> None:
+    if isinstance(plan.late, Fold) and plan.daisy_chain is not None:
+        raise UnsoundPlanError(
+            "plan: late has kind 'fold' in a daisy chain, where a local model that comes late would stand beside one "
+            "that has travelled on without it. Give late the kind 'discard', or leave daisy_chain out."
         )
 
 
