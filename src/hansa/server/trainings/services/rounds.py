@@ -36,6 +36,7 @@ from hansa.rounds.decisions import (
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server import measures
 from hansa.server.changes import change
+from hansa.server.lifecycle.context import note
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training
@@ -68,7 +69,9 @@ def advance(*, training_id: UUID, now: datetime) -> Decision:
         training = Training.objects.filter(id=training_id).first()
         if training is None:
             return Wait("the training is gone")
-        decision = decide(facts.load(training, now), now)
+        seen = facts.load(training, now)
+        decision = decide(seen, now)
+        note(round=decision.number if isinstance(decision, OpenRound) else seen.round and seen.round.number)
         _carry_out(decision, training, now)
         if isinstance(decision, Wait | Aggregate | Combine):
             return decision
