@@ -120,9 +120,9 @@ def _time(record: logging.LogRecord) -> datetime:
 
 
 def _told(record: logging.LogRecord) -> Mapping[str, object]:
-    """What the record itself brings, and what was noted where it was logged."""
+    """What the record itself brings, and what was noted where it was logged, as far as it is known."""
     own = {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
-    return {**noted(), **own}
+    return {name: value for name, value in {**noted(), **own}.items() if value is not None}
 
 
 def _below(formatter: logging.Formatter, record: logging.LogRecord) -> str:
