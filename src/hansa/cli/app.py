@@ -7,6 +7,7 @@ import typer
 
 from hansa import __version__
 from hansa.cli import client, clients, importing, models, output, tokens, trainings
+from hansa.cli.chaos import chaos
 from hansa.cli.exits import CommandError, exit_code
 from hansa.cli.init import init
 from hansa.cli.login import enroll, login, logout
@@ -30,6 +31,7 @@ app.command(context_settings=PASSED_ON, add_help_option=False)(createsuperuser)
 app.command()(login)
 app.command()(logout)
 app.command()(enroll)
+app.command()(chaos)
 for group, name in (
     (client.app, "client"),
     (models.app, "models"),

@@ -1,0 +1,13 @@
+"""Trainings whose processes are killed again and again, and the proof that nothing of them was lost.
+
+    schedule        which process is killed when: a function of the seed
+    processes       the server and its clients as processes, killed and started again
+    storm           carries a schedule out, and measures how long the server was away
+    federation      the actor: keeps trainings going, and sees each to its end
+    participant     what runs in a client's process; trainer, its arithmetic
+    record          what is in a data folder afterwards, read from its tables and files
+    repetition      every version computed again, slowly, from what the record says it came of
+    verification    what is in the record and must not be, or is not and must be
+
+What verifies shares no code with the server: it reads the tables by SQL, and adds by a plain loop.
+"""

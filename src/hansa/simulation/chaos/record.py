@@ -1,0 +1,214 @@
+"""What a data folder holds when everything is over, as plain values: read by SQL and from its files, not by the server.
+
+Ids are hexadecimal, without dashes, as SQLite has them.
+"""
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A row of trainings."""
+
+    id: str
+    name: str
+    status: str
+    reason: str
+    plan: Mapping[str, Any]  # Any: JSON
+    seed: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A row of model versions."""
+
+    id: int
+    model: str
+    number: int
+    digest: str
+    moments: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A row of rounds; lists as they were written down."""
+
+    id: str
+    training: str
+    number: int
+    attempt: int
+    state: str
+    base: int
+    version: int | None
+    accepted: Sequence[Sequence[Any]]  # Any: ordinal, digest, weight
+    folded: Sequence[Sequence[Any]]  # Any: ordinal, digest, weight, round
+    moments_accepted: Sequence[Sequence[Any]]  # Any: as `accepted`
+    claimed: bool
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"round {self.number}.{self.attempt} of training {self.training}"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A row of tasks, with what its client's place in the training is."""
+
+    id: str
+    round: str
+    ordinal: int
+    client: str
+    kind: str
+    state: str
+    num_examples: int | None
+    has_metrics: bool
+    source: str | None
+    """The task whose local model it began from; None: the round's base."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A row of updates."""
+
+    task: str
+    digest: str
+    num_examples: int
+    folded_into: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A row of blobs."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything of one data folder. `orphans` are in words: rows that point to rows which are not there."""
+
+    trainings: Mapping[str, Training]
+    versions: Mapping[int, Version]
+    rounds: Mapping[str, Round]
+    tasks: Mapping[str, Task]
+    updates: Mapping[str, Update]
+    """By task."""
+    metrics: frozenset[tuple[str, str, str, int]]
+    """Model, client, kind, round."""
+    blobs: Mapping[str, Blob]
+    referenced: frozenset[str]
+    """Digests that some row of some table refers to."""
+    files: Mapping[str, Path]
+    """Files of the store by name."""
+    leftovers: Sequence[Path]
+    """Files of uploads in progress and of temporary use."""
+    orphans: Sequence[str]
+
+    @cached_property
+    def rounds_of(self) -> Mapping[str, Sequence[Round]]:
+        """The attempts of each training, in its order."""
+        return _grouped(
+            sorted(self.rounds.values(), key=lambda row: (row.number, row.attempt)), lambda row: row.training
+        )
+
+    @cached_property
+    def tasks_of(self) -> Mapping[str, Sequence[Task]]:
+        """The tasks of each attempt."""
+        return _grouped(self.tasks.values(), lambda task: task.round)
+
+
+def _grouped(rows: Iterable[T], key: Callable[[T], str]) -> defaultdict[str, list[T]]:
+    groups = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return groups
+
+
+def read(home: Path) -> Record:
+    """The record of the data folder of a server that has ended."""
+    uri = f"{(home / 'hansa.sqlite3').resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as database:
+        database.row_factory = sqlite3.Row
+        return Record(
+            trainings={row.id: row for row in _trainings(database)},
+            versions={row.id: row for row in _versions(database)},
+            rounds={row.id: row for row in _rounds(database)},
+            tasks={row.id: row for row in _tasks(database)},
+            updates={row.task: row for row in _updates(database)},
+            metrics=frozenset(tuple(row) for row in database.execute(METRICS)),
+            blobs={row[0]: Blob(*row) for row in database.execute("SELECT sha256, size FROM blobs_blob")},
+            referenced=frozenset(_references(database, "blobs_blob")),
+            files={path.name: path for path in (home / "blobs").glob("*/*/*")},
+            leftovers=[path for name in ("partial", "tmp") for path in (home / name).iterdir()],
+            orphans=list(_orphans(database)),
+        )
+
+
+METRICS = "SELECT model_id, reporter_id, kind, step FROM registry_metric"
+TRAININGS = "SELECT id, name, status, reason, plan, seed, model_id AS model FROM trainings_training"
+VERSIONS = "SELECT id, model_id AS model, number, blob_id AS digest, moments_id AS moments FROM registry_modelversion"
+ROUNDS = """
+    SELECT id, training_id AS training, number, attempt, state, base_id AS base, version_id AS version,
+           accepted, folded, moments_accepted, claim IS NOT NULL AS claimed
+    FROM trainings_round
+"""
+TASKS = """
+    SELECT task.id, task.round_id AS round, place.ordinal, place.client_id AS client, task.kind, task.state,
+           task.num_examples, task.metrics NOT IN ('', '{}') AS has_metrics, source.task_id AS source
+    FROM trainings_task AS task
+    JOIN trainings_participation AS place ON place.id = task.participation_id
+    LEFT JOIN trainings_update AS source ON source.id = task.source_id
+"""
+UPDATES = "SELECT task_id AS task, digest, num_examples, folded_into_id AS folded_into FROM trainings_update"
+
+
+def _trainings(database: sqlite3.Connection) -> Iterator[Training]:
+    for row in database.execute(TRAININGS):
+        yield Training(**{**row, "plan": json.loads(row["plan"])})
+
+
+def _versions(database: sqlite3.Connection) -> Iterator[Version]:
+    return (Version(**row) for row in database.execute(VERSIONS))
+
+
+def _rounds(database: sqlite3.Connection) -> Iterator[Round]:
+    lists = ("accepted", "folded", "moments_accepted")
+    for row in database.execute(ROUNDS):
+        read_lists = {name: json.loads(row[name]) if row[name] else [] for name in lists}
+        yield Round(**{**row, **read_lists, "claimed": bool(row["claimed"])})
+
+
+def _tasks(database: sqlite3.Connection) -> Iterator[Task]:
+    return (Task(**{**row, "has_metrics": bool(row["has_metrics"])}) for row in database.execute(TASKS))
+
+
+def _updates(database: sqlite3.Connection) -> Iterator[Update]:
+    return (Update(**row) for row in database.execute(UPDATES))
+
+
+def _references(database: sqlite3.Connection, target: str) -> Iterator[str]:
+    """The values of every column of every table that refers to rows of `target`."""
+    for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        for key in database.execute(f'PRAGMA foreign_key_list("{table}")').fetchall():
+            if key["table"] == target:
+                column = f'"{key["from"]}"'
+                query = f'SELECT DISTINCT {column} FROM "{table}" WHERE {column} IS NOT NULL'  # noqa: S608  # the schema's own names
+                yield from (value for (value,) in database.execute(query))
+
+
+def _orphans(database: sqlite3.Connection) -> Iterator[str]:
+    for table, row, parent, _ in database.execute("PRAGMA foreign_key_check"):
+        yield f"row {row} of {table} points to a row of {parent} that is not there"

@@ -1,0 +1,145 @@
+"""Every version of a training computed again from what the record says it came of.
+
+The clients' updates are computed again, not read: they are pure functions of where each began and of its seed. Then
+they are added in the order of the accepted list, one after the other, and the bytes compared by their digests.
+"""
+
+import hashlib
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hansa.core.moments import FIRST, SECOND, flatten
+from hansa.core.params import Array, Params
+from hansa.core.seeds import client_seed
+from hansa.formats import safetensors
+from hansa.formats.errors import ModelFileError
+from hansa.protocol.tasks import TaskKind
+from hansa.rounds import plan as plans
+from hansa.rounds.states import RoundState
+from hansa.simulation.chaos.record import Record, Round, Task, Training
+from hansa.simulation.chaos.trainer import BUFFERS, gathered, num_examples, trained
+
+Weighted = tuple[Params, float]
+
+
+def mean(updates: Sequence[Weighted]) -> dict[str, Array]:
+    """Σ nᵢ·xᵢ / Σ nᵢ in float64, one update after the other, rounded once; integers are truncated.
+
+    >>> mean([({"w": np.float32([1, 10])}, 1), ({"w": np.float32([4, 40])}, 2)])
+    {'w': array([ 3., 30.], dtype=float32)}
+    """
+    total = 0.0
+    for _, weight in updates:
+        total += weight
+    means = {}
+    for name, like in updates[0][0].items():
+        first, *others = (np.asarray(params[name], np.float64) * float(weight) for params, weight in updates)
+        for product in others:
+            first = first + product
+        exact = first / total
+        means[name] = np.asarray(np.trunc(exact) if like.dtype.kind in "iu" else exact).astype(like.dtype)
+    return means
+
+
+def digest(params: Params, buffers: frozenset[str] = BUFFERS) -> str:
+    """SHA-256 of the params' canonical file."""
+    file = io.BytesIO()
+    safetensors.write(file, params, buffers)
+    return hashlib.sha256(file.getvalue()).hexdigest()
+
+
+@dataclass
+class Repetition:
+    """One training, round after round."""
+
+    record: Record
+    training: Training
+    _versions: dict[int, Params] = field(default_factory=dict)
+    """By the version's row."""
+    _updates: dict[tuple[int, int], Params] = field(default_factory=dict)
+    """Of the rounds that count, by (round, ordinal)."""
+
+    def differences(self) -> Iterator[str]:
+        """What differs from the record, in words; nothing where every bit is the same."""
+        try:
+            yield from self._differences()
+        except (KeyError, ModelFileError) as error:
+            yield f"training {self.training.name} cannot be computed again: {error!r} is not in the record"
+
+    def _differences(self) -> Iterator[str]:
+        by_number = {row.number: row for row in self.record.versions.values() if row.model == self.training.model}
+        first = by_number[0]
+        self._versions[first.id] = safetensors.read(self.record.files[first.digest])
+        for row in self.record.rounds_of[self.training.id]:
+            if row.state != RoundState.ABANDONED.value and row.accepted and row.base in self._versions:
+                yield from self._round(row)
+
+    def _round(self, row: Round) -> Iterator[str]:
+        tasks = {(task.kind, task.ordinal): task for task in self.record.tasks_of[row.id]}
+        for ordinal, listed, _ in row.accepted:
+            self._updates[row.number, ordinal] = self._update(row, tasks[TaskKind.TRAIN.value, ordinal])
+            if (again := digest(self._updates[row.number, ordinal])) != listed:
+                yield f"the update of client {ordinal} in {row.title} is {listed}; computed again it is {again}"
+        if row.version is None:
+            return
+        yield from self._misweighted(row)
+        self._versions[row.version] = mean([*self._listed(row), *self._folded(row)])
+        version = self.record.versions[row.version]
+        if (again := digest(self._versions[row.version])) != version.digest:
+            yield f"version {version.number} of {row.title} is {version.digest}; computed again it is {again}"
+        if version.moments is not None and (again := self._moments(row)) != version.moments:
+            yield f"the moments of {row.title} are {version.moments}; computed again they are {again}"
+
+    def _misweighted(self, row: Round) -> Iterator[str]:
+        """Late updates that weigh other than n·(1 + τ)^-a; the last bits are the server's to choose."""
+        late = plans.parse(dict(self.training.plan)).late
+        for ordinal, _, weight, number in row.folded:
+            wanted = num_examples(ordinal) * (1 + row.number - number) ** -getattr(late, "exponent", math.nan)
+            if not math.isclose(weight, wanted, rel_tol=1e-12):
+                yield f"in {row.title} the late update of client {ordinal} weighs {weight} instead of {wanted}"
+
+    def _listed(self, row: Round) -> Iterator[Weighted]:
+        for ordinal, _, weight in row.accepted:
+            yield self._updates[row.number, ordinal], weight
+
+    def _folded(self, row: Round) -> Iterator[Weighted]:
+        """Late updates of earlier rounds, each computed from what its own round began with."""
+        for ordinal, listed, weight, number in row.folded:
+            attempts = [of for of in self.record.rounds_of[self.training.id] if of.number == number]
+            tasks = [task for of in attempts for task in self.record.tasks_of[of.id] if task.ordinal == ordinal]
+            late = next(task for task in tasks if self._is_of(task, listed))
+            yield self._update(self.record.rounds[late.round], late), weight
+
+    def _is_of(self, task: Task, listed: str) -> bool:
+        update = self.record.updates.get(task.id)
+        return task.kind == TaskKind.TRAIN.value and update is not None and update.digest == listed
+
+    def _update(self, row: Round, task: Task) -> dict[str, Array]:
+        source = None if task.source is None else self.record.tasks[task.source]
+        if source is None:
+            base = self._versions[row.base]
+        else:
+            base = self._updates[self.record.rounds[source.round].number, source.ordinal]
+        return trained(base, seed=client_seed(self.training.seed, row.number, task.ordinal))
+
+    def _moments(self, row: Round) -> str:
+        version = self._versions[row.version or 0]
+        order = [name for name in sorted(version) if name not in BUFFERS]
+        vectors: list[Weighted] = []
+        for ordinal, _, weight in row.moments_accepted:
+            first, second = gathered(version, seed=client_seed(self.training.seed, row.number, ordinal))
+            vectors.append(({FIRST: flatten(first, order), SECOND: flatten(second, order)}, weight))
+        return digest(mean(vectors), frozenset())
+
+
+def torn(files: Mapping[str, Path]) -> Iterator[str]:
+    """Files of the store whose bytes are not those of their name."""
+    for name, path in files.items():
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != name:
+                yield f"the file {path} has other bytes than its name says"

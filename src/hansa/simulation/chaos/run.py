@@ -1,0 +1,201 @@
+"""One run from an empty folder to a report.
+
+The folder holds the server's data in `server`, each client's in `clients/NAME`, and the server's output in `log`.
+"""
+
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hansa.client.api import Api
+from hansa.simulation.chaos import collection, federation, participant, record
+from hansa.simulation.chaos.federation import Federation
+from hansa.simulation.chaos.participant import receipts
+from hansa.simulation.chaos.processes import Process, clean_environment, hansa, run_to_its_end
+from hansa.simulation.chaos.record import Record
+from hansa.simulation.chaos.report import Report, report
+from hansa.simulation.chaos.schedule import schedule
+from hansa.simulation.chaos.storm import Storm, StormEvent
+from hansa.simulation.chaos.verification import Finding, verify
+
+USERNAME = "chaos"
+
+
+class ChaosError(Exception):
+    """The run cannot begin as it was asked for; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked for."""
+
+    kills: int
+    seed: int
+    home: Path | None = None
+    """An empty folder that is kept; None: a temporary one."""
+    port: int | None = None
+    """None: one that is free."""
+    clients: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A new part of the run begins."""
+
+    text: str
+
+
+Event = StormEvent | Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it."""
+
+    report: Report
+    findings: tuple[Finding, ...]
+    home: Path | None
+    """The folder with everything, unless it was temporary and nothing is wrong."""
+
+
+def run(options: Options, tell: Callable[[Event], None]) -> Outcome:
+    """Kill as asked, verify, and report. Raises ChaosError, and ProcessError for a process that ends by itself.
+
+    Whatever happens, no process is left. A temporary folder stays where something went wrong, to be looked at.
+    """
+    began = time.monotonic()
+    folder, port = _folder(options.home), _port(options.port)
+    try:
+        storm = _storm(options, folder, port, tell)
+        _carry_out(options, folder, storm, tell)
+        found = _record(folder, tell)
+        acknowledged = [receipt for client in (folder / "clients").iterdir() for receipt in receipts(client)]
+        tell(Phase(f"computing every version of {len(found.trainings)} trainings again"))
+        findings = verify(found, acknowledged)
+    except (KeyboardInterrupt, SystemExit):
+        _tidy(options, folder)
+        raise
+    made = report(
+        seed=options.seed,
+        tally=storm.tally,
+        restarts=storm.restarts,
+        record=found,
+        findings=findings,
+        seconds=time.monotonic() - began,
+    )
+    if made.clean:
+        _tidy(options, folder)
+    return Outcome(made, tuple(findings), None if made.clean and options.home is None else folder)
+
+
+def _folder(home: Path | None) -> Path:
+    if home is None:
+        return Path(tempfile.mkdtemp(prefix="hansa-chaos-"))
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if next(home.iterdir(), None) is not None:
+            raise ChaosError(f"{home} is not empty. Name an empty folder by --home, or one that does not exist yet.")
+    except OSError as error:
+        raise ChaosError(f"{home} cannot be used: {error.strerror}. Name another folder by --home.") from error
+    return home
+
+
+def _port(wanted: int | None) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted or 0))
+            probe.listen(1)
+        except OSError as error:
+            raise ChaosError(
+                f"Port {wanted} cannot be used: {error.strerror}. Stop what uses it, or give another by --port."
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def _tidy(options: Options, folder: Path) -> None:
+    if options.home is None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _storm(options: Options, folder: Path, port: int, tell: Callable[[Event], None]) -> Storm:
+    server = Process("the server", hansa("serve", "--port", str(port)), _server_environment(folder), folder / "log")
+    clients = [
+        Process(
+            f"client {number}",
+            [sys.executable, "-m", participant.__name__, f"http://127.0.0.1:{port}", str(place)],
+            clean_environment(),
+            place / "log",
+        )
+        for number, place in enumerate(_places(options, folder))
+    ]
+    kills = schedule(seed=options.seed, kills=options.kills, clients=options.clients)
+    return Storm(server, clients, port=port, kills=kills, tell=tell)
+
+
+def _carry_out(options: Options, folder: Path, storm: Storm, tell: Callable[[Event], None]) -> None:
+    """All kills, and then all trainings to their end."""
+    with _all_ended(storm):
+        tell(Phase("starting the server and its clients"))
+        storm.begin()
+        names = [place.name for place in _places(options, folder)]
+        trainings = Federation(
+            _actor(storm, folder, names), clients=names, seed=options.seed, folder=folder, mind=storm.mind
+        )
+        storm.join()
+        for kill in storm.kills:
+            trainings.keep_going()
+            storm.strike(kill)
+        tell(Phase("finishing the trainings that are not at their end"))
+        trainings.finish()
+
+
+def _actor(storm: Storm, folder: Path, names: Sequence[str]) -> Api:
+    """An administrator who is also the actor, with an account for each client."""
+    password = secrets.token_urlsafe(24)
+    account = {
+        "DJANGO_SUPERUSER_USERNAME": USERNAME,
+        "DJANGO_SUPERUSER_PASSWORD": password,
+        "DJANGO_SUPERUSER_EMAIL": f"{USERNAME}@example.org",
+    }
+    command = hansa("createsuperuser", "--noinput")
+    run_to_its_end("createsuperuser", command, {**_server_environment(folder), **account}, folder / "log")
+    api = federation.actor(storm.url, USERNAME, password)
+    federation.enrol(api, names, folder / "clients")
+    return api
+
+
+@contextmanager
+def _all_ended(storm: Storm) -> Iterator[None]:
+    """Afterwards no process is left: asked to end where all went well, else killed."""
+    processes = [*storm.clients, storm.server]
+    try:
+        yield
+        for process in processes:
+            process.stop()
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _record(folder: Path, tell: Callable[[Event], None]) -> Record:
+    """What the server has left, after its own collection."""
+    tell(Phase("collecting what nothing refers to"))
+    command = [sys.executable, "-m", collection.__name__]
+    run_to_its_end("the collection", command, _server_environment(folder), folder / "log")
+    return record.read(folder / "server")
+
+
+def _server_environment(folder: Path) -> dict[str, str]:
+    return {**clean_environment(), "HANSA_HOME": str(folder / "server"), "PYTHONUNBUFFERED": "1"}
+
+
+def _places(options: Options, folder: Path) -> list[Path]:
+    return [folder / "clients" / f"client-{number}" for number in range(options.clients)]

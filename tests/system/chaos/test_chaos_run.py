@@ -1,0 +1,256 @@
+"""`hansa chaos`: a short storm in which nothing is lost, and the same data doctored, in which every fault is found."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hansa.simulation.chaos import record
+from hansa.simulation.chaos.participant import Receipt, receipts
+from hansa.simulation.chaos.verification import Fault, verify
+from system.processes import hansa
+
+pytestmark = pytest.mark.slow
+
+KILLS, SEED = 5, 20261122
+ZERO = ("lost", "duplicated", "differing_versions", "stuck", "orphans", "unreferenced", "stale_answers")
+
+
+def chaos(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(hansa("chaos", *arguments), capture_output=True, text=True, check=False, env=plain())
+
+
+def plain() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("HANSA_", "DJANGO_"))}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a storm left behind."""
+
+    done: "subprocess.CompletedProcess[str]"
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    home = tmp_path_factory.mktemp("chaos") / "home"
+    return Ran(chaos("--kills", str(KILLS), "--seed", str(SEED), "--home", str(home), "--json"), home)
+
+
+def test_after_a_storm_nothing_is_lost_different_or_left_over(ran):
+    assert ran.done.returncode == 0, ran.done.stderr
+    figures = json.loads(ran.done.stdout)
+    assert {name: figures[name] for name in ZERO} == dict.fromkeys(ZERO, 0)
+    assert (figures["seed"], figures["kills"], sum(figures["kills_by"].values())) == (SEED, KILLS, KILLS)
+    assert figures["restarts"] >= KILLS
+    assert figures["trainings"] >= 3
+    assert figures["updates"] >= figures["rounds"] > 0
+    assert 0 < figures["serving_seconds"]["median"] <= figures["serving_seconds"]["max"]
+
+
+def test_after_a_storm_no_process_is_left(ran):
+    mine = [process for process in psutil.process_iter(["cmdline"]) if str(ran.home) in (process.info["cmdline"] or [])]
+    assert not mine
+
+
+@dataclass(frozen=True)
+class Doctored:
+    """A copy of the data folder, to be spoiled."""
+
+    home: Path
+    receipts: list[Receipt]
+
+    def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(self.home / "hansa.sqlite3")) as database, database:
+            database.execute("PRAGMA foreign_keys = OFF")
+            return database.execute(statement, values).fetchall()
+
+    def faults(self) -> set[Fault]:
+        return {finding.fault for finding in verify(record.read(self.home), self.receipts)}
+
+    def a_round(self) -> tuple[str, list[list[object]]]:
+        """One that made a version, and its accepted list."""
+        query = "SELECT id, accepted FROM trainings_round WHERE version_id IS NOT NULL ORDER BY number, id LIMIT 1"
+        ((found, accepted),) = self.sql(query)
+        return str(found), json.loads(str(accepted))
+
+    def accept(self, of: str, accepted: list[list[object]]) -> None:
+        self.sql("UPDATE trainings_round SET accepted = ? WHERE id = ?", json.dumps(accepted), of)
+
+
+@pytest.fixture
+def doctored(ran: Ran, tmp_path: Path) -> Doctored:
+    home = tmp_path / "server"
+    shutil.copytree(ran.home / "server", home)
+    acknowledged = [receipt for client in (ran.home / "clients").iterdir() for receipt in receipts(client)]
+    assert len(acknowledged) > 10
+    return Doctored(home, acknowledged)
+
+
+def test_the_data_as_the_storm_left_it_have_no_fault(doctored):
+    assert doctored.faults() == set()
+
+
+def test_an_acknowledged_update_that_no_list_has_is_found_as_lost(doctored):
+    of, accepted = doctored.a_round()
+    doctored.accept(of, accepted[1:])
+    assert Fault.LOST in doctored.faults()
+
+
+def test_an_acknowledged_task_that_is_gone_is_found_as_lost(doctored):
+    doctored.sql("DELETE FROM trainings_task WHERE kind = 'evaluate'")
+    assert Fault.LOST in doctored.faults()
+
+
+def test_evaluations_whose_metrics_are_gone_are_found_as_lost(doctored):
+    doctored.sql("DELETE FROM registry_metric WHERE kind = 'evaluate'")
+    assert doctored.faults() == {Fault.LOST}
+
+
+def test_a_file_that_is_gone_is_found_as_lost(doctored):
+    ((digest,),) = doctored.sql("SELECT blob_id FROM registry_modelversion ORDER BY number DESC LIMIT 1")
+    next((doctored.home / "blobs").glob(f"*/*/{digest}")).unlink()
+    assert doctored.faults() == {Fault.LOST}
+
+
+def test_an_update_that_counts_twice_in_its_round_is_found(doctored):
+    of, accepted = doctored.a_round()
+    doctored.accept(of, [*accepted, accepted[0]])
+    assert Fault.DUPLICATED in doctored.faults()
+
+
+def test_an_update_that_counts_in_a_later_round_as_well_is_found(doctored):
+    of, accepted = doctored.a_round()
+    ordinal, digest, weight = accepted[0]
+    query = """SELECT later.id FROM trainings_round AS later JOIN trainings_round AS of ON later.training_id =
+               of.training_id AND later.number > of.number AND later.version_id IS NOT NULL WHERE of.id = ? LIMIT 1"""
+    ((later,),) = doctored.sql(query, of)
+    ((number,),) = doctored.sql("SELECT number FROM trainings_round WHERE id = ?", of)
+    folded = json.dumps([[ordinal, digest, weight, number]])
+    doctored.sql("UPDATE trainings_round SET folded = ? WHERE id = ?", folded, later)
+    assert Fault.DUPLICATED in doctored.faults()
+
+
+def test_an_update_that_nobody_sent_is_found(doctored):
+    of, accepted = doctored.a_round()
+    accepted[0][1] = "0" * 64
+    doctored.accept(of, accepted)
+    assert Fault.DUPLICATED in doctored.faults()
+
+
+def test_a_changed_byte_of_a_version_is_found(doctored):
+    ((digest,),) = doctored.sql("SELECT blob_id FROM registry_modelversion ORDER BY number DESC LIMIT 1")
+    file = next((doctored.home / "blobs").glob(f"*/*/{digest}"))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert doctored.faults() == {Fault.DIFFERING}
+
+
+def test_a_list_in_the_order_of_arrival_is_found(doctored):
+    of, accepted = doctored.a_round()
+    doctored.accept(of, accepted[::-1])
+    assert doctored.faults() == {Fault.DIFFERING}
+
+
+def test_another_weight_than_the_one_counted_with_is_found(doctored):
+    of, accepted = doctored.a_round()
+    accepted[0][2] = 1
+    doctored.accept(of, accepted)
+    assert doctored.faults() == {Fault.DIFFERING}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE trainings_training SET status = 'ongoing'",
+        "UPDATE trainings_task SET state = 'leased', lease_until = '2026-11-22 12:00:00' WHERE kind = 'evaluate'",
+        "UPDATE trainings_round SET state = 'evaluating' WHERE number = 1 AND version_id IS NOT NULL",
+    ],
+    ids=["a training", "a lease", "a round"],
+)
+def test_what_stands_still_is_found(doctored, statement):
+    doctored.sql(statement)
+    assert Fault.STUCK in doctored.faults()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM trainings_participation",
+        "DELETE FROM trainings_update",
+        "UPDATE trainings_round SET version_id = NULL",
+    ],
+    ids=["tasks without a participant", "reports without an update", "versions without a round"],
+)
+def test_orphans_are_found(doctored, statement):
+    doctored.sql(statement)
+    assert Fault.ORPHAN in doctored.faults()
+
+
+def a_stray(home: Path) -> Path:
+    folder = home / "blobs" / "00" / "00"
+    folder.mkdir(parents=True)
+    return folder / ("0" * 64)
+
+
+@pytest.mark.parametrize(
+    "place", [a_stray, lambda home: home / "partial" / "upload", lambda home: home / "tmp" / "file"]
+)
+def test_files_that_nobody_knows_are_found(doctored, place: Callable[[Path], Path]):
+    place(doctored.home).write_bytes(b"")
+    assert Fault.UNREFERENCED in doctored.faults()
+
+
+def test_a_blob_that_nothing_refers_to_is_found(doctored):
+    doctored.sql("UPDATE registry_modelversion SET moments_id = NULL")
+    doctored.sql("INSERT INTO blobs_blob SELECT 'f', size, media_type, checksums, seen_at FROM blobs_blob LIMIT 1")
+    assert Fault.UNREFERENCED in doctored.faults()
+
+
+def test_ctrl_c_ends_every_process_and_leaves_no_folder(tmp_path):
+    environment = {**plain(), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", "from hansa.cli import main; raise SystemExit(main())", "chaos", "--kills", "1000"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as storm:
+        assert storm.stderr is not None
+        assert "starting the server" in storm.stderr.readline()
+        children = psutil.Process(storm.pid).children(recursive=True)
+        storm.send_signal(signal.SIGINT)
+        storm.communicate(timeout=60)
+    assert storm.returncode == 130
+    assert not psutil.wait_procs(children, timeout=20)[1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path):
+    (tmp_path / "mine").touch()
+    done = chaos("--kills", "1", "--home", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{tmp_path} is not empty" in done.stderr
+
+
+def test_a_port_in_use_is_refused(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        done = chaos("--kills", "1", "--home", str(tmp_path / "home"), "--port", port)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"Port {port} cannot be used" in done.stderr
+
+
+@pytest.mark.parametrize("kills", ["0", "-3", "many"])
+def test_a_number_of_kills_that_makes_no_sense_is_refused(kills):
+    done = chaos("--kills", kills)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--kills" in done.stderr
