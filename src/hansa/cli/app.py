@@ -8,6 +8,7 @@ import typer
 from hansa import __version__
 from hansa.cli import client, clients, importing, models, output, tokens, trainings
 from hansa.cli.chaos import chaos
+from hansa.cli.doctor import doctor
 from hansa.cli.exits import CommandError, exit_code
 from hansa.cli.init import init
 from hansa.cli.login import enroll, login, logout
@@ -28,6 +29,7 @@ app.command()(init)
 app.command()(serve)
 app.command(context_settings=PASSED_ON, add_help_option=False)(migrate)
 app.command(context_settings=PASSED_ON, add_help_option=False)(createsuperuser)
+app.command()(doctor)
 app.command()(login)
 app.command()(logout)
 app.command()(enroll)

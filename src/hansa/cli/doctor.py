@@ -1,0 +1,77 @@
+"""`hansa doctor`: the examination of a server's data and surroundings, for people or as one JSON document."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from hansa.cli import output
+from hansa.cli.extras import needs_extra
+from hansa.cli.output import Column
+from hansa.cli.session import AsJson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hansa.server.doctor.finding import Finding
+
+STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+CODES = {"ok": 0, "warning": 1, "error": 2}
+
+
+def doctor(
+    quick: Annotated[bool, typer.Option("--quick", help="Look whether files are there, without reading them.")] = False,
+    set_aside: Annotated[
+        bool,
+        typer.Option(
+            "--set-aside",
+            help="Move damaged files that a running training needs out of the store: the server asks for them again.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a server's database, files, clock, disk, permissions, key and hosts, and say what to do.
+
+    For HANSA_HOME, as `hansa serve`; also while it runs. Changes nothing, unless --set-aside. Exit code 0: all is well,
+    1: there are warnings, 2: there are errors.
+    """
+    with needs_extra("server", "hansa doctor"):
+        from hansa.server.doctor.examination import Wish, examine
+
+    with _bar(shown=not as_json and sys.stderr.isatty()) as progress:
+        findings = list(examine(os.environ, Wish(quick=quick, set_aside=set_aside, progress=progress)))
+    worst = max((finding.level.value for finding in findings), key=CODES.__getitem__)
+    if as_json:
+        output.print_json({"level": worst, "findings": findings})
+    else:
+        _show(findings)
+    raise typer.Exit(CODES[worst])
+
+
+@contextmanager
+def _bar(*, shown: bool) -> "Iterator[Callable[[int, int], object]]":
+    """The bytes of the store as they are read, on stderr."""
+    columns = (TextColumn("reading the store"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, console=output.console(sys.stderr), transient=True, disable=not shown) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _show(findings: "list[Finding]") -> None:
+    columns = [Column("check"), Column(""), Column("what was seen, what is wanted, what to do", give="wrap")]
+    rows = [
+        (finding.check, Text(finding.level.value, style=STYLES[finding.level.value]), _sentence(finding))
+        for finding in findings
+    ]
+    output.console().print(output.table(columns, rows))
+
+
+def _sentence(finding: "Finding") -> str:
+    wanted = f" Wanted: {finding.wanted}." if finding.wanted else ""
+    act = f" Next: {finding.do}." if finding.do else ""
+    return f"{finding.seen}.{wanted}{act}" if wanted or act else finding.seen

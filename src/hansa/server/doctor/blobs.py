@@ -1,0 +1,136 @@
+"""The store: whether every file is what its row says, what depends on those that are not, and what lies about."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from hansa.server.blobs import inspection, store
+from hansa.server.blobs.inspection import Damage, Known, Wrong
+from hansa.server.blobs.models import Blob
+from hansa.server.blobs.services import unreferenced
+from hansa.server.doctor.finding import Finding, counted, error, listed, warning, well
+from hansa.server.registry.models import Model, ModelVersion
+from hansa.server.trainings.dependants import RUNNING
+from hansa.server.trainings.models import Training, Update
+
+Progress = Callable[[int, int], object]
+"""Told how many bytes of how many are read."""
+
+STALE = timedelta(days=2)
+SHOWN = 20
+
+
+def blobs(*, quick: bool, set_aside: bool, progress: Progress) -> Iterator[Finding]:
+    """Every blob: whether its file is there and as long as it should be, and unless `quick`, each byte of it."""
+    known = [Known.of(row) for row in Blob.objects.order_by("sha256").iterator(chunk_size=500)]
+    total, done = sum(each.size for each in known), 0
+    damaged = []
+    for each in known:
+        damage = inspection.missing(each) if quick else _read(each, done, total, progress)
+        done += each.size
+        if damage is not None and Blob.objects.filter(sha256=each.digest).exists():  # else collected meanwhile
+            damaged.append(damage)
+    for damage in damaged[:SHOWN]:
+        yield _told(damage, set_aside=set_aside)
+    if more := damaged[SHOWN:]:
+        yield error("store", f"{len(more):,} more blobs are damaged", "none", "see hansa doctor --json for all")
+    if not damaged:
+        how = "there, and as long as they should be" if quick else "compared with their SHA-256"
+        yield well("store", f"{counted(len(known), 'blob')} ({total / 2**20:,.1f} MiB) {how}")
+
+
+def _read(known: Known, done: int, total: int, progress: Progress) -> Damage | None:
+    def more(size: int) -> None:
+        nonlocal done
+        done += size
+        progress(done, total)
+
+    try:
+        return inspection.inspect_thoroughly(known, read=more)
+    except FileNotFoundError:
+        return inspection.missing(known)
+    except OSError as problem:
+        return Damage(known.digest, Wrong.BYTES, f"the disk does not give its bytes: {problem.strerror}")
+
+
+def _told(damage: Damage, *, set_aside: bool) -> Finding:
+    seen = f"blob {damage.digest} ({', '.join(_uses(damage.digest)) or 'nothing refers to it'}): {damage.seen}"
+    path = store.path_of(damage.digest).relative_to(store.home())
+    if damage.wrong is Wrong.CHECKSUMS:
+        return warning("store", seen, "both the same", "nothing: the server mends the row when it next reads the blob")
+    if not _is_needed(damage.digest):
+        return error(
+            "store", seen, "the bytes that were stored", f"put {path} back from a backup; hansa doctor compares it"
+        )
+    act = "the server makes it again or asks for it again once it misses it: within a minute, or when it is started"
+    if damage.wrong is not Wrong.MISSING and set_aside:
+        aside = inspection.set_aside(damage)
+        return error("store", f"{seen}; set aside as {aside}", "the bytes that were stored", act)
+    if damage.wrong is not Wrong.MISSING:
+        act = f"put {path} back from a backup; or run hansa doctor --set-aside, then {act}"
+    return error("store", seen, "the bytes that were stored", act)
+
+
+def _uses(digest: str) -> Iterator[str]:
+    """What a blob is, in words, newest trainings' words first."""
+    for version in ModelVersion.objects.filter(blob=digest).select_related("model")[:3]:
+        yield f"version {version.number} of model {version.model.name!r}"
+    for version in ModelVersion.objects.filter(moments=digest).select_related("model")[:3]:
+        yield f"moments of version {version.number} of model {version.model.name!r}"
+    for model in Model.objects.filter(archive=digest)[:3]:
+        yield f"the file that model {model.name!r} was made from"
+    for model in Model.objects.filter(preprocessing=digest)[:3]:
+        yield f"the preprocessing of model {model.name!r}"
+    for update in Update.objects.filter(blob=digest).select_related("task__round__training")[:3]:
+        yield f"an update in round {update.task.round.number} of training {str(update.task.round.training)!r}"
+
+
+def _is_needed(digest: str) -> bool:
+    """Whether a training that runs depends on it, so that the server acts by itself."""
+    running = Training.objects.filter(status__in=RUNNING)
+    versions = ModelVersion.objects.filter(blob=digest, model__training__in=running)
+    updates = Update.objects.filter(blob=digest, task__round__training__in=running)
+    return versions.exists() or updates.exists()
+
+
+def strays(now: datetime) -> Iterator[Finding]:
+    """What lies about: damaged files that were set aside, files that no row knows, uploads long given up."""
+    aside = [path.name for path in (store.home() / inspection.FOLDER).glob("*") if path.suffix != ".txt"]
+    if aside:
+        yield warning(
+            "store",
+            f"{counted(len(aside), 'damaged file')} in {store.home() / inspection.FOLDER}: {listed(aside, 3)}",
+            "none",
+            "look at the disk (smartctl -a, dmesg); delete them when they are of no more use",
+        )
+    rows = set(Blob.objects.values_list("sha256", flat=True))
+    unknown = [path.name for path in store.files() if path.name not in rows]
+    before = (now - STALE).timestamp()
+    left = [
+        path.name for name in ("partial", "tmp") for path in (store.home() / name).glob("*") if _older(path, before)
+    ]
+    waste = unreferenced(before=now - STALE).count()
+    about = [
+        text
+        for text, found in (
+            (f"{counted(len(unknown), 'file')} without a row", unknown),
+            (f"{counted(len(left), 'unfinished file')} of more than two days", left),
+            (f"{counted(waste, 'blob')} that nothing refers to", waste),
+        )
+        if found
+    ]
+    if about:
+        yield well("store", f"{'; '.join(about)}: a running server deletes them in time")
+
+
+def _older(path: Path, before: float) -> bool:
+    try:
+        return path.stat().st_mtime < before
+    except FileNotFoundError:
+        return False
+
+
+def needed_room() -> int:
+    """Bytes that the next round of all trainings that run may need: an update of each participant, and the version."""
+    running = Training.objects.filter(status__in=RUNNING).select_related("model")
+    return sum((row.participations.filter(active=True).count() + 2) * row.model.param_spec.nbytes for row in running)
