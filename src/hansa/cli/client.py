@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hansa.cli import usercode
-from hansa.cli.session import Ca, Server, TokenFile, find_client_target
+from hansa.cli.session import AsClient, Ca, Server, TokenFile, find_client_target
 
 app = typer.Typer(no_args_is_help=True, help="Take part in trainings as a client.")
 
@@ -23,9 +23,7 @@ def run(
     ],
     server: Server = None,
     token_file: TokenFile = None,
-    client: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="Of several clients enrolled on this machine, this one.")
-    ] = "",
+    client: AsClient = "",
     ca: Ca = None,
     state: Annotated[
         Path | None,

@@ -33,6 +33,9 @@ TokenFile = Annotated[
         "--token-file", envvar="HANSA_TOKEN_FILE", metavar="FILE", help="Read the token from this file; else as saved."
     ),
 ]
+AsClient = Annotated[
+    str, typer.Option("--as", metavar="NAME", help="Of several clients enrolled on this machine, this one.")
+]
 Ca = Annotated[
     Path | None,
     typer.Option("--ca", envvar="HANSA_CA", metavar="FILE", help="Trust this private authority (PEM), and no other."),

@@ -15,7 +15,17 @@ from hansa.cli.output import Column, right
 from hansa.cli.plans import compose
 from hansa.cli.progress import headline, progress, rounds_table
 from hansa.cli.record import exclusions, participants, round_headline, summary, tasks, troubles
-from hansa.cli.session import Session, with_server
+from hansa.cli.session import (
+    AsClient,
+    AsJson,
+    Ca,
+    Server,
+    Session,
+    TokenFile,
+    connected,
+    find_client_target,
+    with_server,
+)
 from hansa.cli.watching import watch
 from hansa.cli.words import ago, duration, short_ids
 from hansa.client.api import Api
@@ -230,12 +240,22 @@ def remove_clients(session: Session, training: Which, clients: Clients) -> None:
 
 
 @app.command()
-@with_server
-def leave(session: Session, training: Which) -> None:
-    """Take yourself out of a training. Nobody waits for you any more; what you have reported counts."""
-    found = lookup.training_id(session.api, training)
-    session.api.leave(found)
-    session.show({"training": found}, f"You take part in training {found} no more.")
+def leave(
+    training: Which,
+    client: AsClient = "",
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a client of this machine out of a training. What it has reported counts; rounds go on without it."""
+    target = find_client_target(server, token_file, ca, client=client)
+    with connected(target) as api:
+        found = lookup.training_id(api, training)
+        api.leave(found)
+        Session(api, target.url, as_json).show(
+            {"training": found}, f"The client takes part in training {found} no more."
+        )
 
 
 def _act(session: Session, training: str, action: Callable[[Api, str], Detail]) -> None:

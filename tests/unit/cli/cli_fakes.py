@@ -216,6 +216,9 @@ class FakeApi:
     def start(self, training):
         return self._did("start", training)
 
+    def leave(self, training):
+        self._did("leave", training)
+
     def pause(self, training):
         return self._did("pause", training)
 

@@ -52,6 +52,7 @@ def server(api, monkeypatch):
     made = FakeServer(api)
     monkeypatch.setattr("hansa.cli.session.connected", made.connected)
     monkeypatch.setattr("hansa.cli.login.connected", made.connected)
+    monkeypatch.setattr("hansa.cli.trainings.connected", made.connected)
     monkeypatch.setattr("hansa.cli.login.anonymous", made.anonymous)
     return made
 

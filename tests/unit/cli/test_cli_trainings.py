@@ -1,9 +1,13 @@
 import json
 
 import pytest
-from cli_fakes import a_round, a_task, a_training, uid
+from cli_fakes import TOKEN, URL, a_round, a_task, a_training, uid
+from msgspec.structs import replace
 
+from hansa.cli import credentials
+from hansa.cli.exits import ExitCode
 from hansa.protocol.trainings import TrainingCreated
+from hansa.rounds.plan import parse, to_data
 
 pytestmark = pytest.mark.usefixtures("alice")
 
@@ -156,6 +160,56 @@ def test_clients_come_and_go(hansa, api):
     hansa("trainings", "add-clients", "first", "bert")
     hansa("trainings", "remove-clients", "first", "anna,bert")
     assert api.asked == [("add_clients", uid(1), (uid(22),)), ("remove_clients", uid(1), (uid(21), uid(22)))]
+
+
+def test_a_client_leaves_with_its_own_credentials_and_never_with_those_of_who_is_logged_in(hansa, api, home):
+    refused = hansa("trainings", "leave", "first")
+    assert (refused.code, api.asked) == (ExitCode.NOT_ALLOWED, [])
+    assert "no client of" in refused.err
+
+    for name in ("anna", "bert"):
+        token = credentials.client_token_path(URL, name)
+        token.parent.mkdir(parents=True, exist_ok=True)
+        token.write_text(TOKEN)
+        token.chmod(0o600)
+    assert "Name one: --as NAME" in hansa("trainings", "leave", "first").err
+    left = hansa("trainings", "leave", "first", "--as", "anna", "--server", URL)
+    assert (left.code, left.out) == (0, f"The client takes part in training {uid(1)} no more.\n")
+    assert api.asked == [("leave", uid(1))]
+
+
+COHORTS = [
+    ({}, ""),
+    ({"cohort": {"size": 10, "over_selection": 0.3}}, "cohort 10, 30% more invited"),
+    ({"cohort": {"fraction": 0.5, "selection": "by_examples"}}, "cohort 50%, selected by examples"),
+    ({"cohort": {"selection": "round_robin"}}, "selected in turn"),
+    (
+        {"participation": {"min_to_start": 5, "min_to_go_on": 3, "exclude_after": 2}},
+        "starts with 5 clients there, goes on with 3, excludes after 2 failures in a row",
+    ),
+]
+
+
+@pytest.mark.parametrize(("parts", "words"), COHORTS)
+def test_show_tells_the_cohorts_and_the_participation_of_a_plan_in_words(hansa, api, parts, words):
+    api.all_trainings = [a_training(plan=to_data(parse({"rounds": 3, **parts})))]
+    plan = ", ".join(filter(None, ("3 rounds, mean weighted by examples", words)))
+    assert f"plan {plan} seed" in " ".join(hansa("trainings", "show", "first").out.split())
+
+
+def test_show_tells_who_is_excluded_why_and_how_to_let_it_in_again(hansa, api):
+    anna, bert = a_training().clients
+    api.all_trainings = [
+        a_training(clients=[anna, replace(bert, failures=3, excluded="tasks that failed: 3 in a row")])
+    ]
+    lines = hansa("trainings", "show", "first").out.splitlines()
+    at = lines.index("bert is excluded: tasks that failed: 3 in a row")
+    assert lines[at + 1] == "When that is mended: hansa trainings add-clients first bert"
+
+
+def test_show_of_a_round_says_how_many_reports_are_wanted_of_those_asked(hansa, api, monkeypatch):
+    monkeypatch.setattr(api, "round", lambda training, number: a_round(number, cohort=13, wanted=10))
+    assert "10 of 13 wanted" in hansa("trainings", "show", "first", "--round", "1").out
 
 
 def test_who_has_closed_their_account_can_be_removed(hansa, api):

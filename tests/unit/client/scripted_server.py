@@ -187,6 +187,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.releases.append({"task": task, **json.loads(self.read_body())})
                 self.server.close_task(task)
                 self.reply(204, None)
+            case ("POST", "api", "trainings", _, "leave"):
+                self.read_body()
+                self.reply(204, None)
             case _:
                 self.read_body()
                 self.reply(404, {"detail": "nothing here", "code": "not_found"})

@@ -157,3 +157,10 @@ def test_a_result_is_kept_while_another_trainings_task_comes_first(server, start
     server.offer(number=1)
     start(second).until(Reported, times=2)
     assert (first.trained, second.trained) == (1, 1)
+
+
+def test_a_client_leaves_a_training_also_while_it_waits_for_work(server, start):
+    client = start()
+    assert server.parked.wait(10)
+    client.client.leave("training")
+    assert "POST /api/trainings/training/leave/" in server.requests
