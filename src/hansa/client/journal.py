@@ -43,6 +43,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     base: Sha256
     """Digest of the model version that was worked on."""
     outcome: Outcome
+    trace: str = ""
+    """The trace that its requests belong to."""
     uploaded: bool = False
     format: Literal[1] = 1
 
@@ -69,12 +71,12 @@ class Journal:
         self._remove_all_but_newest(KEPT - 1)
         return None
 
-    def trained(self, task: Task, outcome: Outcome) -> Entry:
+    def trained(self, task: Task, outcome: Outcome, trace: str = "") -> Entry:
         """Keep a result for good. Its update file must be written; it is synced here, before the entry."""
         if outcome.digest is not None:
             with self.update(task.id).open("rb+") as file:
                 os.fsync(file.fileno())
-        entry = Entry(task=task.id, kind=task.kind, base=task.digest, outcome=outcome)
+        entry = Entry(task=task.id, kind=task.kind, base=task.digest, outcome=outcome, trace=trace)
         durable.replace(self._path(task.id), msgspec.json.encode(entry))
         return entry
 

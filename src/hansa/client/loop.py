@@ -71,6 +71,7 @@ class Loop:
         self._report = report
         self._wait = wait
         self._known = False
+        self._trace = ""
         self._dropped = ""
         self._drops = patience.backoff()
 
@@ -96,6 +97,7 @@ class Loop:
                 pace.reset()
 
     def _ask(self) -> Task | None:
+        self._trace = self._transport.trace()  # all that comes of a task is one, from the question on
         answer = self._transport.request(
             "POST",
             "/api/tasks/next/",
@@ -157,9 +159,11 @@ class Loop:
             crash_point("client.leased")
             outcome = self._work(task, self._model(task, held), held)
             crash_point("client.trained")
-            entry = self._journal.trained(task, outcome)
+            entry = self._journal.trained(task, outcome, self._trace)
             crash_point("client.result_noted")
             self._report(events.Trained(task, outcome.num_examples, outcome.metrics, outcome.seconds))
+        else:
+            self._transport.trace(entry.trace)
         receipt = self._delivery.deliver(task, entry, held)
         crash_point("client.reported")
         self._journal.forget(task.id)

@@ -21,6 +21,7 @@ from hansa import __version__
 from hansa.client.address import checked_token, checked_url, is_loopback, trust, warn_if_readable
 from hansa.client.answers import decoded, refuse
 from hansa.client.errors import BadAnswer, NotTrusted, Unreachable
+from hansa.tracecontext import Span
 
 T = TypeVar("T")
 
@@ -41,6 +42,12 @@ class Form:
     fields: Mapping[str, str | list[str]] = field(default_factory=dict)
     files: Mapping[str, tuple[str, IO[bytes]]] = field(default_factory=dict)
     """Field name → (file name, file open for reading)."""
+
+
+class _Trace:
+    """The trace that requests belong to; one for all transports of a caller."""
+
+    id = ""
 
 
 class Transport:
@@ -71,6 +78,7 @@ class Transport:
         if token is not None:
             self._headers["Authorization"] = f"Token {checked_token(token)}"
         self._basic = basic
+        self._trace = _Trace()
         self._trust = trust(self._url, ca)
         if token is not None or basic is not None:
             warn_if_readable(self._url)
@@ -94,6 +102,14 @@ class Transport:
         other = copy(self)
         other._connect(self._timeout if timeout is None else timeout)
         return other
+
+    def trace(self, trace_id: str = "") -> str:
+        """From here on every request is a step of one trace: a new one, or the one with this id, which is returned.
+
+        Before, each request is a trace of its own. Those that `again` made, before or after, follow.
+        """
+        self._trace.id = trace_id or Span.root().trace_id
+        return self._trace.id
 
     @property
     def url(self) -> str:
@@ -211,6 +227,7 @@ class Transport:
                 extensions={"trace": self._watch},
                 **request,
             )
+            built.headers.update(Span.root(self._trace.id).headers())
             answer = self._http.send(built, stream=True)
             try:
                 if read or not answer.is_success:

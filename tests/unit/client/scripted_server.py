@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from hansa.protocol.tasks import LENGTH_HEADER, OFFSET_HEADER, HeartbeatAnswer, Receipt, Task, TaskKind, Upload, Verdict
+from hansa.tracecontext import Span, received
 
 Fault = Callable[["Handler"], bool]
 """Answers in the server's place, and returns True; or False, to let it answer."""
@@ -41,6 +42,8 @@ class ScriptedServer(ThreadingHTTPServer):
         self.lease_seconds = 0.15
         """In answers to heartbeats."""
         self.requests: list[str] = []
+        self.spans: list[Span | None] = []
+        """The step of a trace that each of them was."""
         self.faults: list[tuple[str, str, Fault]] = []
         self.offered = threading.Condition()
         self.parked = threading.Event()
@@ -152,6 +155,7 @@ class Handler(BaseHTTPRequestHandler):
     def handle_any(self):
         path = urlsplit(self.path).path
         self.server.requests.append(f"{self.command} {path}")
+        self.server.spans.append(received(self.headers.get_all("traceparent", [])))
         for fault in list(self.server.faults):
             method, part, act = fault
             if method == self.command and part in path:
