@@ -1,0 +1,141 @@
+"""Trainings in which something is lost: a client, an offer, a whole round, the bytes of an update, a minute."""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from crash_damage import damage
+from crash_world import CLIENTS, LONG_AGO, World
+from steady_trainer import Trainer
+
+from hansa.client import Config, TrainResult
+from support import databases
+from support.integrity import path_of
+from system.processes import eventually
+
+ONE_ROUND = {"rounds": 1, "evaluation": {"every": 0}}
+GONE, *STAY = CLIENTS
+TASKS_OF_GONE = "participation_id IN (SELECT id FROM trainings_participation WHERE ordinal = 0)"
+
+
+def losing_a_lease(world: World) -> None:
+    """A client takes its task, gives a sign of life, and is not heard of again."""
+    training = world.training(**ONE_ROUND, closing={"min_reports": 2})
+    world.start(training)
+    gone = world.caller(GONE)
+    task = gone.post("tasks/next/?wait=20", {"instance": "gone"})
+    gone.post(f"tasks/{task['id']}/heartbeat/", {})
+
+    def time_passes() -> None:
+        world.change(
+            f"UPDATE trainings_task SET lease_until = ? WHERE state = 'leased' AND {TASKS_OF_GONE}",  # noqa: S608  # ours
+            LONG_AGO,
+        )
+        world.nudge(training)
+
+    with world.at_work(STAY):
+        world.ended(training, meanwhile=time_passes)
+
+
+def dropping_an_offer(world: World) -> None:
+    """A client does not come for its task, and the others need not wait for it."""
+    training = world.training(**ONE_ROUND, closing={"min_reports": 2})
+    world.start(training)
+
+    def time_passes() -> None:
+        world.change("UPDATE trainings_task SET leased_at = ? WHERE leased_at IS NOT NULL", LONG_AGO)
+        world.change("UPDATE trainings_round SET clock_from = NULL")
+        world.nudge(training)
+
+    with world.at_work(STAY):
+        world.ended(training, meanwhile=time_passes)
+
+
+class Broken(Trainer):
+    """The user's code fails, whatever is asked of it."""
+
+    def train(self, params: dict[str, np.ndarray], config: Config) -> TrainResult:
+        raise ValueError("the data is not there")
+
+
+class Overflowing(Trainer):
+    """Finite numbers, whose mean is not."""
+
+    def train(self, params: dict[str, np.ndarray], config: Config) -> TrainResult:
+        largest = np.finfo(np.float64).max
+        huge = {name: np.full_like(array, largest) for name, array in params.items() if array.dtype == np.float64}
+        return TrainResult({**params, **huge}, num_examples=100)
+
+
+def failing(world: World) -> None:
+    """Every client fails until the training is given up; it is mended, and resumed."""
+    _given_up_and_mended(world, Broken())
+
+
+def overflowing(world: World) -> None:
+    """The mean of what is sent is not finite until the training is given up; it is mended, and resumed."""
+    _given_up_and_mended(world, Overflowing())
+
+
+def _given_up_and_mended(world: World, trainer: Trainer) -> None:
+    training = world.training(**ONE_ROUND)
+    world.start(training)
+    with world.at_work(trainer=trainer):
+        world.ended(training, "error")
+    world.root.post(f"trainings/{training}/resume/", done=(409,))
+    with world.at_work():
+        world.ended(training)
+
+
+def damaged(world: World) -> None:
+    """An update that was acknowledged is not what it was when it is averaged; its client is asked for it again."""
+    training = world.training(**ONE_ROUND)
+    world.start(training)
+    with world.at_work([GONE]):
+        file = path_of(world.home, _reported(world))
+    damage(file)
+    with world.at_work():
+        world.ended(training)
+
+
+def taking_long(world: World) -> None:
+    """An aggregation takes so long that its claim is renewed: a file of it is a pipe that nobody writes to."""
+    training = world.training(**ONE_ROUND)
+    world.start(training)
+    with world.at_work([GONE]):
+        file = path_of(world.home, _reported(world))
+    aside, pipe = file.rename(world.folder / "aside"), world.folder / "pipe"
+    os.mkfifo(file)
+    with world.at_work():
+        eventually(lambda: _claims(world), "the round is claimed")
+        (first,) = _claims(world)
+        eventually(lambda: world.server.died_at or _claims(world) > [first], "its claim is renewed, or the server dead")
+        os.link(file, pipe)
+        aside.replace(file)
+        with suppress(FileNotFoundError):
+            _let_go(pipe)
+        world.ended(training, meanwhile=lambda: _let_go(pipe))
+
+
+def _reported(world: World) -> str:
+    """The digest of the only update, once it was reported."""
+    query = "SELECT digest FROM trainings_update"
+    eventually(lambda: databases.rows(world.home, query), f"{GONE} has reported")
+    ((digest,),) = databases.rows(world.home, query)
+    return str(digest)
+
+
+def _claims(world: World) -> list[object]:
+    query = "SELECT claimed_until FROM trainings_round WHERE claimed_until IS NOT NULL"
+    return [until for (until,) in databases.rows(world.home, query)]
+
+
+def _let_go(pipe: Path) -> None:
+    """Whoever still reads from the pipe comes to its end."""
+    try:
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # nobody reads
+            raise
