@@ -6,6 +6,7 @@ hint costs at most one sweep; looking twice does no harm. Aggregations run on th
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -30,6 +31,7 @@ from hansa.server.trainings import selectors
 from hansa.server.trainings.aggregation import StoppedError, aggregate
 from hansa.server.trainings.hints import HINTS, Hints
 from hansa.server.trainings.mending import attend
+from hansa.server.trainings.pacing import Pace
 from hansa.server.trainings.services import aggregation, folding, rounds, tasks, trainings
 from hansa.server.trainings.services.aggregation import Job, LateUpdateLostError, MissingUpdateError
 
@@ -50,6 +52,7 @@ class Orchestrator:
     def __init__(self, hints: Hints = HINTS) -> None:
         self._hints = hints
         self._due: dict[UUID, datetime] = {}
+        self._pace = Pace()
         self._aggregating: dict[UUID, asyncio.Task[None]] = {}
         self._troubles: dict[UUID, int] = {}
         self._stopping = Event()
@@ -66,8 +69,8 @@ class Orchestrator:
                 if timezone.now() >= next_sweep:
                     await self._guarded(self._sweep)
                     next_sweep = timezone.now() + timedelta(seconds=LOST_HINT_SECONDS)
-                for training_id in await self._hints.next_moved(SWEEP_SECONDS):
-                    self._due[training_id] = timezone.now()
+                self._pace.moved(await self._hints.next_moved(self._pace.seconds(SWEEP_SECONDS)))
+                self._due.update(dict.fromkeys(self._pace.ready(), timezone.now()))
         finally:
             self._stopping.set()
             pulse.stop(pulse.ORCHESTRATOR)
@@ -107,11 +110,13 @@ class Orchestrator:
     async def _advance(self, training_id: UUID) -> None:
         """Do what there is to do now, then note when to look again."""
         while True:
+            began = time.monotonic()
             decision = await read(rounds.look, training_id=training_id, now=timezone.now())
             if not isinstance(decision, Wait):
                 decision = await call(rounds.advance, training_id=training_id, now=timezone.now())
             match decision:
                 case Wait():
+                    self._pace.looked(training_id, time.monotonic() - began)
                     if decision.until is not None:
                         self._due[training_id] = decision.until
                     return
