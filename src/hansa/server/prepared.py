@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import AutoField, Expression, Field, Model, QuerySet
+from django.db.models.constants import OnConflict
 from django.db.models.query import ModelIterable, ValuesListIterable, get_related_populators
 from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
@@ -129,10 +130,15 @@ class Changed(_Prepared):
 
 
 class Added(_Prepared):
-    """An INSERT of one row. What is given as no `Slot` is the same in every row: also what is a default."""
+    """An INSERT of one row. What is given as no `Slot` is the same in every row: also what is a default.
 
-    def __init__(self, row: Callable[[], Model]) -> None:
+    Where there is such a row, by the fields `unique`, its fields `replaced` are changed instead.
+    """
+
+    def __init__(self, row: Callable[[], Model], *, unique: Sequence[str] = (), replaced: Sequence[str] = ()) -> None:
         self._row = row
+        self._unique = unique
+        self._replaced = replaced
 
     def __call__(self, **values: object) -> None:
         """Insert it. Nothing is called of what `save()` would, and no signal is sent."""
@@ -140,8 +146,9 @@ class Added(_Prepared):
 
     def compiled(self, connection: BaseDatabaseWrapper) -> _Statement:
         """As `bulk_create` compiles."""
-        row = self._row()
-        query = InsertQuery(type(row))
+        row, conflict = self._row(), OnConflict.UPDATE if self._unique else None
+        unique, replaced = ([row._meta.get_field(name) for name in names] for names in (self._unique, self._replaced))
+        query = InsertQuery(type(row), on_conflict=conflict, update_fields=replaced, unique_fields=unique)
         query.insert_values([it for it in row._meta.local_concrete_fields if not isinstance(it, AutoField)], [row])
         ((sql, parameters),) = query.get_compiler(connection=connection).as_sql()
         return _Statement(sql, parameters)

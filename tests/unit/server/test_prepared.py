@@ -100,6 +100,20 @@ def test_a_row_is_added_with_the_defaults_of_its_model():
     assert (added.username, added.client, added.is_active, added.is_superuser) == ("eve", True, True, False)
 
 
+def test_a_row_that_is_there_is_changed_instead_where_that_is_wanted(token):
+    seen = Added(
+        lambda: User(
+            id=Slot("id", UUIDField()), username=Slot("name", CharField()), last_seen=Slot("now", DateTimeField())
+        ),
+        unique=("username",),
+        replaced=("last_seen",),
+    )
+    seen(id=uuid4(), name="ada", now=NOW + timedelta(days=1))
+    seen(id=uuid4(), name="bob", now=NOW)
+    assert dict(User.objects.values_list("username", "last_seen")) == {"ada": NOW + timedelta(days=1), "bob": NOW}
+    assert User.objects.get(username="ada") == token.user
+
+
 def test_what_a_constraint_refuses_is_refused(token):
     with pytest.raises(IntegrityError), transaction.atomic():
         ADD(id=uuid4(), name="ada", client=False)

@@ -6,7 +6,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
+from django.db.models import (
+    BigIntegerField,
+    BinaryField,
+    CharField,
+    DateTimeField,
+    Exists,
+    OuterRef,
+    ProtectedError,
+    QuerySet,
+)
 
 from hansa.crashpoints import crash_point
 from hansa.server.blobs import store
@@ -14,6 +23,7 @@ from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.models import Blob
 from hansa.server.changes import change
 from hansa.server.lifecycle.bridge import call, read, work
+from hansa.server.prepared import Added, Rows, Slot
 
 T = TypeVar("T")
 
@@ -22,19 +32,29 @@ OCTETS = "application/octet-stream"
 """What nobody here looks into: files that torch has saved."""
 
 
+_SEEN = Added(
+    lambda: Blob(
+        sha256=Slot("sha256", CharField()),
+        size=Slot("size", BigIntegerField()),
+        media_type=Slot("media_type", CharField()),
+        checksums=Slot("checksums", BinaryField()),
+        seen_at=Slot("now", DateTimeField()),
+    ),
+    unique=("sha256",),
+    replaced=("seen_at",),
+)
+_KNOWN = Rows(lambda: Blob.objects.filter(sha256=Slot("sha256", CharField())))
+
+
 def record(*, digests: Digests, media_type: str, now: datetime) -> Blob:
     """Note that the blob is in the store, or was seen again. To be called inside the transaction that refers to it."""
-    blob, _ = Blob.objects.update_or_create(
-        sha256=digests.sha256,
-        defaults={"seen_at": now},
-        create_defaults={
-            "seen_at": now,
-            "size": digests.size,
-            "media_type": media_type,
-            "checksums": digests.checksums,
-        },
-    )
-    return blob
+    _SEEN(sha256=digests.sha256, size=digests.size, media_type=media_type, checksums=digests.checksums, now=now)
+    return _KNOWN(sha256=digests.sha256)[0]
+
+
+def known(sha256: str) -> Blob | None:
+    """The row of a blob."""
+    return _KNOWN.first(sha256=sha256)
 
 
 def correct(*, digests: Digests) -> None:

@@ -4,7 +4,15 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import ProtectedError
+from django.db.models import (
+    BigIntegerField,
+    BinaryField,
+    CharField,
+    FloatField,
+    IntegerField,
+    ProtectedError,
+    UUIDField,
+)
 
 from hansa.protocol.models import MAX_POSTED_METRICS
 from hansa.server.accounts.models import User
@@ -13,6 +21,7 @@ from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.models import Blob
 from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError, NotFoundError, ServiceError
+from hansa.server.prepared import Added, Slot
 from hansa.server.registry import selectors
 from hansa.server.registry.creation import NewModel
 from hansa.server.registry.ingest import Ingested
@@ -136,6 +145,22 @@ def delete_model(*, model_id: UUID) -> None:
         raise NotFoundError(f"There is no model {model_id}.")
 
 
+_MEASURED = Added(
+    lambda: Metric(  # type: ignore[misc]  # slots stand for ids
+        model_id=Slot("model", UUIDField()),
+        reporter_id=Slot("reporter", UUIDField()),
+        kind=Slot("kind", CharField()),
+        key=Slot("key", CharField()),
+        value=Slot("value", FloatField()),
+        text=Slot("text", BinaryField()),
+        step=Slot("step", IntegerField()),
+        num_examples=Slot("num_examples", BigIntegerField()),
+    ),
+    unique=("model", "kind", "step", "reporter", "key"),
+    replaced=("value", "text", "num_examples"),
+)
+
+
 def record_metrics(
     *,
     model_id: UUID,
@@ -149,24 +174,18 @@ def record_metrics(
 
     What is no finite number is the UTF-8 of a text.
     """
-    Metric.objects.bulk_create(
-        [
-            Metric(
-                model_id=model_id,
-                reporter_id=reporter_id,
-                kind=kind,
-                key=key,
-                value=None if isinstance(value, bytes) else value,
-                text=value if isinstance(value, bytes) else None,
-                step=step,
-                num_examples=num_examples,
-            )
-            for key, value in values.items()
-        ],
-        update_conflicts=True,
-        unique_fields=["model", "kind", "step", "reporter", "key"],
-        update_fields=["value", "text", "num_examples"],
-    )
+    for key, value in values.items():
+        is_text = isinstance(value, bytes)
+        _MEASURED(
+            model=model_id,
+            reporter=reporter_id,
+            kind=kind,
+            key=key,
+            value=None if is_text else value,
+            text=value if is_text else None,
+            step=step,
+            num_examples=num_examples,
+        )
 
 
 def check_room(*, model_id: UUID, reporter_id: UUID, step: int, names: Collection[str]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
 
-from django.db.models import Q, QuerySet, UUIDField
+from django.db.models import Q, UUIDField
 
 from hansa.core.params import ParamSpec
 from hansa.core.seeds import client_seed
@@ -92,6 +92,23 @@ def _message(task: Task, brief: _Brief) -> wire.Task:
     )
 
 
+_OWN = Rows(
+    lambda: (
+        Task.objects.filter(id=Slot("task", UUIDField()), participation__client_id=Slot("user", UUIDField()))
+        .select_related(
+            "round__training__model",
+            "round__base__blob",
+            "round__version__blob",
+            "participation",
+            "source__blob",
+            "uploaded",
+        )
+        .defer(*(f"round__{name}" for name in facts.LISTS), "round__training__model__structure", "metrics")
+    )
+)
+"""A task of one's own, with what it begins from and what has come of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """What a task begins from."""
@@ -102,7 +119,7 @@ class Base:
 
 def base(user: User, task_id: UUID) -> Base:
     """What a task begins from: a local model, or a version. NotFoundError unless the task is the caller's."""
-    task = _with_versions(Task.objects.filter(id=task_id, participation__client=user)).first()
+    task = _OWN.first(task=task_id, user=user.id)
     if task is None:
         raise NotFoundError(f"There is no task {task_id}, or it is not yours.")
     return Base(task=task, digest=_beginning(task).sha256)
@@ -125,9 +142,8 @@ class UploadTarget:
 
 def upload_target(user: User, task_id: UUID) -> UploadTarget:
     """The task an upload is for. Raises NotFoundError unless it is the caller's, and has a file for a result."""
-    tasks = Task.objects.filter(id=task_id, participation__client=user).exclude(kind=TaskKind.EVALUATE.value)
-    task = _with_versions(tasks).select_related("uploaded").first()
-    if task is None:
+    task = _OWN.first(task=task_id, user=user.id)
+    if task is None or task.kind == TaskKind.EVALUATE.value:
         raise NotFoundError(f"There is no task {task_id} with a file for a result, or it is not yours.")
     note(training=task.round.training_id, round=task.round.number)
     kind, model = TaskKind(task.kind), task.round.training.model
@@ -149,12 +165,6 @@ def open_uploads() -> set[UUID]:
         still_open |= Q(kind=kind.value, round__state=facts.OPEN_ROUND[kind].value)
     tasks = Task.objects.filter(still_open).exclude(state=TaskState.REPORTED.value)
     return {*tasks.values_list("id", flat=True), *folding.open_tasks().values_list("id", flat=True)}
-
-
-def _with_versions(tasks: QuerySet[Task]) -> QuerySet[Task]:
-    blobs = ("round__base__blob", "round__version__blob", "source__blob")
-    rows = tasks.select_related("round__training__model", "participation", *blobs)
-    return rows.defer(*(f"{blob}__checksums" for blob in blobs))
 
 
 def _version(task: Task) -> ModelVersion:

@@ -2,9 +2,11 @@
 
 import math
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import BigIntegerField, CharField, DateTimeField, FloatField, JSONField, UUIDField
 
 from hansa.protocol.errors import ErrorCode
 from hansa.protocol.tasks import MAX_METRICS, Receipt, TaskKind, TaskReport, Verdict
@@ -16,6 +18,7 @@ from hansa.server.changes import change
 from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
 from hansa.server.measures import UPDATES_ACCEPTED, once_committed
+from hansa.server.prepared import Added, Changed, Rows, Slot
 from hansa.server.registry.models import MetricKind
 from hansa.server.registry.services import record_metrics
 from hansa.server.trainings import facts
@@ -28,6 +31,56 @@ from hansa.server.trainings.services.turns import take_turn, take_turn_at_task
 OPEN_ROUND = facts.OPEN_ROUND
 WITH_FILE = frozenset({TaskKind.TRAIN.value, TaskKind.SWAG.value})
 """Tasks whose result is a file: params, or moments."""
+
+
+_OWN = Rows(
+    lambda: (
+        Task.objects.filter(id=Slot("task", UUIDField()), participation__client_id=Slot("user", UUIDField()))
+        .select_related("round__training", "participation", "uploaded")
+        .defer(*(f"round__{name}" for name in facts.LISTS), "uploaded__checksums", "metrics")
+    )
+)
+_TASK = partial(Task.objects.filter, id=Slot("task", UUIDField()))
+_RENEW = Changed(
+    lambda: _TASK(state__in=(TaskState.LEASED.value, TaskState.LOST.value)),
+    state=TaskState.LEASED.value,
+    lease_until=Slot("until", DateTimeField()),
+    progress=Slot("progress", FloatField()),
+    reason="",
+)
+_UPLOADED = Changed(
+    _TASK,
+    uploaded=Slot("blob", CharField()),
+    uploaded_at=Slot("now", DateTimeField()),
+    uploaded_norm=Slot("norm", FloatField()),
+    lease_until=Slot("until", DateTimeField()),
+)
+_SAID = {
+    "reported_at": Slot("now", DateTimeField()),
+    "num_examples": Slot("num_examples", BigIntegerField()),
+    "seconds": Slot("seconds", FloatField()),
+    "metrics": Slot("metrics", JSONField()),
+}
+_REPORTED = Changed(
+    lambda: _TASK(state__in=[state.value for state in sources(TASK_MOVES, TaskState.REPORTED)]),
+    state=TaskState.REPORTED.value,
+    lease_until=None,
+    reason="",
+    **_SAID,
+)
+_REPORTED_LATE = Changed(_TASK, **_SAID)
+_ACCEPT = Added(
+    lambda: Update(  # type: ignore[misc]  # slots stand for ids
+        task_id=Slot("task", UUIDField()),
+        digest=Slot("digest", CharField()),
+        size=Slot("size", BigIntegerField()),
+        blob_id=Slot("digest", CharField()),
+        base_id=Slot("base", BigIntegerField()),
+        num_examples=Slot("num_examples", BigIntegerField()),
+        norm=Slot("norm", FloatField()),
+        received_at=Slot("now", DateTimeField()),
+    )
+)
 
 
 def renew(*, task_id: UUID, user_id: UUID, now: datetime, progress: float | None = None) -> str:
@@ -45,12 +98,9 @@ def renew(*, task_id: UUID, user_id: UUID, now: datetime, progress: float | None
             if progress is not None:
                 Task.objects.filter(id=task_id).update(progress=progress)
             return ""
-        alive = Task.objects.filter(id=task_id, state__in=(TaskState.LEASED.value, TaskState.LOST.value))
-        until = now + timedelta(seconds=LEASE_SECONDS)
-        if not alive.update(state=TaskState.LEASED.value, lease_until=until, reason=""):
+        told = task.progress if progress is None else progress
+        if not _RENEW(task=task_id, until=now + timedelta(seconds=LEASE_SECONDS), progress=told):
             return f"the task is {task.state}"
-        if progress is not None:
-            alive.update(progress=progress)
         return ""
 
 
@@ -60,12 +110,8 @@ def record_upload(*, task_id: UUID, user_id: UUID, digests: Digests, norm: float
         task = _own_task(task_id, user_id)
         require_open(task)
         blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=now)
-        Task.objects.filter(id=task_id).update(
-            uploaded=blob,
-            uploaded_at=now,
-            uploaded_norm=norm,
-            lease_until=None if _is_late(task) else now + timedelta(seconds=LEASE_SECONDS),
-        )
+        until = None if _is_late(task) else now + timedelta(seconds=LEASE_SECONDS)
+        _UPLOADED(task=task_id, blob=blob.sha256, now=now, norm=norm, until=until)
 
 
 def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -> Receipt:
@@ -108,16 +154,14 @@ def _is_late(task: Task) -> bool:
 def _done(task: Task, report: TaskReport, now: datetime) -> None:
     """To REPORTED, with what the client said. A late task stays CLOSED, with the reason why its round went on."""
     said = {
-        "reported_at": now,
+        "now": now,
         "num_examples": report.num_examples,
         "seconds": report.seconds,
         "metrics": report.metrics,
     }
     if _is_late(task):
-        Task.objects.filter(id=task.id).update(**said)
-        return
-    done = Task.objects.filter(id=task.id, state__in=[state.value for state in sources(TASK_MOVES, TaskState.REPORTED)])
-    if not done.update(state=TaskState.REPORTED.value, lease_until=None, reason="", **said):
+        _REPORTED_LATE(task=task.id, **said)
+    elif not _REPORTED(task=task.id, **said):
         raise ConflictError(f"The task is {task.state}; lease it before reporting.", ErrorCode.TASK_CLOSED)
 
 
@@ -172,8 +216,7 @@ def _round_is_open(task: Task) -> bool:
 
 def _own_task(task_id: UUID, user_id: UUID) -> Task:
     take_turn_at_task(task_id)
-    tasks = Task.objects.select_related("round__training", "participation")
-    task = tasks.filter(id=task_id, participation__client_id=user_id).first()
+    task = _OWN.first(task=task_id, user=user_id)
     if task is None:
         raise NotFoundError(f"There is no task {task_id}, or it is not yours.")
     note(training=task.round.training_id, round=task.round.number)
@@ -214,15 +257,14 @@ def _accept_update(task: Task, report: TaskReport, now: datetime) -> None:
             ErrorCode.UPLOAD_INCOMPLETE,
         )
     made = task.round.version_id if task.kind == TaskKind.SWAG.value else None
-    Update.objects.create(
-        task=task,
+    _ACCEPT(
+        task=task.id,
         digest=blob.sha256,
         size=blob.size,
-        blob=blob,
-        base_id=task.round.base_id if made is None else made,
+        base=task.round.base_id if made is None else made,
         num_examples=report.num_examples,
         norm=task.uploaded_norm or 0.0,
-        received_at=now,
+        now=now,
     )
 
 
