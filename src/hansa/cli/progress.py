@@ -12,7 +12,7 @@ from rich.text import Text
 
 from hansa.cli import output
 from hansa.cli.output import Column, right
-from hansa.cli.words import moment, size
+from hansa.cli.words import latecomers, moment, size
 from hansa.client.plaintext import clean
 from hansa.protocol.trainings import Round, RoundMetrics, Spread, Training
 from hansa.rounds.states import FINAL_TRAINING_STATUSES, RoundState, TrainingStatus
@@ -45,6 +45,10 @@ class Line:
     bytes: int
     seconds: float | None
     """From the opening to the end; None while it runs."""
+    late: int = 0
+    """How many updates of earlier rounds count in it."""
+    late_words: str = ""
+    """Which, and by how much."""
 
     @property
     def ended(self) -> bool:
@@ -96,6 +100,8 @@ def _line(found: Round, spreads: dict[str, Spread], score: str) -> Line:
         score=spreads.get(score) if live_or_done else None,
         bytes=found.bytes,
         seconds=(moment(end) - moment(found.opened_at)).total_seconds() if end else None,
+        late=len(found.folded) if live_or_done else 0,
+        late_words="; ".join(latecomers(found)),
     )
 
 
@@ -125,7 +131,7 @@ def _cells(line: Line) -> tuple[str | Text, ...]:
     return (
         line.title,
         Text(line.state, style=_ROUND_STYLES.get(RoundState(line.state), "") if line.ended else "cyan"),
-        f"{line.reported}/{line.cohort}",
+        f"{line.reported}/{line.cohort}" + (f" +{line.late} late" if line.late else ""),
         number(line.loss.mean) if line.loss else "",
         number(line.score.mean) if line.score else "",
         spread(line.score),
@@ -153,7 +159,7 @@ def headline(training: Training) -> Text:
 
 def sentence(line: Line, score: str) -> str:
     """An ended line in words, for logs."""
-    parts = [f"{line.reported}/{line.cohort} clients"]
+    parts = [f"{line.reported}/{line.cohort} clients", *([line.late_words] if line.late_words else [])]
     if line.loss:
         parts.append(f"loss {number(line.loss.mean)}")
     if line.score:

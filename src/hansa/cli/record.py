@@ -10,7 +10,7 @@ from hansa.cli.output import Column, right
 from hansa.cli.words import ago, size
 from hansa.client.plaintext import clean
 from hansa.protocol.trainings import Round, TaskInfo, Training
-from hansa.rounds.plan import Cohort, Participation, UnsoundPlanError, parse
+from hansa.rounds.plan import Cohort, Fold, Participation, UnsoundPlanError, parse
 from hansa.rounds.states import TaskState
 
 
@@ -55,6 +55,9 @@ def plan_line(training: Training) -> str:
         f"quorum {closing.quorum}" if closing.quorum is not None else "",
         f"deadline {closing.deadline_seconds:g} s" if closing.deadline_seconds is not None else "",
         f"at least {closing.min_reports} reports" if closing.min_reports is not None else "",
+        f"late updates count (1 + rounds late)^-{plan.late.exponent:g}, up to {plan.late.max_staleness} late"
+        if isinstance(plan.late, Fold)
+        else "",
         *_participation_words(plan.participation),
     ]
     return ", ".join(part for part in parts if part)
@@ -148,12 +151,12 @@ def tasks(shown: Round) -> Table:
         (
             task.username,
             task.kind,
-            task.state,
+            "late" if task.late else task.state,
             f"{task.num_examples:,}" if task.num_examples is not None else "",
             f"{task.weight:.4f}" if task.weight is not None else "",
             f"{task.norm:.4g}" if task.norm is not None else "",
             size(task.bytes),
-            task.reason or task.verdict or "",
+            f"counts in round {task.counts_in}" if task.counts_in else task.reason or task.verdict or "",
         )
         for task in sorted(shown.tasks, key=lambda each: (each.kind != "train", each.ordinal))
     ]

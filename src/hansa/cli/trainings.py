@@ -27,7 +27,7 @@ from hansa.cli.session import (
     with_server,
 )
 from hansa.cli.watching import watch
-from hansa.cli.words import ago, duration, short_ids
+from hansa.cli.words import ago, duration, latecomers, short_ids
 from hansa.client.api import Api
 from hansa.protocol.models import Detail
 from hansa.protocol.trainings import TrainingCreate
@@ -144,7 +144,7 @@ def show(
     api, found = session.api, lookup.training_id(session.api, training)
     if round_number is not None:
         one = api.round(found, round_number)
-        session.show(one, round_headline(one), one.reason, "", tasks(one))
+        session.show(one, round_headline(one), one.reason, *latecomers(one), "", tasks(one))
         return
     record, rounds, metrics = api.training(found), api.rounds(found), api.metrics(found)
     newest = api.round(found, record.round) if record.round else None

@@ -1,11 +1,14 @@
 """Values as people read them, and what people write for them."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from hansa.cli.exits import CommandError, ExitCode
 from hansa.client.plaintext import clean
+from hansa.protocol.trainings import Round
+from hansa.rounds.states import RoundState
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -25,6 +28,17 @@ def size(count: int | None) -> str:
         value, units = value / 1000, units[1:]
     digits = 0 if units[0] == "B" or value >= 99.95 else 1 if value >= 9.995 else 2
     return f"{value:.{digits}f} {units[0]}"
+
+
+def latecomers(shown: Round) -> list[str]:
+    """Which late updates count in a round, and how much: nothing of an attempt that came to nothing."""
+    if shown.state == RoundState.ABANDONED:
+        return []
+    of_round = Counter((each.round, each.factor) for each in shown.folded)
+    return [
+        f"{count} late update{'s' if count > 1 else ''} of round {number} counted with weight {factor:.2g}"
+        for (number, factor), count in of_round.items()
+    ]
 
 
 def moment(iso: str) -> datetime:

@@ -60,10 +60,11 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The task is done: the server has the report durably. `verdict` is the receipt's."""
+    """The task is done: the server has the report durably. `verdict` and `late` are the receipt's."""
 
     task: Task
     verdict: str
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

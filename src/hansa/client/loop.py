@@ -167,7 +167,7 @@ class Loop:
         receipt = self._delivery.deliver(task, entry, held)
         crash_point("client.reported")
         self._journal.forget(task.id)
-        self._report(events.Reported(task, receipt.verdict))
+        self._report(events.Reported(task, receipt.verdict, late=receipt.late))
 
     def _model(self, task: Task, held: Held) -> Path:
         source = _beginning(task)

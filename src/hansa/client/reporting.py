@@ -96,8 +96,9 @@ def described(event: Event) -> str:
             line = f"{_place(task)}: {done} on {num_examples} examples in {seconds:.1f} s{_listed(metrics)}"
         case Uploaded(task, size, seconds):
             line = f"{_place(task)}: {_VERBS[task.kind].result} sent, {_megabytes(size)} in {seconds:.1f} s"
-        case Reported(task, verdict):
-            line = f"{_place(task)}: reported, {verdict}"
+        case Reported(task, verdict, late):
+            late_words = "; late, it counts in the next round" if late else ""
+            line = f"{_place(task)}: reported, {verdict}{late_words}"
         case Dropped(task, reason, failed):
             line = f"{_place(task)}: {'failed' if failed else 'dropped'}: {reason}"
         case Reconnecting(reason):

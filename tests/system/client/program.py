@@ -11,6 +11,7 @@ from hansa.client import Client, TrainResult
 url, token, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 DIE_AFTER = os.environ.get("DIE_AFTER")
 HOLD = "HOLD" in os.environ
+"""Work on each round until told that it is enough: by a file `go-<round>` beside the notes."""
 WAIT = float(os.environ.get("WAIT", "60"))
 
 
@@ -29,7 +30,7 @@ def report(event: object) -> None:
 class AddOne:
     def train(self, params, config):
         note("training")
-        while HOLD:
+        while HOLD and not (folder / f"go-{config.round}").exists():
             threading.Event().wait(0.05)
         params["w"] += 1
         return TrainResult(params, num_examples=10, metrics={"loss": 1.0 / config.round})

@@ -52,6 +52,10 @@ LINES = [
     (events.Downloaded(RELAYED, 0.31), "round 3/10: another client's model received, 1.2 MB in 0.3 s"),
     (events.Uploaded(TRAIN, 1_250_000, 0.1), "round 3/10: update sent, 1.2 MB in 0.1 s"),
     (events.Reported(TRAIN, "accepted"), "round 3/10: reported, accepted"),
+    (
+        events.Reported(TRAIN, "accepted", late=True),
+        "round 3/10: reported, accepted; late, it counts in the next round",
+    ),
     (events.Dropped(TRAIN, "the round has closed", failed=False), "round 3/10: dropped: the round has closed"),
     (events.Dropped(TRAIN, "ValueError: no data", failed=True), "round 3/10: failed: ValueError: no data"),
     (events.Reconnecting("no connection.", 3.2), "no connection. Trying again until it works."),
