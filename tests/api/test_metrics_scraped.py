@@ -1,5 +1,6 @@
 """GET /metrics: Prometheus reads what the process counted and what the rows say, and no name of anybody's."""
 
+import re
 from dataclasses import replace
 
 import httpx
@@ -9,6 +10,7 @@ from django.db import OperationalError
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
+from docs.blocks import ROOT
 from hansa.rounds.states import RoundState, TrainingStatus
 from hansa.server import config, measures
 from hansa.server.lifecycle.bridge import call
@@ -18,6 +20,8 @@ from hansa.server.trainings.services import rounds
 from support.answers import refused
 from support.people import Person, in_process
 from support.work import lease, report_of, settle, start, update, upload_and_report
+
+PAGE = ROOT / "docs" / "how-to" / "monitor.md"
 
 
 def samples(text, parse=plain):
@@ -90,6 +94,27 @@ async def test_the_rows_are_counted_as_they_are(scraped, started, bob):
     assert (value(seen, "hansa_tasks", state="leased"), value(seen, "hansa_tasks", state="offered")) == (1, 1)
     assert value(seen, "hansa_blobs") == 1
     assert value(seen, "hansa_blobs_bytes") > 100
+
+
+async def test_the_page_for_operators_lists_every_metric_with_its_labels(nobody):
+    listed = {
+        name: set(re.findall("`([a-z]+)`", labels))
+        for names, labels in re.findall(
+            r"^\| (`hansa_\w+`(?:, `hansa_\w+`)*) \|([^|]*)\|", PAGE.read_text(), re.MULTILINE
+        )
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    served = {
+        family.name + ("_total" if family.type == "counter" else ""): {
+            label for sample in family.samples for label in sample.labels if label != "le"
+        }
+        for family in plain((await nobody.get("/metrics")).text)
+        if family.name.startswith("hansa_")
+    }
+
+    assert listed.keys() == served.keys()
+    assert all(labels <= listed[name] for name, labels in served.items())
+    assert set(re.findall(r"hansa_\w+", PAGE.read_text())) <= listed.keys()
 
 
 async def test_an_update_counts_once_however_often_it_is_reported(scraped, bob, bobs_task):
