@@ -12,12 +12,11 @@ from hansa.crashpoints import VARIABLE
 from hansa.simulation.chaos import bound
 
 SERVE = "from hansa.cli import main; raise SystemExit(main())"
-LAST_LINES = 15
 END_SECONDS = 20.0
 
 
 class ProcessError(Exception):
-    """A process ended that nobody has killed; the message has the end of its log."""
+    """A process ended that nobody has killed, or does not do what it is for; the message has the end of its log."""
 
 
 @dataclass
@@ -75,7 +74,12 @@ class Process:
 
     def unexpected(self, code: int) -> ProcessError:
         """What to raise when it has ended with `code`, and nobody wanted that."""
-        return ProcessError(f"{self.name} ended by itself ({_ending(code)}). The end of {self.log}:\n{tail(self.log)}")
+        return ProcessError(f"{self.name} ended by itself ({_ending(code)}); {self.last_words()}")
+
+    def last_words(self) -> str:
+        """Where its output is, and the last line of it."""
+        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
+        return f"{self.log} ends with: {next((line for line in reversed(lines) if line.strip()), 'nothing')}"
 
 
 def bound_command(command: Sequence[str]) -> list[str]:
@@ -107,11 +111,6 @@ def run_to_its_end(name: str, command: Sequence[str], environment: Mapping[str, 
         process.kill()  # on Ctrl-C it ends with us
     if code:
         raise process.unexpected(code)
-
-
-def tail(log: Path) -> str:
-    """The last lines of a log."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:]) if log.exists() else ""
 
 
 def _ending(code: int) -> str:

@@ -115,6 +115,8 @@ class Record:
     """Files of the store by name."""
     leftovers: Sequence[Path]
     """Files of uploads in progress and of temporary use."""
+    damaged: Sequence[Path]
+    """Files that the server has set aside, because their bytes were not those that were stored."""
     orphans: Sequence[str]
 
     @cached_property
@@ -153,6 +155,7 @@ def read(home: Path) -> Record:
             referenced=frozenset(_references(database, "blobs_blob")),
             files={path.name: path for path in (home / "blobs").glob("*/*/*")},
             leftovers=[path for name in ("partial", "tmp") for path in (home / name).iterdir()],
+            damaged=list((home / "damaged").glob("*")),
             orphans=list(_orphans(database)),
         )
 

@@ -9,7 +9,9 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +89,7 @@ class Repetition:
                 yield f"the update of client {ordinal} in {row.title} is {listed}; computed again it is {again}"
         if row.version is None:
             return
-        yield from self._misweighted(row)
+        yield from self._against_the_rules(row)
         self._versions[row.version] = mean([*self._listed(row), *self._folded(row)])
         version = self.record.versions[row.version]
         if (again := digest(self._versions[row.version])) != version.digest:
@@ -95,13 +97,20 @@ class Repetition:
         if version.moments is not None and (again := self._moments(row)) != version.moments:
             yield f"the moments of {row.title} are {version.moments}; computed again they are {again}"
 
-    def _misweighted(self, row: Round) -> Iterator[str]:
-        """Late updates that weigh other than n·(1 + τ)^-a; the last bits are the server's to choose."""
-        late = plans.parse(dict(self.training.plan)).late
-        for ordinal, _, weight, number in row.folded:
-            wanted = num_examples(ordinal) * (1 + row.number - number) ** -getattr(late, "exponent", math.nan)
-            if not math.isclose(weight, wanted, rel_tol=1e-12):
-                yield f"in {row.title} the late update of client {ordinal} weighs {weight} instead of {wanted}"
+    def _against_the_rules(self, row: Round) -> Iterator[str]:
+        """Lists in another order than the canonical one, or with other weights: their mean would be their own.
+
+        A late update weighs n·(1 + τ)^-a; its last bits are the server's to choose.
+        """
+        if not _rises([line[0] for line in row.accepted]):
+            yield f"the accepted list of {row.title} is not in the order of joining"
+        if not _rises([(line[3], line[0]) for line in row.folded]):
+            yield f"the late updates of {row.title} are not in the order of rounds and of joining"
+        exponent = getattr(plans.parse(dict(self.training.plan)).late, "exponent", math.nan)
+        late = [(line[0], line[2], (1 + row.number - line[3]) ** -exponent) for line in row.folded]
+        for ordinal, weight, share in [*((line[0], line[2], 1.0) for line in row.accepted), *late]:
+            if not math.isclose(weight, wanted := num_examples(ordinal) * share, rel_tol=1e-12):
+                yield f"in {row.title} the update of client {ordinal} weighs {weight} instead of {wanted}"
 
     def _listed(self, row: Round) -> Iterator[Weighted]:
         for ordinal, _, weight in row.accepted:
@@ -135,6 +144,10 @@ class Repetition:
             first, second = gathered(version, seed=client_seed(self.training.seed, row.number, ordinal))
             vectors.append(({FIRST: flatten(first, order), SECOND: flatten(second, order)}, weight))
         return digest(mean(vectors), frozenset())
+
+
+def _rises(keys: Sequence[Any]) -> bool:  # Any: what can be compared
+    return all(before < after for before, after in pairwise(keys))
 
 
 def torn(files: Mapping[str, Path]) -> Iterator[str]:

@@ -46,7 +46,7 @@ LONGEST_WAIT: Final = 0.8
 LONGEST_START: Final = 1.2
 STARTING_SHARE: Final = 0.15
 AIMED_SHARE: Final = 0.5
-MOST_PASSINGS: Final = 3
+MOST_PASSINGS: Final = 2
 
 _SERVER_CHANGES: Final = (
     "aggregation.claim",

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from hansa.simulation.chaos.processes import Process, ProcessError, tail
+from hansa.simulation.chaos.processes import Process, ProcessError
 from hansa.simulation.chaos.schedule import Kill
 
-AIM_SECONDS = 3.0
+AIM_SECONDS = 2.0
 START_SECONDS = 60.0
 ASK_SECONDS = 0.01
 ANSWER_SECONDS = 5.0
@@ -179,8 +179,7 @@ class Storm:
                 return False
             if seconds > START_SECONDS:
                 raise ProcessError(
-                    f"the server does not answer {START_SECONDS:g} s after its start. The end of {self.server.log}:\n"
-                    f"{tail(self.server.log)}"
+                    f"the server does not answer {START_SECONDS:g} s after its start; {self.server.last_words()}"
                 )
             time.sleep(ASK_SECONDS)
         return True

@@ -66,6 +66,8 @@ def _lost(record: Record, receipts: Iterable[Receipt]) -> Iterator[str]:
             yield f"{task.kind} task {task_id} of client {task.ordinal} was acknowledged, and {why}"
     for digest in sorted(record.referenced - record.files.keys()):
         yield f"blob {digest} is referred to, and its file is gone"
+    for path in record.damaged:
+        yield f"{path} was set aside: a kill has torn its bytes"
 
 
 def _uncounted(record: Record, task: Task) -> str:
