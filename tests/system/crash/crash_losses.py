@@ -91,10 +91,7 @@ def _given_up_and_mended(world: World, trainer: Trainer) -> None:
 
 def damaged(world: World) -> None:
     """An update that was acknowledged is not what it was when it is averaged; its client is asked for it again."""
-    training = world.training(**ONE_ROUND)
-    world.start(training)
-    with world.at_work([GONE]):
-        file = path_of(world.home, _reported(world))
+    training, file = _with_one_report(world)
     damage(file)
     with world.at_work():
         world.ended(training)
@@ -102,10 +99,7 @@ def damaged(world: World) -> None:
 
 def taking_long(world: World) -> None:
     """An aggregation takes so long that its claim is renewed: a file of it is a pipe that nobody writes to."""
-    training = world.training(**ONE_ROUND)
-    world.start(training)
-    with world.at_work([GONE]):
-        file = path_of(world.home, _reported(world))
+    training, file = _with_one_report(world)
     aside, pipe = file.rename(world.folder / "aside"), world.folder / "pipe"
     os.mkfifo(file)
     with world.at_work():
@@ -119,12 +113,15 @@ def taking_long(world: World) -> None:
         world.ended(training, meanwhile=lambda: _let_go(pipe))
 
 
-def _reported(world: World) -> str:
-    """The digest of the only update, once it was reported."""
+def _with_one_report(world: World) -> tuple[str, Path]:
+    """A training whose first client has reported and gone, and the file that it sent."""
+    training = world.training(**ONE_ROUND)
+    world.start(training)
     query = "SELECT digest FROM trainings_update"
-    eventually(lambda: databases.rows(world.home, query), f"{GONE} has reported")
+    with world.at_work([GONE]):
+        eventually(lambda: databases.rows(world.home, query), f"{GONE} has reported")
     ((digest,),) = databases.rows(world.home, query)
-    return str(digest)
+    return training, path_of(world.home, digest)
 
 
 def _claims(world: World) -> list[object]:

@@ -58,6 +58,11 @@ class Supervised:
         """Raise AssertionError if it ended by itself."""
         assert not self._trouble, self._trouble
 
+    def kill_at(self, moment: float) -> None:
+        """Kill it so many seconds after the birth of its newest life, or now if that is past."""
+        time.sleep(max(0.0, self.born + moment - time.monotonic()))
+        self.kill()
+
     def kill(self) -> None:
         """As a power cut would; it comes again."""
         lives = len(self.pids)

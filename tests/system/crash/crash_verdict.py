@@ -1,6 +1,8 @@
 """What must be true after the last death: the same as without any, and no trace of one."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,16 @@ def all_died(shaken: World, lives: int) -> None:
     assert len(shaken.server.died_at) == lives
     shaken.server.until_it_answers()
     assert shaken.root.get("health/")["pid"] == shaken.server.pid
+
+
+@contextmanager
+def told_where(shaken: World) -> Iterator[None]:
+    """A failure within says how far it had come."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"The server had died at {shaken.server.died_at}, and was to die at {shaken.server.unreached}.")
+        raise
 
 
 def sound(shaken: World, wanted: list[Any] | None) -> None:

@@ -1,23 +1,30 @@
 """Killed at any crash point, the server comes again and goes on: nothing is lost, nothing counts twice, no bit differs.
 
 Aggregations run on threads of the server: a helper that dies is the server that dies, and the points in the middle of
-an aggregation are where. `make crash` takes every point, one by one; the test of every day takes the important ones.
+an aggregation are where. `make crash` takes every point; the test of every day takes the important ones.
 """
 
 from pathlib import Path
+from random import Random
 
 import pytest
 from crash_scenarios import AVERAGING, ELSEWHERE, SCENARIOS, Scenario
 from crash_supervision import SupervisedServer, supervised_client
-from crash_verdict import Undisturbed, all_died, sound
+from crash_verdict import Undisturbed, all_died, sound, told_where
 from crash_world import CLIENTS, Prepared, world
 
 from hansa.crashpoints import POINTS
 from system.processes import eventually
 
-EVERY = [
-    pytest.param(scenario, point, id=f"{scenario.name}-{point}") for scenario in SCENARIOS for point in scenario.points
-]
+
+def alone(scenario: Scenario, point: str) -> object:
+    """A point by itself. Those that a flow comes to in turn are taken that way; alone they say which of them it is."""
+    in_turn = scenario.in_turn and point in scenario.first_passings
+    mark = pytest.mark.crash_points_alone if in_turn else pytest.mark.crash_points
+    return pytest.param(scenario, point, id=f"{scenario.name}-{point}", marks=mark)
+
+
+EVERY = [alone(scenario, point) for scenario in SCENARIOS for point in scenario.points]
 IMPORTANT = (
     "uploads.written",
     "tasks.record_upload.written",
@@ -26,6 +33,9 @@ IMPORTANT = (
     "aggregation.chunk:2",
     "aggregation.commit.written",
 )
+SEED = 20261122
+LONGEST_LIFE = 3.0
+"""Seconds, after which a client is killed."""
 OF_CLIENTS = (
     "client.file_written",
     "client.leased",
@@ -51,16 +61,24 @@ def test_every_point_has_a_flow_that_is_killed_there() -> None:
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_at_six_points_of_one_training_loses_nothing(
+def test_a_server_that_dies_at_six_points_and_a_client_at_two_moments_lose_nothing(
     prepared: Prepared, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
+    rng = Random(SEED)  # noqa: S311  # repeatable, not secret
+    print(f"seed {SEED}")
+    dying, *others = CLIENTS
     with world(prepared, tmp_path, IMPORTANT) as shaken:
-        AVERAGING.flow(shaken)
+        training = shaken.training()
+        shaken.start(training)
+        state, token = tmp_path / "dying", shaken.tokens[dying]
+        with shaken.at_work(others), supervised_client(shaken.server, state, token, []) as client:
+            for _ in range(2):
+                client.kill_at(rng.uniform(0.0, LONGEST_LIFE))
+            shaken.ended(training, meanwhile=client.alive)
         all_died(shaken, len(IMPORTANT))
     sound(shaken, undisturbed.outcome(AVERAGING))
 
 
-@pytest.mark.crash_points
 @pytest.mark.parametrize(("scenario", "point"), EVERY)
 def test_a_server_that_dies_there_loses_nothing(
     scenario: Scenario, point: str, prepared: Prepared, undisturbed: Undisturbed, tmp_path: Path
@@ -77,9 +95,10 @@ def test_a_server_that_dies_there_loses_nothing(
 def test_a_server_that_dies_at_one_point_after_the_other_comes_to_the_end(
     scenario: Scenario, prepared: Prepared, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    with world(prepared, tmp_path, [*scenario.lives, *scenario.first_passings], scenario.settings) as shaken:
+    deaths = [*scenario.lives, *scenario.first_passings]
+    with world(prepared, tmp_path, deaths, scenario.settings) as shaken, told_where(shaken):
         scenario.flow(shaken)
-        all_died(shaken, len(scenario.lives) + len(scenario.first_passings))
+        all_died(shaken, len(deaths))
     sound(shaken, undisturbed.outcome(scenario))
 
 
