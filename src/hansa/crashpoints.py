@@ -91,6 +91,8 @@ CHANGES: Final = (
 MOMENTS: Final = {
     "aggregation.chunk": "a part of the mean is written; on one of the threads that the mean is computed on",
     "aggregation.computed": "the mean is on the disk, and not in the store",
+    "backup.database_saved": "the database is copied, and no file",
+    "backup.written": "a backup is complete, under its temporary name",
     "blobs.placed": "a file is in the store, and no row knows it",
     "blobs.refused": "as before, and its row was refused: the file is about to be deleted",
     "client.block_sent": "a part of the update is on its way",
@@ -110,6 +112,8 @@ MOMENTS: Final = {
     "older.rewritten": "an older client's result is rewritten and checked, and not in the store",
     "outbox.attempted": "a message was answered, or not, and nothing of that is written down",
     "rendered.written": "an archive is rendered, under its temporary name",
+    "restore.blobs_placed": "the files of a backup are in their place, and the database is not",
+    "restore.fetched": "a backup is copied and compared, and nothing is in its place",
     "server.migrated": "the database is up to date, and nobody has been answered",
     "server.opened": "the port is open, and nobody was told",
     "uploads.checked": "an update is complete and right, and not in the store",

@@ -7,6 +7,7 @@ import typer
 
 from hansa import __version__
 from hansa.cli import client, clients, importing, models, output, tokens, trainings
+from hansa.cli.backup import backup, restore
 from hansa.cli.chaos import chaos
 from hansa.cli.doctor import doctor
 from hansa.cli.exits import CommandError, exit_code
@@ -30,6 +31,8 @@ app.command()(serve)
 app.command(context_settings=PASSED_ON, add_help_option=False)(migrate)
 app.command(context_settings=PASSED_ON, add_help_option=False)(createsuperuser)
 app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 app.command()(login)
 app.command()(logout)
 app.command()(enroll)

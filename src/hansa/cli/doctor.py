@@ -1,23 +1,18 @@
 """`hansa doctor`: the examination of a server's data and surroundings, for people or as one JSON document."""
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from hansa.cli import output
+from hansa.cli.bar import bar
 from hansa.cli.extras import needs_extra
 from hansa.cli.output import Column
 from hansa.cli.session import AsJson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hansa.server.doctor.finding import Finding
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
@@ -43,7 +38,7 @@ def doctor(
     with needs_extra("server", "hansa doctor"):
         from hansa.server.doctor.examination import Wish, examine
 
-    with _bar(shown=not as_json and sys.stderr.isatty()) as progress:
+    with bar("reading the store", shown=not as_json) as progress:
         findings = list(examine(os.environ, Wish(quick=quick, set_aside=set_aside, progress=progress)))
     worst = max((finding.level.value for finding in findings), key=CODES.__getitem__)
     if as_json:
@@ -51,15 +46,6 @@ def doctor(
     else:
         _show(findings)
     raise typer.Exit(CODES[worst])
-
-
-@contextmanager
-def _bar(*, shown: bool) -> "Iterator[Callable[[int, int], object]]":
-    """The bytes of the store as they are read, on stderr."""
-    columns = (TextColumn("reading the store"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, console=output.console(sys.stderr), transient=True, disable=not shown) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _show(findings: "list[Finding]") -> None:

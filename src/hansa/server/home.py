@@ -9,6 +9,9 @@ from pathlib import Path
 from hansa.crashpoints import crash_point
 from hansa.server.config import Config, secret_key_file
 
+RESTORING = ".restoring"
+"""A folder in it while a backup is being restored: until that is done there is nothing to serve."""
+
 
 class HomeError(Exception):
     """The data folder cannot be used; the message says what to do."""
@@ -17,8 +20,12 @@ class HomeError(Exception):
 def prepare(config: Config) -> None:
     """Make the folder, its subfolders and the secret key. What is there already is left alone.
 
-    Raises HomeError for a folder that cannot be written, or a full disk.
+    Raises HomeError for a folder that cannot be written, a full disk, or a backup that is half restored.
     """
+    if (config.home / RESTORING).exists():
+        raise HomeError(
+            f"A backup was being restored into {config.home}, and that was interrupted. Run that hansa restore again."
+        )
     try:
         config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("blobs", "partial", "tmp", "static"):

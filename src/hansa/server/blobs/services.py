@@ -20,6 +20,7 @@ from django.db.models import (
 from hansa.crashpoints import crash_point
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digests
+from hansa.server.blobs.holding import collecting
 from hansa.server.blobs.models import Blob
 from hansa.server.changes import change
 from hansa.server.lifecycle.bridge import call, read, work
@@ -110,7 +111,15 @@ def forget(*, digest: str, before: datetime) -> bool:
 
 
 async def collect(*, before: datetime) -> int:
-    """Delete what nothing refers to and nobody has seen since `before`; the number of blobs deleted."""
+    """Delete what nothing refers to and nobody has seen since `before`; the number of blobs deleted.
+
+    None while a backup copies the store.
+    """
+    with collecting(store.home()) as may_delete:
+        return await _collect(before) if may_delete else 0
+
+
+async def _collect(before: datetime) -> int:
     collected = 0
     for digest in await call(lambda: list(unreferenced(before=before).values_list("sha256", flat=True)[:1000])):
         async with store.lock(digest):
@@ -121,7 +130,15 @@ async def collect(*, before: datetime) -> int:
 
 
 async def collect_strays(*, before: datetime) -> int:
-    """Delete files without a row, left by a crash between file and row, and temporary files long given up."""
+    """Delete files without a row, left by a crash between file and row, and temporary files long given up.
+
+    None while a backup copies the store: it may have rows that are gone here.
+    """
+    with collecting(store.home()) as may_delete:
+        return await _collect_strays(before) if may_delete else 0
+
+
+async def _collect_strays(before: datetime) -> int:
     collected = 0
     for path in await work(_old_files, before.timestamp()):
         if path.parent.name == "tmp":

@@ -1,0 +1,168 @@
+"""The database as a file, and back: SQLite by its own online copy, PostgreSQL by pg_dump and pg_restore."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hansa.server.backup.manifest import BackupError, Stored
+from hansa.server.config import Config
+from hansa.server.database import Postgres
+
+if TYPE_CHECKING:
+    import psycopg
+
+Migrations = list[tuple[str, str]]
+BLOBS = "SELECT sha256, size FROM blobs_blob ORDER BY sha256"
+MIGRATIONS = "SELECT app, name FROM django_migrations ORDER BY app, name"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the copy has rows of."""
+
+    blobs: list[Stored]
+    migrations: Migrations
+
+
+class Dump(Protocol):
+    """How one kind of database is saved and restored."""
+
+    kind: str
+    name: str
+    """Of its file in a backup."""
+
+    def save(self, path: Path) -> Contents:
+        """Write the database as it is at one moment, beside a server that works. Raises BackupError."""
+
+    def check_free(self) -> None:
+        """Raise BackupError unless there is room for a restored database: none, or an empty one."""
+
+    def restore(self, path: Path) -> None:
+        """All of it, or nothing. Raises BackupError."""
+
+
+def of(config: Config) -> Dump:
+    """The database that these settings name."""
+    return Sqlite(config.database) if config.postgres is None else PostgresDump(config.postgres)
+
+
+class Sqlite:
+    """A file in the home."""
+
+    kind = "sqlite"
+    name = "hansa.sqlite3"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def save(self, path: Path) -> Contents:
+        """By SQLite's online copy: readers and the writer go on."""
+        if not self._path.exists():
+            raise BackupError(f"There is no database {self._path}. Name the server's folder by HANSA_HOME.")
+        try:
+            with (
+                closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=30)) as source,
+                closing(sqlite3.connect(path)) as target,
+            ):
+                source.backup(target)
+                target.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
+                if (found := target.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                    raise BackupError(f"The database is damaged: {found}. hansa doctor says what to do.")
+                blobs = [Stored(*row) for row in target.execute(BLOBS)]
+                contents = Contents(blobs, target.execute(MIGRATIONS).fetchall())
+        except sqlite3.DatabaseError as error:
+            raise BackupError(f"The database {self._path} cannot be read: {error}. hansa doctor says more.") from error
+        _sync(path)
+        return contents
+
+    def check_free(self) -> None:
+        """The home is empty: there is none."""
+
+    def restore(self, path: Path) -> None:
+        """By a rename."""
+        path.replace(self._path)
+
+
+class PostgresDump:
+    """A database of a PostgreSQL server, by that server's own programs."""
+
+    kind = "postgresql"
+    name = "hansa.pgdump"
+
+    def __init__(self, place: Postgres) -> None:
+        self._place = place
+
+    def save(self, path: Path) -> Contents:
+        """By pg_dump, of the moment at which the rows of blobs are read."""
+        with self._connected() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute("SELECT pg_export_snapshot()")
+            (snapshot,) = cursor.fetchone() or ("",)
+            self._run("pg_dump", "--format=custom", f"--snapshot={snapshot}", f"--file={path}", self._conninfo())
+            cursor.execute(BLOBS)
+            blobs = [Stored(digest, size) for digest, size in cursor.fetchall()]
+            cursor.execute(MIGRATIONS)
+            contents = Contents(blobs, [(app, name) for app, name in cursor.fetchall()])
+        _sync(path)
+        return contents
+
+    def check_free(self) -> None:
+        """Tables of whatever schema are in the way."""
+        with self._connected() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            )
+            (tables,) = cursor.fetchone() or (0,)
+        if tables:
+            raise BackupError(
+                f"The {self._place} has {tables} tables; a backup is restored into an empty one. Make another "
+                "(createdb), and name it by HANSA_DATABASE_URL."
+            )
+
+    def restore(self, path: Path) -> None:
+        """By pg_restore, in one transaction."""
+        options = ("--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges")
+        self._run("pg_restore", *options, f"--dbname={self._conninfo()}", str(path))
+
+    def _run(self, program: str, *arguments: str) -> None:
+        if shutil.which(program) is None:
+            raise BackupError(
+                f"{program} is not installed, which copies PostgreSQL databases. Install PostgreSQL's client programs "
+                "(postgresql-client), of the server's version or a later one."
+            )
+        environ = {**os.environ, **({"PGPASSWORD": self._place.password} if self._place.password else {})}
+        done = subprocess.run([program, *arguments], env=environ, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
+        if done.returncode:
+            raise BackupError(f"{program} failed: {' '.join(done.stderr.split())[-500:]}")
+
+    def _conninfo(self) -> str:
+        """Without the password, which other users of this machine could read in the list of processes."""
+        from psycopg.conninfo import make_conninfo
+
+        place = self._place
+        named = {"dbname": place.name, "user": place.user, "host": place.host, "port": place.port}
+        return make_conninfo(**{name: value for name, value in named.items() if value}, **dict(place.parameters))
+
+    @contextmanager
+    def _connected(self) -> "Iterator[psycopg.Cursor[tuple[Any, ...]]]":  # Any: the columns of whatever is asked for
+        import psycopg
+
+        try:
+            password = self._place.password or None
+            with psycopg.connect(self._conninfo(), autocommit=True, password=password) as connection:
+                yield connection.cursor()
+        except psycopg.Error as error:
+            seen = " ".join(str(error).split())
+            raise BackupError(f"The {self._place} cannot be asked: {seen}. Look at HANSA_DATABASE_URL.") from error
+
+
+def _sync(path: Path) -> None:
+    path.chmod(0o600)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
