@@ -6,7 +6,10 @@ from hansa.protocol.trainings import TrainingDetail
 from hansa.rounds.decide import LEASE_SECONDS, OFFER_SECONDS
 from hansa.rounds.states import TrainingStatus
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.notifications.models import Notification, State
+from hansa.server.notifications.outcomes import Outcome
 from hansa.server.trainings.models import Participation, Training
+from hansa.server.trainings.services import deliveries, push
 from support.answers import shown
 from support.federation import give_up, take
 from support.work import add_up, lease, settle, start, update, upload_and_report
@@ -131,6 +134,29 @@ async def test_an_evaluation_that_fails_does_not_count(make_training, bob, carol
     await give_up(carol, evaluation)
 
     assert ((await row_of(carol)).failures, (await row_of(carol)).excluded) == (0, "")
+
+
+async def deliver(training, clock):
+    """What waits to be told is told, and answered with 2xx."""
+    for row in await read(lambda: list(Notification.objects.filter(state=State.PENDING))):
+        outcome = Outcome(row.id, training.id, State.DELIVERED, "", 1)
+        await call(deliveries.take, outcome, clock())
+
+
+async def test_a_client_that_is_told_of_its_tasks_and_never_reports_is_excluded_too(bob, carol, training, clock):
+    carol.user.message_endpoint = "https://carol.example/"
+    await call(carol.user.save)
+    for _ in range(2):
+        await call(settle, training)
+        await call(lambda: push.keep_up(training, clock()))
+        await deliver(training, clock)
+        await reports(bob, training)
+        clock.advance(deliveries.PUSH_LEASE_SECONDS + 1)
+        await call(settle, training)
+        await call(add_up, training)
+
+    assert (await row_of(carol)).excluded == EXCLUDED
+    assert await selected(training) == (3, [0])
 
 
 async def test_its_actor_lets_it_in_again(alice, bob, carol, training):
