@@ -11,8 +11,9 @@ import hansa
 ROOT = Path(hansa.__file__).parent
 SERVER = ROOT / "server"
 
-WRITERS = frozenset({"create", "get_or_create", "update_or_create", "bulk_create", "bulk_update", "delete", "save"})
-"""Methods of managers, query sets and rows; nothing else here is called so with a dot before it."""
+BULK_WRITERS = frozenset({"bulk_create", "bulk_update"})
+WRITERS = frozenset({"create", "get_or_create", "update_or_create", "update", "delete", "save"})
+"""Methods of managers, query sets and rows. They take their values by name, and so are told from others' namesakes."""
 CHANGING_SETS = frozenset({"add", "remove", "set", "clear"})
 """Methods that change many-to-many rows, where they are called of something that ends in `_set`."""
 
@@ -146,15 +147,13 @@ def _is_change(block: ast.With) -> bool:
 
 
 def _writes(node: ast.AST) -> bool:
-    """Whether a call writes rows. `update` of a query set is told from that of a digest or a dict by its arguments."""
+    """Whether a call writes rows."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return False
     name, of = node.func.attr, _named(node.func.value)
-    if name == "update":
-        return not node.args and bool(node.keywords)
-    if name in CHANGING_SETS:
-        return of.endswith("_set")
-    return name in WRITERS
+    if name in WRITERS:
+        return not node.args and (name != "update" or bool(node.keywords))
+    return name in BULK_WRITERS or (name in CHANGING_SETS and of.endswith("_set"))
 
 
 def _named(node: ast.expr) -> str:

@@ -149,7 +149,17 @@ SCENARIOS = (
     Scenario(making_a_dummy, both("dummy.make_training"), settings={"HANSA_DEBUG": "1"}, repeatable=False),
     Scenario(collecting, both("blobs.forget"), lives=("",)),
 )
-ELSEWHERE = frozenset({"home.secret_written", "coming_over.placed", *both("coming_over.take", "folding.drop")})
-"""Points with tests of their own: of a new data folder, of the command that takes another platform's data over, and of
-a late update that is lost after its round has closed.
+ELSEWHERE = frozenset(
+    {
+        "backup.database_saved",
+        "backup.written",
+        "coming_over.placed",
+        "home.secret_written",
+        "restore.blobs_placed",
+        "restore.fetched",
+        *both("coming_over.take", "folding.drop"),
+    }
+)
+"""Points with tests of their own: of backups, of taking another platform's data over, of a new data folder, and of a
+late update that is lost after its round has closed.
 """
