@@ -113,8 +113,8 @@ async def receive(request: UnreadRequest, place: Placement) -> Digests:
         await asyncio.wait([earlier])
     _receiving[place.target.task_id] = me
     try:
-        await work(_drop_others, place)
-        digester = await _append(request, place)
+        is_short = place.length - place.offset <= BATCH
+        digester = await (_append_at_once if is_short else _append)(request, place)
         return await _store(place, digester)
     except OSError as error:
         if is_disk_full(error):
@@ -146,11 +146,36 @@ def _check_length(request: UnreadRequest, place: Placement) -> None:
         )
 
 
+async def _append_at_once(request: UnreadRequest, place: Placement) -> Digester:
+    """As `_append`, a body that is one batch: gathered first, so that its file is one piece of work."""
+    batch = bytearray()
+    try:
+        async for piece in request.stream(limit=place.length - place.offset):
+            batch += piece
+    except DisconnectedError:
+        await work(_put, place, batch)
+        raise
+    digester = await work(_put, place, batch)
+    _require_whole(digester, place)
+    return digester
+
+
+def _put(place: Placement, data: bytearray) -> Digester:
+    """Write `data` behind what is here; if that is all, durably."""
+    digester, descriptor = Digester(), _open(place)
+    try:
+        _take_up(descriptor, place, digester)
+        _write(descriptor, digester, bytes(data))
+        if digester.size == place.length:
+            _complete(descriptor)
+    finally:
+        os.close(descriptor)
+    return digester
+
+
 async def _append(request: UnreadRequest, place: Placement) -> Digester:
     """Write the body behind what is here. Raises ConflictError `upload_offset` if it does not belong there."""
-    digester = Digester()
-    place.path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(place.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    digester, descriptor = Digester(), await work(_open, place)
     try:
         await work(_take_up, descriptor, place, digester)
         batch = bytearray()
@@ -170,16 +195,31 @@ async def _append(request: UnreadRequest, place: Placement) -> Digester:
             await work(_write, descriptor, digester, bytes(batch))
             raise
         await work(_write, descriptor, digester, bytes(batch))
-        if digester.size < place.length:
-            raise ConflictError(
-                f"{digester.size:,} of {place.length:,} bytes are here. Send the rest from that offset.",
-                ErrorCode.UPLOAD_INCOMPLETE,
-            )
-        await work(os.fsync, descriptor)
-        crash_point("uploads.complete")
+        _require_whole(digester, place)
+        await work(_complete, descriptor)
     finally:
         os.close(descriptor)
     return digester
+
+
+def _open(place: Placement) -> int:
+    """The file that the update comes into; no other update of its task is on its way any more."""
+    place.path.parent.mkdir(parents=True, exist_ok=True)
+    _drop_others(place)
+    return os.open(place.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _complete(descriptor: int) -> None:
+    os.fsync(descriptor)
+    crash_point("uploads.complete")
+
+
+def _require_whole(digester: Digester, place: Placement) -> None:
+    if digester.size < place.length:
+        raise ConflictError(
+            f"{digester.size:,} of {place.length:,} bytes are here. Send the rest from that offset.",
+            ErrorCode.UPLOAD_INCOMPLETE,
+        )
 
 
 async def _renew(place: Placement) -> None:
