@@ -18,6 +18,7 @@ from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.models import Blob
 from hansa.server.blobs.store import CheckedBlob, TornBlobError
 from hansa.server.blobs.suspicion import SUSPICION
+from hansa.server.lifecycle import files
 from hansa.server.lifecycle.bridge import read, work
 from hansa.server.lifecycle.errors import NotFoundError, ServiceError
 from hansa.server.lifecycle.files import RangedFile
@@ -82,13 +83,20 @@ async def respond(
 ) -> HttpResponseBase:
     """Answer a GET or HEAD for a blob. The ETag is the digest of its bytes. Raises BlobDamagedError, NotFoundError."""
     known = await known_blob(digest)
-    await work(_require_beginning, known)
-    path = store.path_of(digest)
+    return await respond_with(request, known, media_type=media_type, filename=filename, caching=caching)
+
+
+async def respond_with(
+    request: HttpRequest, known: Known, *, media_type: str, filename: str, caching: str = IMMUTABLE
+) -> HttpResponseBase:
+    """As `respond`, for a blob whose row was just read."""
+    beginning = await work(_beginning, known)
+    path = store.path_of(known.digest)
     prefix = getattr(settings, "HANSA_X_ACCEL_PREFIX", None)
     blob = RangedFile(
-        source=partial(CheckedFile, known),
+        source=beginning if len(beginning) == known.size <= files.CHUNK else partial(CheckedFile, known),
         size=known.size,
-        etag=f'"{digest}"',
+        etag=f'"{known.digest}"',
         media_type=media_type,
         filename=filename,
         headers={"Cache-Control": caching},
@@ -105,12 +113,12 @@ async def known_blob(digest: str) -> Known:
     return Known.of(row)
 
 
-def _require_beginning(known: Known) -> None:
-    """The first block is looked at before anything is answered: of most models that is all."""
+def _beginning(known: Known) -> bytes:
+    """The first block, looked at before anything is answered: of most models that is all."""
     try:
         file = CheckedFile(known)
         try:
-            file.read(BLOCK)
+            return file.read(BLOCK)
         finally:
             file.close()
     except TornBlobError as error:

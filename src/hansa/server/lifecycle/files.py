@@ -42,8 +42,9 @@ class Readable(Protocol):
 class RangedFile:
     """A file that is on offer; `respond` answers one request for it with 200, 206, 304 or 416."""
 
-    source: Path | Callable[[], Readable]
-    """Where it lies, or how it is opened. Called, read and closed on threads; not before the first byte is sent."""
+    source: Path | bytes | Callable[[], Readable]
+    """Where it lies, or how it is opened: called, read and closed on threads, not before the first byte is sent. Or
+    what is in it, where it is short and was read."""
     size: int
     etag: str
     """With its quotes. A weak one (`W/"…"`) saves sending the same again, but never continues a download."""
@@ -84,10 +85,14 @@ class RangedFile:
         headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{self.size}"
         return self._part(request, wanted, 206, headers)
 
-    def _part(self, request: HttpRequest, part: range, status: int, headers: dict[str, str]) -> StreamingHttpResponse:
-        content = _Pieces(self.source, part if request.method != "HEAD" else range(0))
+    def _part(self, request: HttpRequest, part: range, status: int, headers: dict[str, str]) -> HttpResponseBase:
+        sent = part if request.method != "HEAD" else range(0)
         headers["Content-Length"] = str(len(part))
-        return StreamingHttpResponse(content, status=status, content_type=self.media_type, headers=headers)
+        if isinstance(self.source, bytes):
+            content = self.source[sent.start : sent.stop]
+            return HttpResponse(content, status=status, content_type=self.media_type, headers=headers)
+        pieces = _Pieces(self.source, sent)
+        return StreamingHttpResponse(pieces, status=status, content_type=self.media_type, headers=headers)
 
     def _is_known(self, request: HttpRequest) -> bool:
         """Whether the client has what it would get. A tag is asked before a date, which is coarse."""

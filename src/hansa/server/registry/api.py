@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from hansa.protocol import models as wire
 from hansa.server.accounts.permissions import caller
 from hansa.server.blobs import serving
+from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.services import OCTETS, SAFETENSORS
 from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.lifecycle.in_place import in_place
@@ -186,10 +187,10 @@ class VersionParams(BytesView):
     )
     async def get(self, request: Request, model_id: UUID, number: int) -> HttpResponseBase:
         """Download a version. The ETag is its SHA-256; If-None-Match, Range and If-Range are understood."""
-        version = await read(selectors.version, caller(request), model_id, number)
-        return await serving.respond(
+        file = await read(selectors.version_file, caller(request), model_id, number)
+        return await serving.respond_with(
             self.unread,
-            digest=version.digest,
+            Known.of(file),
             media_type=SAFETENSORS,
             filename=f"model-{model_id}-{number}.safetensors",
         )

@@ -7,17 +7,20 @@ model by whom `local_models` names. A person without that right is told that the
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import IntegerField, Max, OuterRef, Q, QuerySet, Subquery, UUIDField
 
 from hansa.protocol import models as wire
 from hansa.rounds.states import RoundState
 from hansa.server.accounts.models import User
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.errors import ConflictError, ForbiddenError, NotFoundError
+from hansa.server.prepared import Rows, Slot
 from hansa.server.registry import local_models
 from hansa.server.registry.local_models import LocalModel
 from hansa.server.registry.models import Model, ModelKind, ModelVersion
 
+MAX_INTEGER = 2**31 - 1
+"""Of a number in a row; no version has a higher one."""
 _BEHIND = (
     RoundState.AGGREGATED.value,
     RoundState.SWAG.value,
@@ -31,10 +34,13 @@ _BEHIND = (
 
 def visible(user: User) -> QuerySet[Model]:
     """The models the user may see, without local ones."""
-    if user.is_superuser:
-        return Model.objects.all()
-    taking_part = Model.objects.filter(training__participations__client=user, training__participations__active=True)
-    return Model.objects.filter(Q(owner=user) | Q(training__actor=user) | Q(id__in=taking_part.values("id")))
+    return Model.objects.all() if user.is_superuser else _visible_to(user.id)
+
+
+def _visible_to(user_id: UUID | Slot) -> QuerySet[Model]:
+    theirs = {"training__participations__client_id": user_id, "training__participations__active": True}
+    taking_part = Model.objects.filter(**theirs).values("id")
+    return Model.objects.filter(Q(owner_id=user_id) | Q(training__actor_id=user_id) | Q(id__in=taking_part))
 
 
 def model_of(user: User, model_id: UUID) -> Model:
@@ -142,6 +148,22 @@ def versions(user: User, model_id: UUID) -> list[wire.ModelVersion]:
 def version(user: User, model_id: UUID, number: int) -> wire.ModelVersion:
     """One version. Raises NotFoundError naming the numbers there are."""
     return _version_record(version_row(model_of(user, model_id), number))
+
+
+_FILE = Rows(
+    lambda: Blob.objects.filter(
+        versions__number=Slot("number", IntegerField()),
+        versions__model__in=_visible_to(Slot("user", UUIDField())).filter(id=Slot("model", UUIDField())).values("id"),
+    )
+)
+"""What every client of every round asks for."""
+
+
+def version_file(user: User, model_id: UUID, number: int) -> Blob:
+    """The file of a version. Raises NotFoundError as `version` does."""
+    is_storable = number <= MAX_INTEGER and not user.is_superuser
+    found = _FILE.first(user=user.id, model=model_id, number=number) if is_storable else None
+    return found if found is not None else Blob.objects.get(versions=version_row(model_of(user, model_id), number))
 
 
 def version_row(model: Model, number: int | None) -> ModelVersion:
