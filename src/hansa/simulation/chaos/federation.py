@@ -6,6 +6,7 @@ looked for first, by name.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final, TypeVar
@@ -75,7 +76,7 @@ class Federation:
         """Forget the trainings that have ended; whether anything has moved."""
         before = dict(self._live)
         for training in before:
-            seen = self._insist(lambda training=training: self._api.training(training))  # type: ignore[misc] # mypy cannot infer such a default
+            seen = self._insist(partial(self._api.training, training))
             if seen.status in MOVING:
                 self._live[training] = seen.revision
             else:
