@@ -129,7 +129,7 @@ def test_a_server_that_never_serves_ends_the_storm(watched, monkeypatch):
     it = watched([server_kill(1), server_kill(2, point=POINT)], first=NEVER_SERVES_WHEN_AIMED)
     it.storm.begin()
     monkeypatch.setattr(storms, "START_SECONDS", 0.5)
-    with pytest.raises(ProcessError, match="does not answer 0.5 s after its start"):
+    with pytest.raises(ProcessError, match=r"does not answer 0\.5 s after its start"):
         it.storm.strike(it.storm.kills[0])
 
 
