@@ -1,4 +1,7 @@
-"""A server that is backed up in the middle of a training, lost, and restored elsewhere ends it with the same bits."""
+"""A server that is backed up in the middle of a training, lost, and restored elsewhere ends it with the same bits.
+
+On SQLite; what differs on PostgreSQL is in tests/unit/server/test_backup_postgresql.py.
+"""
 
 import json
 import subprocess
@@ -7,6 +10,7 @@ from pathlib import Path
 import pytest
 from crash_federation import CLIENTS, federation
 
+from support.databases import only_sqlite
 from system.processes import Server, eventually, hansa
 
 ROUNDS = 3
@@ -20,6 +24,7 @@ def command(server: Server, *arguments: str) -> "subprocess.CompletedProcess[str
     )
 
 
+@only_sqlite
 @pytest.mark.slow
 def test_a_training_goes_on_from_a_backup_on_another_server_and_ends_with_the_same_bits(tmp_path: Path) -> None:
     with federation(tmp_path / "federation", PLAN) as shaken:

