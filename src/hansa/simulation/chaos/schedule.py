@@ -30,7 +30,8 @@ class Kill:
     client: int | None
     """Which client; None where none is killed."""
     after: float
-    """Seconds: from the end of the kill before, or, while `starting`, from the start of the server's process."""
+    """Seconds on a machine that is not slow: from the end of the kill before, or, while `starting`, from the start of
+    the server's process."""
     starting: bool = False
     """The server is killed before it serves."""
     point: str = ""

@@ -17,6 +17,10 @@ from hansa.simulation.chaos.processes import Process, ProcessError
 from hansa.simulation.chaos.schedule import Kill
 
 AIM_SECONDS = 2.0
+USUAL_START_SECONDS = 1.5
+SLOWEST_PACE = 4.0
+"""Where a server takes longer than usual to start, the clients take longer for a round too: the waits of the schedule
+are as many times as long, up to this, so that something happens between two kills."""
 START_SECONDS = 60.0
 ASK_SECONDS = 0.01
 ANSWER_SECONDS = 5.0
@@ -119,10 +123,14 @@ class Storm:
             self._serve_again(time.monotonic())
 
     def _wait(self, kill: Kill) -> None:
-        end = time.monotonic() + (AIM_SECONDS if kill.point else kill.after)
+        end = time.monotonic() + self._pace() * (AIM_SECONDS if kill.point else kill.after)
         while kill.number not in self._done and time.monotonic() < end:
             self.mind()
             time.sleep(ASK_SECONDS)
+
+    def _pace(self) -> float:
+        last = self.tally.serving_seconds[-1] if self.tally.serving_seconds else 0.0
+        return min(max(1.0, last / USUAL_START_SECONDS), SLOWEST_PACE)
 
     def _died(self, process: Process) -> bool:
         code = process.ended()
