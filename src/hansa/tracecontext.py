@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Final, Self
 
 TRACEPARENT: Final = "traceparent"
@@ -23,6 +24,12 @@ MOST_MEMBERS: Final = 32
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 _KEY = r"(?:[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
 _MEMBER = re.compile(rf"({_KEY})=([ -+\--<>-~]{{0,255}}[!-+\--<>-~])")
+
+
+# A generator of our own: asking the system costs as much as all else of a span, and whoever seeds Python's own to make
+# a training repeatable would repeat these. A forked child would go on with its parent's.
+_ids = Random()  # noqa: S311  # ids are no secrets
+os.register_at_fork(after_in_child=_ids.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +48,21 @@ class Span:
     @classmethod
     def root(cls, trace_id: str = "") -> Self:
         """The first step of a new trace, or of the trace with this id."""
-        entropy = os.urandom(24).hex()
-        return cls(trace_id or entropy[:32], entropy[32:])
+        return cls(trace_id or new_id(32), new_id(16))
 
     def child(self) -> "Span":
         """The next step of the same trace."""
-        return Span(self.trace_id, os.urandom(8).hex(), self.flags, self.state)
+        return Span(self.trace_id, new_id(16), self.flags, self.state)
 
     def headers(self) -> dict[str, str]:
         """With which the next one is asked."""
         sent = {TRACEPARENT: f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"}
         return {**sent, TRACESTATE: self.state} if self.state else sent
+
+
+def new_id(digits: int) -> str:
+    """So many lower-case hex digits, not all of them zero: unlike any other, and no secret."""
+    return f"{_ids.getrandbits(4 * digits) or 1:0{digits}x}"
 
 
 def received(traceparents: Sequence[str], tracestates: Sequence[str] = ()) -> Span | None:
@@ -74,6 +85,8 @@ def received(traceparents: Sequence[str], tracestates: Sequence[str] = ()) -> Sp
 
 def _state(text: str) -> str:
     """The members as they came, without the space between them; all or nothing."""
+    if not text:
+        return ""
     members = [member for part in text.split(",") if (member := part.strip(" \t"))]
     matches = [_MEMBER.fullmatch(member) for member in members]
     keys = {match[1] for match in matches if match is not None}

@@ -7,21 +7,34 @@ A scope belongs to its request or piece of work, wherever that goes: what a serv
 request's own last line tells too.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from typing import Self
 
 _scope: ContextVar[dict[str, object] | None] = ContextVar("hansa_log_context", default=None)
 
 
-@contextmanager
-def bound(**values: object) -> Iterator[None]:
-    """A scope inside the present one, with these values."""
-    token = _scope.set({**(_scope.get() or {}), **values})
-    try:
-        yield
-    finally:
-        _scope.reset(token)
+class Scope:
+    """Made by `bound`. A class, and no generator: every request enters one."""
+
+    __slots__ = ("_token", "_values")
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
+        self._token: Token[dict[str, object] | None] | None = None
+
+    def __enter__(self) -> Self:
+        self._token = _scope.set({**(_scope.get() or {}), **self._values})
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._token is not None:
+            _scope.reset(self._token)
+
+
+def bound(**values: object) -> Scope:
+    """A scope inside the present one, with these values, for a `with`."""
+    return Scope(values)
 
 
 def note(**values: object) -> None:

@@ -5,17 +5,15 @@ The id is the caller's, if it sends a sane one as X-Request-ID; it goes back in 
 (`context.py`), the trace also for what is sent to others (`tracing.py`).
 """
 
-import os
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hansa.server.lifecycle.body import Message, Receive
 from hansa.server.lifecycle.sending import Send
 from hansa.server.lifecycle.tracing import step
-from hansa.tracecontext import TRACEPARENT, TRACESTATE, Span, received
+from hansa.tracecontext import TRACEPARENT, TRACESTATE, Span, new_id, received
 
 Scope = dict[str, Any]  # Any: an ASGI scope is an open dictionary
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -26,12 +24,12 @@ UNKNOWN_ROUTE: Final = "unknown"
 """In the place of a route: no view has this path."""
 
 _ID_HEADER = b"x-request-id"
-_OURS = frozenset({_ID_HEADER, TRACEPARENT.encode(), TRACESTATE.encode()})
+_PARENT, _STATE = TRACEPARENT.encode(), TRACESTATE.encode()
+_OURS = frozenset({_ID_HEADER, _PARENT, _STATE})
 _SANE_ID = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """A request that has ended, as far as it is worth counting."""
 
     method: str
@@ -100,14 +98,14 @@ def _identified(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, Span]:
     """The request's id, and its step of the caller's trace, or of a new one."""
     ours = [(name, value) for name, value in headers if name in _OURS]
     if not ours:
-        return os.urandom(8).hex(), Span.root()
+        return new_id(16), Span.root()
     ids = [value for name, value in ours if name == _ID_HEADER]
     known = len(ids) == 1 and _SANE_ID.fullmatch(ids[0])
-    return ids[0].decode() if known else os.urandom(8).hex(), _step(ours)
+    return ids[0].decode() if known else new_id(16), _step(ours)
 
 
 def _step(ours: list[tuple[bytes, bytes]]) -> Span:
-    parents = [value.decode("latin1") for name, value in ours if name == TRACEPARENT.encode()]
-    states = [value.decode("latin1") for name, value in ours if name == TRACESTATE.encode()]
+    parents = [value.decode("latin1") for name, value in ours if name == _PARENT]
+    states = [value.decode("latin1") for name, value in ours if name == _STATE]
     asking = received(parents, states)
     return Span.root() if asking is None else asking.child()
