@@ -240,7 +240,7 @@ async def _serve(
         ssl_cert=tls_cert,
         ssl_key=tls_key,
         log_level=LogLevels.error,
-        log_dictconfig={"loggers": {"_granian": {"handlers": ["console"], "propagate": False}}},
+        log_dictconfig={"loggers": {"_granian": {"propagate": True}}},  # its lines are written like all others
     )
     loop = asyncio.get_running_loop()
 
