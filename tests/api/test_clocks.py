@@ -251,6 +251,18 @@ def test_the_other_is_selected_sooner_or_later(drawn, clock):
     assert lease(other).round.training_id == training.id
 
 
+def test_who_left_and_joined_again_is_not_kept_waiting_by_those_who_do_not_come(bob, carol, make_training, clock):
+    training = start(make_training(bob, carol))
+    trainings.remove_clients(training_id=training.id, clients=[carol.user])
+    trainings.add_clients(training_id=training.id, clients=[carol.user])
+    clock.advance(OFFER_SECONDS + MOMENT)
+    presence.saw(carol.user.id, clock())
+
+    assert isinstance(advance(training, clock), AbandonRound), "she could do nothing in a round that waits for Bob"
+    settle(training)
+    assert lease(carol).round.training_id == training.id
+
+
 def test_a_cohort_is_not_drawn_again_because_of_who_came_before_it(drawn, clock):
     training, _, other = drawn
     presence.saw(other.user.id, Round.objects.get(training=training).opened_at)

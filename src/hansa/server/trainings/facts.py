@@ -240,13 +240,15 @@ def _later(moment: datetime, other: datetime | None) -> datetime:
 
 
 def _others_waiting(live: Sequence[Round], rounds: QuerySet[Round]) -> set[UUID]:
-    """Trainings of which a participant that was not selected has asked for work since the round opened.
+    """Trainings of which a participant that has nothing to do in the round has asked for work since it opened.
 
-    A hint is enough.
+    It was not selected, or had left meanwhile and has joined again. A hint is enough.
     """
     opened = {row.training_id: row.opened_at for row in live}
     others = attendance.selectable().filter(training__in=rounds.values("training_id"))
-    rows = others.exclude(tasks__round__in=rounds.values("id")).order_by().values_list("training_id", "client_id")
+    own = Task.objects.filter(round__in=rounds.values("id"), participation=OuterRef("pk"))
+    idle = others.exclude(Exists(own.exclude(state=TaskState.CLOSED.value)))
+    rows = idle.order_by().values_list("training_id", "client_id")
     return {
         training for training, client in rows if training in opened and presence.seen_since(client, opened[training])
     }
