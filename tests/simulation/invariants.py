@@ -1,5 +1,6 @@
 """What must hold of the rows after every step, and once the faults have stopped."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -7,7 +8,7 @@ from datetime import datetime, timedelta
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.decisions import CloseRound, CloseSwag, Decision, RelayRound, SkipMoments, Wait
-from hansa.rounds.plan import Plan
+from hansa.rounds.plan import Fold, Plan
 from hansa.rounds.states import (
     LIVE_ROUND_STATES,
     ROUND_MOVES,
@@ -100,6 +101,8 @@ class Watch:
             cohort = [task for task in rows.tasks.values() if task.round == key and task.kind is TaskKind.TRAIN]
             needed = self.plans[row.training].closing.min_reports or 1
             _must(len(row.accepted) >= needed, f"{len(row.accepted)} of {len(cohort)} are enough, {needed} are needed")
+        if row.folded and before.folded is None:
+            self._see_folded(key, row, rows)
         if row.moments is not None and before.moments is None:
             self._see_accepted(key, row, row.moments, TaskKind.SWAG, rows)
 
@@ -115,6 +118,26 @@ class Watch:
         }
         said = Counter((ordinal, digest, float(weight)) for ordinal, digest, weight in entries)
         _must(said == Counter(reported), f"round {row.number} accepted {sorted(said)} of {sorted(reported)}")
+
+    def _see_folded(self, key: Key, row: RoundRow, rows: Rows) -> None:
+        """In canonical order, of rounds that are done, no later than the plan takes, each with its weight."""
+        late = self.plans[row.training].late
+        assert isinstance(late, Fold), "a late update counts though the plan discards them"
+        entries = row.folded or ()
+        places = [(number, ordinal) for ordinal, _, _, number in entries]
+        _must(places == sorted(set(places)), f"the late updates of round {row.number} are not canonical: {entries}")
+        by_examples = self.plans[row.training].aggregator.weighting == "examples"
+        waiting = {
+            (task.ordinal, update.digest, of.number): update.examples if by_examples else 1
+            for task_key, update in rows.updates.items()
+            if update.folded_into == key and (of := rows.rounds[(task := rows.tasks[task_key]).round])
+        }
+        _must(len(waiting) == len(entries), f"round {row.number} folds {entries}, and marks {waiting}")
+        for ordinal, digest, weight, number in entries:
+            staleness = row.number - number
+            expected = waiting[ordinal, digest, number] * (1 + staleness) ** -late.exponent
+            _must(1 <= staleness <= late.max_staleness, f"{staleness} rounds late, and it counts")
+            _must(math.isclose(weight, expected, rel_tol=1e-12), f"a late update weighs {weight}, not {expected}")
 
     def _see_task(self, key: Key, before: TaskRow | None, task: TaskRow, rows: Rows, now: datetime) -> None:
         state = rows.rounds[task.round].state
@@ -149,8 +172,9 @@ class Watch:
 
     def _see_receipt(self, key: Key, digest: str, rows: Rows) -> None:
         task = rows.tasks.get(key)
-        _must(task is not None and task.state is TaskState.REPORTED, f"the acknowledged report {key} is lost: {task}")
-        if task is not None and task.kind is not TaskKind.EVALUATE:
+        kept = (TaskState.REPORTED, TaskState.CLOSED)  # CLOSED: it came late
+        _must(task is not None and task.state in kept, f"the acknowledged report {key} is lost: {task}")
+        if task is not None and (task.kind is not TaskKind.EVALUATE or task.state is TaskState.CLOSED):
             update = rows.updates.get(key)
             _must(update is not None and update.digest == digest, f"acknowledged was {digest}, there is {update}")
 
@@ -167,7 +191,17 @@ def check_end(rows: Rows, training: Key, plan: Plan) -> None:
     done = sorted(each.number for each in rounds if each.state is RoundState.DONE)
     _must(done == [*range(1, row.rounds_done + 1)], f"rounds {done} are done, and it counts {row.rounds_done}")
     if row.status is TrainingStatus.COMPLETED:
+        _check_late(rows, training)
         _must(row.rounds_done == plan.rounds, f"it is completed after {row.rounds_done} of {plan.rounds} rounds")
+
+
+def _check_late(rows: Rows, training: Key) -> None:
+    """Every late update that was accepted for a round that is done has counted."""
+    for key, update in rows.updates.items():
+        of = rows.rounds[rows.tasks[key].round]
+        if of.training == training and of.state is RoundState.DONE and rows.tasks[key].state is TaskState.CLOSED:
+            into = rows.rounds.get(update.folded_into or "")
+            _must(into is not None and into.state is RoundState.DONE, f"the late update {key} counts nowhere: {into}")
 
 
 _ENDED = frozenset({TrainingStatus.COMPLETED, TrainingStatus.CANCELLED})

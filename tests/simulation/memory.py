@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from hansa.core import sampling
 from hansa.core.seeds import client_seed
 from hansa.protocol.errors import ErrorCode
 from hansa.protocol.tasks import TaskKind
@@ -14,7 +15,8 @@ from hansa.rounds.decide import CLAIM_SECONDS, LEASE_SECONDS, decide
 from hansa.rounds.decisions import Aggregate, Combine, Decision, Wait
 from hansa.rounds.states import RoundState, TaskState, TrainingStatus
 from simulation.invariants import PHASE
-from simulation.memory_rounds import carry_out, facts
+from simulation.memory_late import takes
+from simulation.memory_rounds import MOMENT, carry_out, facts
 from simulation.process import Assignment, Job, Refused
 from simulation.rows import Key, UpdateRow
 from simulation.schedules import LARGE, Crashes, Schedule, play
@@ -32,7 +34,15 @@ class Memory(Tables):
         return [*self.learnings]
 
     def participants(self, training: Key) -> set[int]:
-        return {member.client for member in self.learnings[training].members if member.active}
+        return {member.client for member in self.learnings[training].members if member.selectable}
+
+    def check_end(self, now: datetime) -> None:
+        """Every cohort can be selected again."""
+        for key, phase in self.phases.items():
+            asked = [
+                task.ordinal for task in self.store.tasks.values() if task.round == key and task.kind is TaskKind.TRAIN
+            ]
+            assert phase.selection is None or sampling.replay(phase.selection) == sorted(asked)
 
     def forget_memory(self) -> None:
         self.seen.clear()
@@ -50,7 +60,12 @@ class Memory(Tables):
     # What clients do.
 
     def ask(self, client: int, instance: str, now: datetime) -> Assignment | None:
+        known = client in self.seen and self.seen[client] > now - MOMENT
         self.seen[client] = now
+        if not known:
+            for training, row in self.store.trainings.items():
+                if row.awaits_clients and client in self.participants(training):
+                    self.moved(training)
         candidates = [key for key, work in self.works.items() if self._leasable(key, work, client, instance)]
         if not candidates:
             return None
@@ -82,6 +97,8 @@ class Memory(Tables):
                 return reason
             if self.store.tasks[task].state is TaskState.OFFERED:
                 return "the task is offered"
+            if self.store.tasks[task].state is TaskState.CLOSED:
+                return ""
             self.set_task(task, state=TaskState.LEASED, lease_until=now + LEASE)
             return ""
 
@@ -89,13 +106,15 @@ class Memory(Tables):
         with self.change("tasks.record_upload"):
             self._require_open(task)
             self.works[task].uploaded = _digest(value)
-            self.set_task(task, lease_until=now + LEASE)
+            if self.store.tasks[task].state is not TaskState.CLOSED:
+                self.set_task(task, lease_until=now + LEASE)
 
     def report(self, client: int, task: Key, value: int | None, examples: int, now: datetime) -> str:
         digest = "" if value is None else _digest(value)
         with self.change("tasks.report"):
             row, work = self.store.tasks[task], self.works[task]
-            if row.state is TaskState.REPORTED:
+            late = row.state is TaskState.CLOSED
+            if row.state is TaskState.REPORTED or (late and task in self.store.updates):
                 known = self.store.updates[task].digest if task in self.store.updates else ""
                 if known != digest:
                     raise Refused(ErrorCode.DIGEST_CONFLICT)
@@ -105,8 +124,12 @@ class Memory(Tables):
                 if work.uploaded != digest:
                     raise Refused(ErrorCode.UPLOAD_INCOMPLETE)
                 self.store.updates[task] = UpdateRow(digest, examples)
+            if row.kind is TaskKind.TRAIN:
+                member = self.member(task)
+                member.num_examples, member.failures = examples, 0
             work.reported_at = now
-            self.set_task(task, state=TaskState.REPORTED, lease_until=None)
+            if not late:
+                self.set_task(task, state=TaskState.REPORTED, lease_until=None)
             self.tell_of(task)
         return digest
 
@@ -114,6 +137,8 @@ class Memory(Tables):
         with self.change("tasks.give_back"):
             if self.store.tasks[task].state is TaskState.LEASED:
                 self.member(task).absent |= not failed
+                if failed:
+                    self.note_failed(task)
                 self.set_task(task, state=TaskState.FAILED if failed else TaskState.LOST, lease_until=None)
                 self.tell_of(task)
 
@@ -132,7 +157,7 @@ class Memory(Tables):
         if status not in (TrainingStatus.ONGOING, TrainingStatus.PAUSED):
             return f"the training is {status}"
         if of.state is not PHASE[row.kind]:
-            return f"round {of.number} has closed"
+            return "" if takes(self, task) else f"round {of.number} has closed"
         return "" if row.state in OPEN else f"the task is {row.state}"
 
     # What the actor does.
@@ -141,19 +166,25 @@ class Memory(Tables):
         with self.change(f"trainings.{what}"):
             row, learning = self.store.trainings[training], self.learnings[training]
             match what, row.status:
-                case "pause", TrainingStatus.ONGOING:
-                    self.set_training(training, status=TrainingStatus.PAUSED, reason="paused by its actor")
+                case "pause", TrainingStatus.ONGOING | TrainingStatus.PAUSED:
+                    if row.status is TrainingStatus.PAUSED and not row.awaits_clients:
+                        raise Refused(ErrorCode.WRONG_STATE)
+                    paused = TrainingStatus.PAUSED
+                    self.set_training(training, status=paused, reason="paused by its actor", awaits_clients=False)
                 case "resume", TrainingStatus.PAUSED | TrainingStatus.ERROR:
+                    if row.awaits_clients and isinstance(decide(facts(self, training, now), now), Wait):
+                        raise Refused(ErrorCode.WRONG_STATE)
                     learning.failures = 0
-                    self.set_training(training, status=TrainingStatus.ONGOING, reason="")
+                    self.set_training(training, status=TrainingStatus.ONGOING, reason="", awaits_clients=False)
                     self.restart_clocks([key for key, of in self.store.rounds.items() if of.training == training], now)
                     self.hints += [lambda each=each: self.offered(each.client) for each in learning.members]
                 case "cancel", TrainingStatus.ONGOING | TrainingStatus.PAUSED | TrainingStatus.ERROR:
-                    self.set_training(training, status=TrainingStatus.CANCELLED, reason="cancelled by its actor")
+                    cancelled = TrainingStatus.CANCELLED
+                    self.set_training(training, status=cancelled, reason="cancelled by its actor", awaits_clients=False)
                     self._end_live_round(training)
                 case "add_clients", TrainingStatus.ONGOING | TrainingStatus.PAUSED | TrainingStatus.ERROR:
                     self._join(learning, clients)
-                case "remove_clients", _:
+                case "remove_clients" | "leave", _:
                     self._remove(training, clients)
                 case _:
                     raise Refused(ErrorCode.WRONG_STATE)
@@ -164,7 +195,7 @@ class Memory(Tables):
         known = {member.client: member for member in learning.members}
         for client in clients:
             if client in known:
-                known[client].active = True
+                known[client].active, known[client].excluded, known[client].failures = True, False, 0
             else:
                 learning.members.append(Member(client))
 
@@ -184,6 +215,8 @@ class Memory(Tables):
         self.finish(key, RoundState.ABANDONED if of.version is None else RoundState.DONE)
         if of.version is not None:
             self.set_training(training, rounds_done=of.number)
+        else:
+            self.unfold(key)
 
     # What the orchestrator does.
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from hansa.core.sampling import select
-from hansa.core.seeds import selection_rng
+from hansa.core import sampling
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
 from hansa.rounds.decisions import (
@@ -17,19 +16,23 @@ from hansa.rounds.decisions import (
     ExpireLeases,
     Fail,
     FinishRound,
+    GoOn,
     OpenEvaluation,
     OpenRound,
     OpenSwag,
+    Pause,
     RelayRound,
     SkipMoments,
 )
 from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
 from hansa.rounds.states import RoundState, TaskState, TrainingStatus
 from simulation.invariants import PHASE
+from simulation.memory_late import fold
 from simulation.rows import Key, RoundRow
-from simulation.tables import Learning, Tables
+from simulation.tables import Tables
 
 HANDOVER = timedelta(seconds=10)
+MOMENT = timedelta(seconds=90)
 
 
 def facts(of: Tables, training: Key, now: datetime) -> Facts:
@@ -45,12 +48,27 @@ def facts(of: Tables, training: Key, now: datetime) -> Facts:
         status=row.status,
         plan=learning.plan,
         rounds_done=row.rounds_done,
-        participants=sum(member.active for member in learning.members) if live is None else 0,
+        participants=sum(member.selectable for member in learning.members) if live is None else 0,
+        excluded=sum(member.active and member.excluded for member in learning.members) if live is None else 0,
+        there=_there(of, training, now) if live is None else 0,
+        awaits_clients=row.awaits_clients if live is None else False,
         failures=learning.failures,
         last_failure=why if live is None else "",
         next_attempt=latest + 1 if live is None else 1,
         round=None if live is None else _round_facts(of, live, now),
     )
+
+
+def _there(of: Tables, training: Key, now: datetime) -> int:
+    """Of those who may be selected, who asks, works or has just worked."""
+    working = {
+        work.client
+        for key, work in of.works.items()
+        if ((until := of.store.tasks[key].lease_until) is not None and until > now)
+        or (work.reported_at is not None and work.reported_at > now - MOMENT)
+    }
+    asking = {client for client, seen in of.seen.items() if seen > now - MOMENT}
+    return sum(member.selectable and member.client in working | asking for member in of.learnings[training].members)
 
 
 def _round_facts(of: Tables, key: Key, now: datetime) -> RoundFacts:
@@ -69,6 +87,7 @@ def _round_facts(of: Tables, key: Key, now: datetime) -> RoundFacts:
         state=row.state,
         opened_at=_later(phase.began_at, phase.clock_from),
         tasks=counts,
+        wanted=row.wanted,
         first_taken_at=_later(min(taken), phase.clock_from) if taken else None,
         busy=sum(_is_busy(of, each, now) for each in tasks),
         others_waiting=nobody_came and _others_wait(of, key, phase.opened_at),
@@ -97,9 +116,11 @@ def _is_busy(of: Tables, task: Key, now: datetime) -> bool:
 
 def _others_wait(of: Tables, key: Key, opened: datetime) -> bool:
     row = of.store.rounds[key]
-    cohort = {task.ordinal for task in of.store.tasks.values() if task.round == key}
+    cohort = {
+        task.ordinal for task in of.store.tasks.values() if task.round == key and task.state is not TaskState.CLOSED
+    }
     members = enumerate(of.learnings[row.training].members)
-    others = [member.client for ordinal, member in members if member.active and ordinal not in cohort]
+    others = [member.client for ordinal, member in members if member.selectable and ordinal not in cohort]
     return any(client in of.seen and of.seen[client] > opened for client in others)
 
 
@@ -110,7 +131,11 @@ def _later(moment: datetime, other: datetime | None) -> datetime:
 def carry_out(of: Tables, training: Key, decision: Decision, now: datetime) -> None:  # noqa: PLR0912  # a table
     """Change the rows as decided."""
     key = of.live(training)
-    if isinstance(decision, OpenRound):
+    if isinstance(decision, Pause):
+        of.set_training(training, status=TrainingStatus.PAUSED, awaits_clients=True, reason=decision.reason)
+    elif isinstance(decision, GoOn):
+        of.set_training(training, status=TrainingStatus.ONGOING, awaits_clients=False, reason="")
+    elif isinstance(decision, OpenRound):
         _open_round(of, training, decision, now)
     elif isinstance(decision, Complete | Fail):
         status = TrainingStatus.COMPLETED if isinstance(decision, Complete) else TrainingStatus.ERROR
@@ -123,7 +148,8 @@ def carry_out(of: Tables, training: Key, decision: Decision, now: datetime) -> N
             case DropOffers():
                 _lose(of, [each for each in _offers(of, key) if not _is_busy(of, each, now)])
             case CloseRound():
-                of.set_round(key, state=RoundState.AGGREGATING, accepted=of.accepted(key, TaskKind.TRAIN))
+                accepted, folded = of.accepted(key, TaskKind.TRAIN), fold(of, key)
+                of.set_round(key, state=RoundState.AGGREGATING, accepted=accepted, folded=folded)
                 of.close_tasks(key)
             case RelayRound():
                 accepted = of.accepted(key, TaskKind.TRAIN)
@@ -149,20 +175,42 @@ def carry_out(of: Tables, training: Key, decision: Decision, now: datetime) -> N
 def _open_round(of: Tables, training: Key, decision: OpenRound, now: datetime) -> None:
     learning = of.learnings[training]
     base = of.base_of(training)
-    row = RoundRow(training, decision.number, decision.attempt, RoundState.COLLECTING, base=base)
+    draw = _draw(of, training, decision)
+    cohort = sampling.choose(draw)
+    target = plans.cohort_size(learning.plan, participants=len(draw.candidates))
+    wanted = target if len(cohort) > target else None
+    row = RoundRow(training, decision.number, decision.attempt, RoundState.COLLECTING, wanted=wanted, base=base)
     key = of.add_round(row, now)
-    cohort = _selected(learning, decision)
+    of.phases[key].selection = sampling.record(draw, cohort)
     present = sum(not learning.members[ordinal].absent for ordinal in cohort)
-    enough = present >= plans.min_reports(learning.plan, cohort=len(cohort))
+    enough = present >= plans.min_reports(learning.plan, cohort=target)
     for ordinal in cohort:
         invited = learning.members[ordinal].absent and enough
         of.add_task(key, ordinal, TaskKind.TRAIN, TaskState.LOST if invited else TaskState.OFFERED)
 
 
-def _selected(learning: Learning, decision: OpenRound) -> Sequence[int]:
-    active = [ordinal for ordinal, member in enumerate(learning.members) if member.active]
-    size = plans.cohort_size(learning.plan, participants=len(active))
-    return select(active, size, selection_rng(learning.seed, decision.number, decision.attempt))
+def _draw(of: Tables, training: Key, decision: OpenRound) -> sampling.Draw:
+    learning = of.learnings[training]
+    candidates = [ordinal for ordinal, member in enumerate(learning.members) if member.selectable]
+    rule = learning.plan.cohort.selection
+    known = [learning.members[ordinal].num_examples for ordinal in candidates]
+    return sampling.Draw(
+        rule=rule,
+        size=plans.invitations(learning.plan, participants=len(candidates)),
+        candidates=tuple(candidates),
+        weights=sampling.filled(known) if rule == "by_examples" else (),
+        cursor=_cursor(of, training) if rule == "round_robin" else None,
+        seed=learning.seed,
+        round=decision.number,
+        attempt=decision.attempt,
+    )
+
+
+def _cursor(of: Tables, training: Key) -> int | None:
+    """Whom the newest attempt has selected last."""
+    attempts = [(row.number, row.attempt, key) for key, row in of.store.rounds.items() if row.training == training]
+    selection = of.phases[max(attempts)[2]].selection if attempts else None
+    return None if selection is None else sampling.last_selected(selection)
 
 
 def _ask_reporters(of: Tables, key: Key, kind: TaskKind) -> None:

@@ -50,6 +50,7 @@ class TaskRow:
     ordinal: int
     kind: TaskKind
     state: TaskState
+    """A late update is one of a CLOSED task."""
     lease_until: datetime | None = None
 
 

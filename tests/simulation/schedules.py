@@ -8,7 +8,7 @@ from typing import Any
 
 from hansa.rounds import plan as plans
 from hansa.rounds.plan import Plan
-from hansa.rounds.states import TrainingStatus
+from hansa.rounds.states import FINAL_TRAINING_STATUSES, TrainingStatus
 from simulation.clients import Habits, Line, Program, wake
 from simulation.invariants import BrokenError, Watch, check_end
 from simulation.network import CALM, Network, Weather
@@ -116,11 +116,21 @@ def _plan(random: Random, members: int, sizes: Sizes) -> Plan:
     rounds = random.randint(1, sizes.rounds)
     period = random.choice([None, None, None, 2])
     size = random.randint(1, members)
+    over = {"over_selection": random.choice([0.0, 0.5, 1.0])} if period is None else {}
     parts: dict[str, Any] = {
         "rounds": rounds if period is None else max(1, rounds // period) * period,
         "daisy_chain": period and {"period": period},
         "seed": random.getrandbits(40),
-        "cohort": random.choice([{}, {}, {"size": size}, {"fraction": random.choice([0.3, 0.5, 0.9])}]),
+        "cohort": {
+            **random.choice([{}, {}, {"size": size, **over}, {"fraction": random.choice([0.3, 0.5, 0.9]), **over}]),
+            "selection": random.choice(["uniform", "uniform", "by_examples", "round_robin"]),
+        },
+        "participation": {
+            "min_to_start": random.choice([1, 1, random.randint(1, members + 1)]),
+            "min_to_go_on": random.choice([1, 1, random.randint(1, members)]),
+            "exclude_after": random.choice([None, None, 1, 2]),
+        },
+        "late": _late(random) if period is None else {"kind": "discard"},
         "evaluation": {"every": random.choice([0, 0, 1, 2])},
         "uncertainty": {"method": random.choice(["none", "none", "swag"])},
         "aggregator": {"kind": "weighted_mean", "weighting": random.choice(["examples", "equal"])},
@@ -134,19 +144,24 @@ def _plan(random: Random, members: int, sizes: Sizes) -> Plan:
         plan = plans.parse(parts)
         plans.check_against(plan, participants=members)
     except plans.UnsoundPlanError:
-        return plans.parse({**parts, "closing": {}})
+        return plans.parse({**parts, "closing": {}, "cohort": {}})
     return plan
+
+
+def _late(random: Random) -> dict[str, Any]:
+    exponent, most = random.choice([0.0, 0.5, 2.0]), random.randint(1, 3)
+    return random.choice([{"kind": "discard"}, {"kind": "fold", "exponent": exponent, "max_staleness": most}])
 
 
 def _orders(random: Random, members: Sequence[tuple[int, ...]], clients: int, until: float) -> tuple[Order, ...]:
     orders = []
     for training, theirs in enumerate(members):
         for _ in range(random.choice([0, 0, 0, 1, 3])):
-            what = random.choice(["pause", "pause", "remove_clients", "add_clients", "cancel", "resume"])
-            named = random.sample(theirs if what == "remove_clients" else range(clients), 1)
+            what = random.choice(["pause", "pause", "remove_clients", "leave", "add_clients", "cancel", "resume"])
+            named = random.sample(range(clients) if what == "add_clients" else theirs, 1)
             at = random.uniform(0.0, until)
-            orders.append(Order(at, training, what, tuple(named) if what.endswith("clients") else ()))
-            if what in ("pause", "remove_clients") and random.random() < 0.7:
+            orders.append(Order(at, training, what, () if what in ("pause", "resume", "cancel") else tuple(named)))
+            if what in ("pause", "remove_clients", "leave") and random.random() < 0.7:
                 back = "resume" if what == "pause" else "add_clients"
                 orders.append(Order(random.uniform(at, until), training, back, orders[-1].clients))
     return tuple(orders)
@@ -199,11 +214,13 @@ class Play:
             self.timeline.after(order.at, partial(self._order, order))
         self.timeline.after(self.schedule.calm_at, self._calm_down)
         if not self.timeline.run(self._over, self.schedule.calm_at + PATIENCE):
-            waits = {key[:8]: wait.reason for key, wait in self.process.waits.items()}
+            waits = {key: wait.reason for key, wait in self.process.waits.items()}
             raise BrokenError(f"no end after {PATIENCE:g} s without faults: {waits}, {self.watch.rows.trainings}")
+        self.crashes.armed = False
         for key, plan in self.plans.items():
             check_end(self.watch.rows, key, plan)
             self._check_reason(key)
+        self.service.check_end(self.timeline.now)
         self.timeline.note(f"end: {[(row.status, row.rounds_done) for row in self.watch.rows.trainings.values()]}")
 
     def _calm_down(self) -> None:
@@ -228,6 +245,9 @@ class Play:
             self.timeline.after(5.0, partial(self._order, order))
 
     def _over(self) -> bool:
+        rows = self.watch.rows.trainings.values()
+        if all(row.status in FINAL_TRAINING_STATUSES for row in rows):
+            return True
         return self.is_calm and not self._unanswered and all(self._has_ended(key) for key in self.keys)
 
     def _has_ended(self, key: Key) -> bool:
@@ -236,14 +256,17 @@ class Play:
             self._resumed.add(key)
             self._order(Order(0.0, self.keys.index(key), "resume"))
             return False
+        if row.status is TrainingStatus.PAUSED and row.awaits_clients:
+            wanted = plans.min_there(self.plans[key], round_number=row.rounds_done + 1)
+            return len(self._left(key)) < wanted
         if row.status is TrainingStatus.ONGOING:
             wait = self.process.waits.get(key)
-            return wait is not None and wait.until is None and not self._somebody_is_left(key)
+            return wait is not None and wait.until is None and not self._left(key)
         return row.status is not TrainingStatus.INITIAL and self.process.up
 
-    def _somebody_is_left(self, key: Key) -> bool:
-        there = {program.client for program in self.programs if not program.gone}
-        return bool(there & self.service.participants(key))
+    def _left(self, key: Key) -> set[int]:
+        """The clients that take part, and are still there."""
+        return {program.client for program in self.programs if not program.gone} & self.service.participants(key)
 
     def _check_reason(self, key: Key) -> None:
         """A training that did not complete says why, and there is a cause."""
@@ -256,7 +279,7 @@ class Play:
                 plans.check_against(self.plans[key], participants=len(self.service.participants(key)))
             except plans.UnsoundPlanError:
                 return
-            if self.service.participants(key) and "only" not in row.reason:
+            if self.service.participants(key):
                 raise BrokenError(f"all clients are there, and still: {row.reason}")
 
 

@@ -14,12 +14,14 @@ from uuid import UUID
 import numpy as np
 from django.db import connection, transaction
 
+from hansa.core import sampling
 from hansa.core.mean import weighted_mean
 from hansa.core.params import ArraySpec, Kind, ParamSpec
 from hansa.crashpoints import observed
-from hansa.protocol.tasks import TaskReport
+from hansa.protocol.tasks import TaskKind, TaskReport
 from hansa.rounds import plan as plans
 from hansa.rounds.decisions import Decision
+from hansa.rounds.states import TrainingStatus
 from hansa.server.accounts import presence
 from hansa.server.accounts.models import User
 from hansa.server.blobs import services as blobs
@@ -28,7 +30,7 @@ from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.errors import ServiceError
 from hansa.server.notifications.models import Notification
 from hansa.server.registry.models import Metric, Model, ModelVersion, spec_as_json
-from hansa.server.trainings import assignments
+from hansa.server.trainings import assignments, attendance
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
 from hansa.server.trainings.services import aggregation, leasing, rounds, tasks, trainings
@@ -75,7 +77,7 @@ class Services:
 
     def ask(self, client: int, instance: str, now: datetime) -> Assignment | None:
         user = self.users[client].id
-        presence.saw(user, now)
+        self._arrived(user, now)
         asks = [Ask(user, instance)]
         if not all(leasing.have_work(asks)):
             return None
@@ -84,6 +86,15 @@ class Services:
             return None
         (told,) = assignments.messages([leased])
         return Assignment(told.id, told.kind, told.training, told.round, told.ordinal, told.seed, told.digest)
+
+    @staticmethod
+    def _arrived(user: UUID, now: datetime) -> None:
+        """As `attendance.arrived`, which is awaited."""
+        known = attendance._asks(user, now)
+        presence.saw(user, now)
+        if not known:
+            for training in attendance._waiting_for(user):
+                HINTS.moved(training)
 
     def renew(self, client: int, task: Key, now: datetime) -> str:
         with refusals():
@@ -118,6 +129,8 @@ class Services:
                     trainings.cancel(training_id=of, now=now)
                 case "add_clients":
                     trainings.add_clients(training_id=of, clients=users)
+                case "leave":
+                    trainings.leave(training_id=of, client=users[0])
                 case "remove_clients":
                     trainings.remove_clients(training_id=of, clients=users)
 
@@ -161,7 +174,8 @@ class Services:
     # What is looked at.
 
     def participants(self, training: Key) -> set[int]:
-        there = Participation.objects.filter(training=training, active=True)
+        """Those who may be selected."""
+        there = attendance.selectable().filter(training=training)
         return {self._numbers[client] for client in there.values_list("client_id", flat=True)}
 
     def passed(self, point: str) -> None:
@@ -180,7 +194,8 @@ class Services:
         for key, row in rows.rounds.items():
             if row.version is not None and key not in self._verified:
                 self._verified.add(key)
-                expected = mean_of([(self.disk[digest], weight) for _, digest, weight in row.accepted or ()])
+                entries = [*(row.accepted or ()), *(row.folded or ())]
+                expected = mean_of([(self.disk[entry[1]], entry[2]) for entry in entries])
                 assert self.disk[row.version] == expected, f"version of round {row.number} is not the mean"
 
     @contextmanager
@@ -200,10 +215,17 @@ class Services:
         self.disk[digests.sha256] = content
         return digests
 
-    def check_files(self) -> None:
-        """No row is without its file, nothing that is kept is kept for nothing."""
+    def check_end(self, now: datetime) -> None:
+        """No row is without its file, nothing is kept for nothing, and every cohort can be selected again."""
+        self.keep_house(now + 2 * GRACE)
         known = set(Blob.objects.values_list("sha256", flat=True))
         assert known <= self.disk.keys(), f"blobs without their files: {known - self.disk.keys()}"
+        ended = TrainingStatus.COMPLETED.value
+        kept = Task.objects.filter(round__training__status=ended, uploaded__isnull=False).count()
+        assert not kept, f"{kept} updates are kept though their training is completed"
+        for of in Round.objects.exclude(selection=None):
+            asked = of.tasks.filter(kind=TaskKind.TRAIN.value).values_list("participation__ordinal", flat=True)
+            assert sampling.replay(of.selection) == sorted(asked), f"{of.selection} does not select {list(asked)}"
 
     def hear_moved(self, training: UUID) -> None:
         self.moved(str(training))

@@ -21,6 +21,15 @@ class Member:
     client: int
     active: bool = True
     absent: bool = False
+    failures: int = 0
+    """In a row, of tasks that it had taken."""
+    excluded: bool = False
+    num_examples: int | None = None
+
+    @property
+    def selectable(self) -> bool:
+        """Whether it may be selected for a round."""
+        return self.active and not self.excluded
 
 
 @dataclass(slots=True)
@@ -45,6 +54,7 @@ class Phase:
     claim: int | None = None
     claimed_until: datetime | None = None
     reason: str = ""
+    selection: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -119,12 +129,16 @@ class Tables:
     def close_tasks(self, of: Key) -> None:
         for key, task in [*self.store.tasks.items()]:
             if task.round == of and task.state in OPEN:
+                if task.state is TaskState.LOST and self.works[key].leased_at is not None:
+                    self.note_failed(key)
                 self.set_task(key, state=TaskState.CLOSED, lease_until=None)
 
     def accepted(self, of: Key, kind: TaskKind) -> tuple[Entry, ...]:
         by_examples = self.learnings[self.store.rounds[of].training].plan.aggregator.weighting == "examples"
         tasks = [
-            (task.ordinal, key) for key, task in self.store.tasks.items() if task.round == of and task.kind is kind
+            (task.ordinal, key)
+            for key, task in self.store.tasks.items()
+            if task.round == of and task.kind is kind and task.state is TaskState.REPORTED
         ]
         updates = [(ordinal, self.store.updates[key]) for ordinal, key in sorted(tasks) if key in self.store.updates]
         return tuple((ordinal, each.digest, each.examples if by_examples else 1) for ordinal, each in updates)
@@ -163,7 +177,22 @@ class Tables:
         training = self.store.rounds[self.store.tasks[task].round].training
         self.hints.append(lambda: self.moved(training))
 
+    def note_failed(self, task: Key) -> None:
+        """A client's own failure, if it was asked to train; who fails too often is excluded."""
+        row, member = self.store.tasks[task], self.member(task)
+        if row.kind is TaskKind.TRAIN:
+            allowed = self.learnings[self.store.rounds[row.round].training].plan.participation.exclude_after
+            member.failures += 1
+            member.excluded |= allowed is not None and member.failures >= allowed
+
     def abandon(self, key: Key, reason: str, *, failure: bool) -> None:
         self.phases[key].reason = reason
         self.learnings[self.store.rounds[key].training].failures += failure
         self.finish(key, RoundState.ABANDONED)
+        self.unfold(key)
+
+    def unfold(self, key: Key) -> None:
+        """What counted in a round that came to nothing waits for the next."""
+        for task, update in self.store.updates.items():
+            if update.folded_into == key:
+                self.store.updates[task] = replace(update, folded_into=None)
