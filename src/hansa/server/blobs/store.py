@@ -7,7 +7,6 @@ either the whole blob or none. The row that points to it is written afterwards, 
 
 import asyncio
 import os
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +18,6 @@ from django.conf import settings
 from hansa.server.blobs.digests import BLOCK, CHECKSUM_BYTES, Digester, Digests, block_checksum
 
 _locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-_folders_lock = threading.Lock()
 _durable_folders: set[Path] = set()
 
 
@@ -73,12 +71,14 @@ def place(file: Path, digest: str) -> None:
 
 
 def _ensure_durable(folder: Path) -> None:
-    """Make a folder, and its entry in its parent durable, before anything in it is promised to anybody."""
-    with _folders_lock:
-        if folder not in _durable_folders or not folder.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            fsync_folder(folder.parent)
-            _durable_folders.add(folder)
+    """Make a folder, and its entry in its parent durable, before anything in it is promised to anybody.
+
+    Without a lock: the disk is waited for. Two who need a folder at once both flush its parent.
+    """
+    if folder not in _durable_folders or not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        fsync_folder(folder.parent)
+        _durable_folders.add(folder)
 
 
 def remove(digest: str) -> None:
