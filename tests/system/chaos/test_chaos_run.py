@@ -19,7 +19,7 @@ from hansa.simulation.chaos import record
 from hansa.simulation.chaos.participant import Receipt, receipts
 from hansa.simulation.chaos.verification import Fault, verify
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLS, SEED = 5, 20261122
 ZERO = ("lost", "duplicated", "differing_versions", "stuck", "orphans", "unreferenced", "stale_answers")
