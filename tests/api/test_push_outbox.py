@@ -12,6 +12,7 @@ from hansa.server.notifications import deliverer, outcomes, sending, services
 from hansa.server.notifications.models import Notification, State
 from hansa.server.notifications.outcomes import DELAYS, Answer, outcome_of
 from hansa.server.notifications.services import Message
+from hansa.tracecontext import received
 from support.receiver import Receiver, answers, closes, delivering, hangs
 
 QUEUE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -102,6 +103,8 @@ async def test_a_message_waits_for_the_one_before_it_to_be_settled(push, receive
 
     assert receiver.kinds == ["first", "first", "first", "second"]
     assert len({told.id for told in receiver.told[:3]}) == 1, "attempts at one message have one id"
+    spans = [received([told.headers["traceparent"]]) for told in receiver.told]
+    assert [span.trace_id for span in spans] == [uuid.UUID(told.id).hex for told in receiver.told], "and are one trace"
 
 
 async def test_what_is_queued_while_it_runs_is_sent_without_waiting_for_a_sweep(push, receiver, monkeypatch):

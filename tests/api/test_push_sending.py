@@ -11,9 +11,11 @@ import pytest
 import trustme
 
 from hansa import __version__
+from hansa.server.lifecycle.tracing import step
 from hansa.server.notifications import sending
 from hansa.server.notifications.models import State
 from hansa.server.notifications.sending import Sender
+from hansa.tracecontext import Span
 from support.receiver import Receiver, answers, closes, floods, hangs, redirects, says
 
 ID = uuid.UUID("6f0e1f6e-3f8b-4a5e-9a53-0d6d3f6b2a11")
@@ -66,6 +68,15 @@ async def test_it_posts_the_message_as_json_with_its_id_and_nothing_of_ours(rece
         "connection": "close",
         "hansa-notification-id": str(ID),
     }
+
+
+async def test_it_says_which_trace_it_is_a_step_of(receiver, told):
+    with step(Span("ab" * 16, "cd" * 8, flags=1, state="rojo=1")):
+        await told(f"http://127.0.0.1:{receiver.port}/")
+
+    (request,) = receiver.told
+    assert request.headers["traceparent"] == f"00-{'ab' * 16}-{'cd' * 8}-01"
+    assert request.headers["tracestate"] == "rojo=1"
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
