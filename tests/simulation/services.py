@@ -210,6 +210,16 @@ class Services:
                 self.disk.pop(digests.sha256, None)
             raise
 
+    @staticmethod
+    def digest_of(content: bytes) -> str:
+        """As receipts have it."""
+        return _digests(content).sha256
+
+    @staticmethod
+    def holder_of(task: Key) -> str:
+        """The instance that leased it last."""
+        return Task.objects.values_list("instance", flat=True).get(id=task)
+
     def _write(self, content: bytes) -> Digests:
         digests = _digests(content)
         self.disk[digests.sha256] = content
