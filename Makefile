@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo test lint types layers pytest test-postgres base-install drf-suite fuzz clean
+# The tests start hundreds of processes: none of them shall compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help install demo test lint types layers pytest test-postgres crash chaos base-install drf-suite fuzz clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +46,13 @@ pytest: install
 
 test-postgres: install  ## the tests again, every server and database of theirs on a PostgreSQL
 	$(BIN)/python tests/support/postgres.py $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+crash: install  ## trainings whose server or clients die at every crash point, each in turn
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m crash_points $(PYTEST_ARGS)
+
+KILLS ?= 1000
+chaos: install  ## kill a server and its clients KILLS (1000) times; nothing may be lost
+	$(BIN)/hansa chaos --kills $(KILLS) $(CHAOS_ARGS)
 
 base-install:  ## a base install imports without Django or torch
 	./tests/base_install.sh $(PYTHON)
