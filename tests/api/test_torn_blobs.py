@@ -2,9 +2,11 @@
 
 import pytest
 
+from hansa.server.accounts.models import User
 from hansa.server.blobs import store
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.notifications.models import Notification
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import mending
 from hansa.server.trainings.models import Round, Task, Training, Update
@@ -135,6 +137,22 @@ async def test_while_the_round_collects_the_client_is_asked_again_and_waited_for
     await call(settle, training)
     await call(add_up, training)
     assert await states(training) == [(1, 1, "done")]
+
+
+async def test_a_push_client_is_told_of_its_task_anew(bob, carol, make_training):
+    await call(User.objects.filter(id=bob.user.id).update, message_endpoint="http://bob.example/notify")
+    training = await call(lambda: start(make_training(bob, carol)))
+    task = await call(lease, bob)
+    told = Notification.objects.filter(subject=task.id)
+    assert await call(told.update, state="delivered") == 1
+    await upload_and_report(bob, task, update(1.0))
+    take_away(update(1.0).digest)
+
+    await mending.attend(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+
+    assert await read(lambda: [each.state for each in told]) == ["pending"]
+    assert await read(lambda: Notification.objects.filter(queue=training.id, state="delivered").count()) == 1
 
 
 async def test_an_upload_that_was_not_reported_is_sent_again(bob, carol, make_training):

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from hansa.server.blobs.store import fsync_folder
+
 PIECE = 2**20
 Progress = Callable[[int, int], object]
 """Told how many bytes of how many are done."""
@@ -63,8 +65,4 @@ class Counter:
 def sync_folders(folder: Path) -> None:
     """Make the names of all files below a folder durable."""
     for path in [folder, *(each for each in folder.rglob("*") if each.is_dir())]:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        fsync_folder(path)

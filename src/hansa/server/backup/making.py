@@ -1,6 +1,5 @@
 """Making a backup, also of a server that works."""
 
-import os
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from hansa.server.backup import dumps, manifest
 from hansa.server.backup.copying import Counter, Progress, copied, linked, place_of, sync_folders
 from hansa.server.backup.manifest import BackupError, Database, Manifest, Stored
 from hansa.server.blobs.holding import held
+from hansa.server.blobs.store import fsync_folder
 from hansa.server.config import Config
 
 MARK = ".unfinished-backup"
@@ -58,7 +58,7 @@ def back_up(config: Config, target: Path, terms: Terms) -> Manifest:
     sync_folders(aside)
     crash_point("backup.written")
     aside.replace(target)
-    _sync_name(target)
+    fsync_folder(target.parent)
     return made
 
 
@@ -92,11 +92,3 @@ def _blobs(home: Path, aside: Path, wanted: list[Stored], terms: Terms) -> tuple
             left_out.append(blob.sha256)
             place.unlink(missing_ok=True)
     return there, left_out
-
-
-def _sync_name(path: Path) -> None:
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

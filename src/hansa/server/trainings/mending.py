@@ -9,7 +9,7 @@ file that somebody has taken away, is found as well.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from threading import Event
 from time import monotonic
@@ -72,9 +72,12 @@ async def _guarded(activity: Callable[[], Awaitable[object]]) -> None:
 
 async def _sweep() -> None:
     """Files that trainings need and that are not there, or too short: seen without reading them."""
-    for known in await read(dependants.indispensable):
-        if await work(inspection.missing, known) is not None:
-            await attend(known.digest)
+    for digest in await work(_not_there, await read(dependants.indispensable)):
+        await attend(digest)
+
+
+def _not_there(needed: Iterable[Known]) -> list[str]:
+    return [known.digest for known in needed if inspection.missing(known) is not None]
 
 
 async def _sample() -> None:
