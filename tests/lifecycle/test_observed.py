@@ -1,4 +1,4 @@
-"""Requests that are observed: each has an id and a step in a trace, in its answer and its log, and ends in one report."""
+"""Requests that are observed: each has an id and a step in a trace, told in its answer and its log, and one report."""
 
 import asyncio
 import re
