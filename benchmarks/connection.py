@@ -23,10 +23,14 @@ class Answer:
 
 
 class Connection(asyncio.Protocol):
-    """Asks one thing at a time. HTTP/1.1 as granian writes it: a Content-Length, or chunks."""
+    """Asks one thing at a time. HTTP/1.1 as granian writes it: a Content-Length, or chunks.
 
-    def __init__(self, host: str, token: str) -> None:
-        self._head = f" HTTP/1.1\r\nHost: {host}\r\nAuthorization: Token {token}\r\n"
+    One that the server has closed while nothing was asked is opened again, as every client does it.
+    """
+
+    def __init__(self, host: str, port: int, token: str) -> None:
+        self._address = host, port
+        self._head = f" HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Token {token}\r\n"
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._received = bytearray()
@@ -35,13 +39,21 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def to(cls, host: str, port: int, token: str) -> Self:
         """A new one."""
-        _, made = await asyncio.get_running_loop().create_connection(lambda: cls(f"{host}:{port}", token), host, port)
+        made = cls(host, port, token)
+        await made.open()
         return made
+
+    async def open(self) -> None:
+        """Connect."""
+        await asyncio.get_running_loop().create_connection(lambda: self, *self._address)
 
     async def ask(self, method: str, path: str, body: bytes = b"", *, kind: str = "application/json") -> Answer:
         """Send a request, and wait for the whole answer. BenchmarkError if the connection breaks."""
-        if self._transport is None or self._answer is not None:
-            raise BenchmarkError(f"{method} {path}: this connection is gone, or waits for another answer")
+        if self._answer is not None:
+            raise BenchmarkError(f"{method} {path}: this connection waits for another answer")
+        if self._transport is None:
+            await self.open()
+        assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         length = f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n" if body else "Content-Length: 0\r\n"
         self._asked = time.perf_counter()
@@ -68,6 +80,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._received.clear()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(BenchmarkError(f"the server broke a connection off: {exc or 'no error'}"))
 
