@@ -32,8 +32,10 @@ closings = st.sampled_from([{}, {"quorum": 2}, {"quorum": 1}, {"min_reports": 3}
 lates = st.sampled_from([{"kind": "discard"}, {"kind": "fold"}, {"kind": "fold", "max_staleness": 2}])
 clients = st.integers(0, CLIENTS - 1)
 instances = st.sampled_from("ab")
-values = st.integers(0, 2)
-deaths = st.sampled_from([None, None, None, "written", "committed"])
+owners = st.sampled_from([None, None, None, None, 0, 1, 2])
+"""Mostly a task's own client; sometimes another."""
+values = st.integers(0, 1)
+deaths = st.sampled_from([None, None, None, None, "written", "committed"])
 
 
 @dataclass
@@ -81,7 +83,7 @@ class RoundProtocol(RuleBasedStateMachine):
         self.known.setdefault(given.task, Known(client, instance)).instance = instance
         return given.task
 
-    @rule(task=tasks, client=st.none() | clients, dies=deaths)
+    @rule(task=tasks, client=owners, dies=deaths)
     def renew(self, task: str, client: int | None, dies: str | None) -> None:
         who = self._who(task, client)
         expected = self._refusal(task, who)
@@ -94,7 +96,7 @@ class RoundProtocol(RuleBasedStateMachine):
             goes_on = expected is None and self._reported(task) is None
             assert (given == "") == goes_on, f"{given!r} for a task that is {self._row(task)}"
 
-    @rule(task=tasks, client=st.none() | clients, value=values, dies=deaths)
+    @rule(task=tasks, client=owners, value=values, dies=deaths)
     def upload(self, task: str, client: int | None, value: int, dies: str | None) -> None:
         who = self._who(task, client)
         expected = self._refusal(task, who)
@@ -105,7 +107,7 @@ class RoundProtocol(RuleBasedStateMachine):
         if expected is None and (given != DIED or dies == "committed"):
             self.known[task].uploaded = value
 
-    @rule(task=tasks, client=st.none() | clients, value=values, dies=deaths)
+    @rule(task=tasks, client=owners, value=values, dies=deaths)
     def report(self, task: str, client: int | None, value: int, dies: str | None) -> None:
         who, before = self._who(task, client), self._reported(task)
         expected = self._refusal(task, who)
@@ -119,6 +121,16 @@ class RoundProtocol(RuleBasedStateMachine):
         elif given != DIED or dies == "committed":
             assert given in (self.services.digest_of(content_of(value)), DIED), given
             self.known[task].reported = value
+
+    @rule(target=tasks, client=clients, value=values, dies=deaths)
+    def work(self, client: int, value: int, dies: str | None) -> Any:  # Any: as of `ask`
+        """A task from its beginning to its end."""
+        task = self.ask(client, "a", None)
+        if isinstance(task, str):
+            self.rows_are_as_they_must_be()
+            self.upload(task, None, value, None)
+            self.report(task, None, value, dies)
+        return task
 
     @rule(task=tasks, failed=st.booleans(), dies=deaths)
     def give_back(self, task: str, failed: bool, dies: str | None) -> None:
@@ -143,8 +155,10 @@ class RoundProtocol(RuleBasedStateMachine):
     def settle(self) -> None:
         """As the orchestrator: until there is nothing to do now."""
         while not isinstance(decision := self.services.advance(self.training, self.now), Wait):
+            self.rows_are_as_they_must_be()
             if isinstance(decision, Aggregate) and (job := self.services.claim(self.training, self.now)) is not None:
                 self.services.commit(job, self.now)
+                self.rows_are_as_they_must_be()
 
     # What must hold.
 
@@ -179,7 +193,6 @@ class RoundProtocol(RuleBasedStateMachine):
             return DIED
 
     def _who(self, task: str, client: int | None) -> int:
-        """Mostly the task's own client; sometimes another."""
         return self.known[task].client if client is None else client
 
     def _refusal(self, task: str, client: int) -> ErrorCode | None:

@@ -194,7 +194,7 @@ class Process:
             if decision.until is not None:
                 self._look_in(training, max(0.0, (decision.until - self.timeline.now).total_seconds()))
             return
-        self.timeline.note(f"{training[:8]}: {type(decision).__name__}: {decision.reason}")
+        self.timeline.note(f"{training[:10]}: {type(decision).__name__}: {decision.reason}")
         if isinstance(decision, Aggregate | Combine):
             self._compute(training)
         else:

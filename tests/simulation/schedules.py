@@ -16,7 +16,7 @@ from simulation.process import Faults, Process, Service, SimulatedCrash
 from simulation.rows import Key
 from simulation.timeline import Timeline
 
-PATIENCE = 40_000.0
+PATIENCE = 5_000.0
 """Virtual seconds, once the faults have stopped, until every training has come to its end."""
 
 
