@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 import sqlite3
 import stat
 from contextlib import closing
@@ -45,6 +46,7 @@ def settings(tmp_path):
         connection.executescript(
             "PRAGMA journal_mode=WAL; CREATE TABLE blobs_blob (sha256 TEXT, size INTEGER);"
             "CREATE TABLE django_migrations (app TEXT, name TEXT);"
+            "CREATE TABLE django_session (session_key TEXT PRIMARY KEY, session_data TEXT);"
             "INSERT INTO django_migrations VALUES ('trainings', '0001_initial');"
         )
         for content in CONTENTS:
@@ -93,6 +95,24 @@ def test_a_backup_is_its_owners_alone_and_has_no_key(backup, elsewhere):
     restore(elsewhere, backup, max)
     assert stat.S_IMODE(elsewhere.home.stat().st_mode) == 0o700
     assert len((elsewhere.home / "secret_key").read_text()) >= 32
+
+
+def test_nobody_is_signed_in_by_what_is_in_a_backup(settings, tmp_path, elsewhere):
+    """Not by rows that were deleted either, whose bytes SQLite leaves in the file."""
+    keys = [secrets.token_hex(16) for _ in range(500)]
+    with closing(sqlite3.connect(settings.database)) as connection:
+        connection.executemany("INSERT INTO django_session VALUES (?, ?)", [(key, "x" * 300) for key in keys])
+        connection.commit()
+        connection.execute("DELETE FROM django_session WHERE rowid % 2")
+        connection.commit()
+
+    back_up(settings, tmp_path / "backup", Terms())
+
+    files = [path.read_bytes() for path in (tmp_path / "backup").rglob("*") if path.is_file()]
+    assert [key for key in keys if any(key.encode() in content for content in files)] == []
+    restore(elsewhere, tmp_path / "backup", max)
+    with closing(sqlite3.connect(elsewhere.database)) as connection:
+        assert connection.execute("SELECT count(*) FROM django_session").fetchone() == (0,)
 
 
 def test_the_manifest_names_every_file(backup):

@@ -64,6 +64,15 @@ def test_what_is_saved_is_restored(filled, empty, tmp_path):
         other.check_free()
 
 
+def test_nobody_is_signed_in_by_what_is_in_it(filled, postgres_url, empty, tmp_path):
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE django_session (session_key text); INSERT INTO django_session VALUES ('key')")
+    filled.save(tmp_path / "dump")
+    PostgresDump(Postgres.parse(empty)).restore(tmp_path / "dump")
+    with psycopg.connect(empty) as connection:
+        assert connection.execute("SELECT count(*) FROM django_session").fetchone() == (0,)
+
+
 def test_the_list_of_blobs_is_of_the_moment_of_the_dump(filled, postgres_url, empty, tmp_path, monkeypatch):
     """A blob that comes while pg_dump works is in neither."""
     run = PostgresDump._run

@@ -4,7 +4,8 @@
     hansa.sqlite3     the database, or hansa.pgdump
     blobs/ab/cd/…     every blob that it has a row of
 
-Both work under another name and rename at the end, so that what a crash leaves is never taken for the whole. The key
-that signs sessions is not in it: nothing that lasts depends on it, and a backup that gets into the wrong hands is no
-way into the server that was backed up. Uploads that were not complete are not in it either: clients send them again.
+Both work under another name and rename at the end, so that what a crash leaves is never taken for the whole. Neither
+the key that signs sessions nor the sessions are in it: nothing that lasts depends on them, and a backup that gets into
+the wrong hands signs nobody in at the server that was backed up. Uploads that were not complete are not in it either:
+clients send them again.
 """

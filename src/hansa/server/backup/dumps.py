@@ -1,4 +1,8 @@
-"""The database as a file, and back: SQLite by its own online copy, PostgreSQL by pg_dump and pg_restore."""
+"""The database as a file, and back: SQLite by its own online copy, PostgreSQL by pg_dump and pg_restore.
+
+Everything but the sessions of browsers. The key of a session is kept as the cookie has it, so that whoever reads it is
+signed in; what else signs anybody in (tokens, codes of invitations, passwords) is kept as hashes.
+"""
 
 import os
 import shutil
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 Migrations = list[tuple[str, str]]
 BLOBS = "SELECT sha256, size FROM blobs_blob ORDER BY sha256"
 MIGRATIONS = "SELECT app, name FROM django_migrations ORDER BY app, name"
+SESSIONS = "django_session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +71,21 @@ class Sqlite:
         if not self._path.exists():
             raise BackupError(f"There is no database {self._path}. Name the server's folder by HANSA_HOME.")
         try:
-            with (
-                closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=30)) as source,
-                closing(sqlite3.connect(path)) as target,
-            ):
-                source.backup(target)
-                target.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
-                if (found := target.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-                    raise BackupError(f"The database is damaged: {found}. hansa doctor says what to do.")
-                blobs = [Stored(*row) for row in target.execute(BLOBS)]
-                contents = Contents(blobs, target.execute(MIGRATIONS).fetchall())
+            whole = path.with_name(f"{path.name}.whole")
+            self._copy(whole)
+            contents = _written_anew(whole, path)
+            whole.unlink()
         except sqlite3.DatabaseError as error:
             raise BackupError(f"The database {self._path} cannot be read: {error}. hansa doctor says more.") from error
         _sync(path)
         return contents
+
+    def _copy(self, path: Path) -> None:
+        with (
+            closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=30)) as source,
+            closing(sqlite3.connect(path)) as target,
+        ):
+            source.backup(target)
 
     def check_free(self) -> None:
         """The home is empty: there is none."""
@@ -87,6 +93,21 @@ class Sqlite:
     def restore(self, path: Path) -> None:
         """By a rename."""
         path.replace(self._path)
+
+
+def _written_anew(whole: Path, path: Path) -> Contents:
+    """A copy without sessions. Each row is written again: what SQLite deletes stays in the file it is deleted from."""
+    with closing(sqlite3.connect(whole)) as source:
+        source.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
+        if (found := source.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise BackupError(f"The database is damaged: {found}. hansa doctor says what to do.")
+        if source.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (SESSIONS,)).fetchone():
+            source.execute(f"DELETE FROM {SESSIONS}")  # noqa: S608  # our own name
+            source.commit()
+        blobs = [Stored(*row) for row in source.execute(BLOBS)]
+        contents = Contents(blobs, source.execute(MIGRATIONS).fetchall())
+        source.execute("VACUUM INTO ?", (str(path),))
+    return contents
 
 
 class PostgresDump:
@@ -104,7 +125,8 @@ class PostgresDump:
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             cursor.execute("SELECT pg_export_snapshot()")
             (snapshot,) = cursor.fetchone() or ("",)
-            self._run("pg_dump", "--format=custom", f"--snapshot={snapshot}", f"--file={path}", self._conninfo())
+            options = ("--format=custom", f"--snapshot={snapshot}", f"--exclude-table-data=*.{SESSIONS}")
+            self._run("pg_dump", *options, f"--file={path}", self._conninfo())
             cursor.execute(BLOBS)
             blobs = [Stored(digest, size) for digest, size in cursor.fetchall()]
             cursor.execute(MIGRATIONS)
