@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests start hundreds of processes: none of them shall compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test lint types layers pytest test-postgres crash chaos base-install drf-suite fuzz clean
+.PHONY: help install demo test lint types layers pytest test-postgres crash chaos simulate base-install drf-suite fuzz clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,11 @@ crash: install  ## trainings whose server or clients die at every crash point, e
 KILLS ?= 1000
 chaos: install  ## kill a server and its clients KILLS (1000) times; nothing may be lost
 	$(BIN)/hansa chaos --kills $(KILLS) $(CHAOS_ARGS)
+
+SIMULATIONS ?= 20000
+simulate: install  ## random schedules of crashes and losses: SIMULATIONS of rounds, a twentieth as many of services
+	PYTHONPATH=tests $(BIN)/python -m simulation rounds --schedules $(SIMULATIONS)
+	PYTHONPATH=tests $(BIN)/python -m simulation services --schedules $$(($(SIMULATIONS) / 20))
 
 base-install:  ## a base install imports without Django or torch
 	./tests/base_install.sh $(PYTHON)
