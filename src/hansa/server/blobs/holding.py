@@ -1,31 +1,43 @@
-"""Nothing is deleted from the store while it is copied: a lock on a file, which collection and a backup share.
+"""Nothing is deleted from the store while it is copied: a lock on its folder, which collection and a backup share.
 
-Collection never waits: while a backup copies there is no collection, and what nobody needs is deleted after it.
+Collection never waits: while a backup copies there is no collection, and what nobody needs is deleted after it. The
+folder itself is locked, and not a file in it: whoever comes first, under whatever user, leaves nothing behind.
 """
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LOCK = "collection.lock"
+LOCKED = "blobs"
 
 
 @contextmanager
 def held(home: Path) -> Iterator[None]:
     """Between its two ends no file of the store is deleted. Waits, for seconds, for a collection that is under way."""
-    with (home / LOCK).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with opened(home / LOCKED) as folder:
+        fcntl.flock(folder, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
 def collecting(home: Path) -> Iterator[bool]:
     """Whether files may be deleted now; then a backup that begins waits for the end of this."""
-    with (home / LOCK).open("a") as file:
+    with opened(home / LOCKED) as folder:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
         else:
             yield True
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    """A descriptor of a folder, to lock it by."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
