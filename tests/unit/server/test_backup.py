@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 import stat
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 import pytest
 from django.utils import timezone
@@ -31,6 +34,13 @@ def digest_of(content):
 
 
 DIGESTS = sorted(map(digest_of, CONTENTS))
+
+
+def other_disk():
+    """A folder on another disk than temporary files are on."""
+    shared = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
+    there = os.access(shared, os.W_OK) and shared.stat().st_dev != Path(gettempdir()).stat().st_dev
+    return str(shared) if there else None
 
 
 class Killed(BaseException):
@@ -143,6 +153,53 @@ def test_what_is_damaged_is_left_out_and_said_so(settings, tmp_path, elsewhere):
     assert list(blobs_in(elsewhere.home)) == DIGESTS[2:]
 
 
+def test_what_the_disk_does_not_give_is_left_out_as_well(settings, tmp_path):
+    """EIO, as a disk says it: of a process's own memory the kernel says it of the first byte."""
+    place = place_of(settings.home, DIGESTS[1])
+    place.unlink()
+    place.symlink_to("/proc/self/mem")
+
+    assert back_up(settings, tmp_path / "backup", Terms()).left_out == [DIGESTS[1]]
+
+
+def test_what_is_not_the_disks_fault_ends_it(settings, tmp_path):
+    place = place_of(settings.home, DIGESTS[1])
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(IsADirectoryError):
+        back_up(settings, tmp_path / "backup", Terms())
+    assert not (tmp_path / "backup").exists()
+
+
+@pytest.mark.skipif(not other_disk(), reason="there is one disk here")
+def test_links_across_disks_are_refused_with_what_to_do(settings):
+    with TemporaryDirectory(dir=other_disk()) as folder, pytest.raises(BackupError, match="Leave --link out"):
+        back_up(settings, Path(folder) / "backup", Terms(link=True))
+
+
+def test_a_second_backup_to_one_place_is_told_whose_it_is(settings, tmp_path):
+    def second(point):
+        if point == "backup.database_saved":
+            with pytest.raises(BackupError, match=f"Process {os.getpid()} makes a backup"):
+                back_up(settings, tmp_path / "backup", Terms())
+        if point == "backup.written":
+            with pytest.raises(BackupError, match="Another process makes a backup"):
+                back_up(settings, tmp_path / "backup", Terms())
+
+    with crashpoints.observed(second):
+        made = back_up(settings, tmp_path / "backup", Terms())
+
+    assert sorted(blobs_in(tmp_path / "backup")) == [blob.sha256 for blob in made.blobs] == DIGESTS
+
+
+def test_a_folder_that_is_in_the_way_is_left_alone(settings, tmp_path):
+    (tmp_path / "backup.unfinished").mkdir()
+    (tmp_path / "backup.unfinished" / "letter").write_text("dear")
+    with pytest.raises(BackupError, match="in the way"):
+        back_up(settings, tmp_path / "backup", Terms())
+    assert (tmp_path / "backup.unfinished" / "letter").exists()
+
+
 def test_a_folder_with_something_in_it_is_left_alone(settings, backup):
     before = sorted(backup.rglob("*"))
     with pytest.raises(BackupError, match="not empty"):
@@ -154,6 +211,21 @@ def test_a_folder_with_something_in_it_is_left_alone(settings, backup):
 def test_a_backup_does_not_go_into_what_it_is_of(settings, tmp_path, where):
     with pytest.raises(BackupError, match="inside"):
         back_up(settings, tmp_path / where, Terms())
+
+
+def test_a_backup_does_not_go_there_by_another_name_either(settings, tmp_path):
+    (tmp_path / "alias").symlink_to(settings.home)
+    for home, target in ((settings.home, "alias/backup"), (tmp_path / "alias", "home/backup")):
+        with pytest.raises(BackupError, match="inside"):
+            back_up(replace(settings, home=home), tmp_path / target, Terms())
+
+
+def test_an_empty_folder_stays_empty_and_can_be_restored_into(backup, elsewhere, tmp_path):
+    elsewhere.home.mkdir()
+    with pytest.raises(BackupError, match="HANSA_HOME"):
+        back_up(elsewhere, tmp_path / "second", Terms())
+    assert list(elsewhere.home.iterdir()) == []
+    restore(elsewhere, backup, max)
 
 
 def test_a_backup_of_nothing(elsewhere, tmp_path):
@@ -261,4 +333,5 @@ async def test_nothing_is_deleted_from_the_store_while_a_backup_copies_it(home, 
     with holding.held(home):
         assert await collect_strays(before=before) == 0
         assert stray.exists()
+    assert [path.name for path in home.glob("*lock*")] == [], "a file would belong to whoever came first"
     assert await collect_strays(before=before) == 1
