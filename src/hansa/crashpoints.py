@@ -113,6 +113,7 @@ MOMENTS: Final = {
     "outbox.attempted": "a message was answered, or not, and nothing of that is written down",
     "rendered.written": "an archive is rendered, under its temporary name",
     "restore.blobs_placed": "the files of a backup are in their place, and the database is not",
+    "restore.database_placed": "a backup is in its place, and what was copied aside is not deleted",
     "restore.fetched": "a backup is copied and compared, and nothing is in its place",
     "server.migrated": "the database is up to date, and nobody has been answered",
     "server.opened": "the port is open, and nobody was told",

@@ -12,6 +12,9 @@ from hansa.server.config import Config, secret_key_file
 RESTORING = ".restoring"
 """A folder in it while a backup is being restored: until that is done there is nothing to serve."""
 
+PLACING = ".restoring-database"
+"""A file in it while the database is written: of which backup, so that the next try knows what it finds."""
+
 
 class HomeError(Exception):
     """The data folder cannot be used; the message says what to do."""
@@ -30,6 +33,7 @@ def prepare(config: Config) -> None:
         config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("blobs", "partial", "tmp", "static"):
             (config.home / name).mkdir(exist_ok=True, mode=0o700)
+        (config.home / PLACING).unlink(missing_ok=True)
         if not secret_key_file(config.home).exists():
             _write_secret(secret_key_file(config.home))
         _check_writable(config.home)

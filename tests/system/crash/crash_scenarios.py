@@ -156,6 +156,7 @@ ELSEWHERE = frozenset(
         "coming_over.placed",
         "home.secret_written",
         "restore.blobs_placed",
+        "restore.database_placed",
         "restore.fetched",
         *both("coming_over.take", "folding.drop"),
     }

@@ -246,16 +246,17 @@ def test_a_backup_that_is_killed_is_none_and_is_made_by_the_same_command(setting
     assert not (tmp_path / "backup.unfinished").exists()
 
 
-@pytest.mark.parametrize("point", ["restore.fetched", "restore.blobs_placed"])
+@pytest.mark.parametrize("point", ["restore.fetched", "restore.blobs_placed", "restore.database_placed"])
 def test_a_restore_that_is_killed_is_no_server_and_is_done_by_the_same_command(backup, elsewhere, point):
     with crashpoints.observed(dying_at(point)), pytest.raises(Killed):
         restore(elsewhere, backup, max)
-    assert not elsewhere.database.exists()
+    assert elsewhere.database.exists() == (point == "restore.database_placed")
     with pytest.raises(HomeError, match="hansa restore"):
         prepare(elsewhere)
 
     restore(elsewhere, backup, max)
     prepare(elsewhere)
+    assert [path.name for path in elsewhere.home.glob(".*")] == []
     assert sorted(blobs_in(elsewhere.home)) == DIGESTS
 
 
@@ -292,6 +293,16 @@ def test_a_damaged_backup_is_refused_before_anything_is_in_its_place(backup, els
 
     assert not elsewhere.database.exists()
     assert not (elsewhere.home / "blobs").exists()
+
+
+@pytest.mark.parametrize("digest", ["../../../etc/cron.d/hansa", "ab", "AB" * 32, "ab" * 32 + "\n"])
+@pytest.mark.parametrize("where", ["blobs", "left_out"])
+def test_no_path_is_made_of_what_is_no_digest(backup, elsewhere, digest, where):
+    entry = {"sha256": digest, "size": 1} if where == "blobs" else digest
+    changed(backup, lambda known: known[where].append(entry))
+    with pytest.raises(BackupError, match="cannot be understood"):
+        restore(elsewhere, backup, max)
+    assert not elsewhere.home.exists()
 
 
 def test_what_is_no_backup(tmp_path, elsewhere):

@@ -8,14 +8,20 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from hansa import crashpoints
+from hansa.server import config
 from hansa.server.backup.dumps import PostgresDump
+from hansa.server.backup.making import Terms, back_up
 from hansa.server.backup.manifest import BackupError, Stored
+from hansa.server.backup.restoring import restore
 from hansa.server.database import Postgres
+from hansa.server.home import HomeError, prepare
 
 ROWS = (
     "CREATE TABLE blobs_blob (sha256 text, size bigint);"
     "CREATE TABLE django_migrations (app text, name text);"
-    "INSERT INTO blobs_blob VALUES ('aa', 1); INSERT INTO django_migrations VALUES ('trainings', '0001_initial')"
+    "INSERT INTO blobs_blob VALUES (repeat('a', 64), 1);"
+    "INSERT INTO django_migrations VALUES ('trainings', '0001_initial')"
 )
 
 
@@ -52,14 +58,14 @@ def blobs_of(url):
 
 def test_what_is_saved_is_restored(filled, empty, tmp_path):
     contents = filled.save(tmp_path / "dump")
-    assert contents.blobs == [Stored("aa", 1)]
+    assert contents.blobs == [Stored("a" * 64, 1)]
     assert contents.migrations == [("trainings", "0001_initial")]
 
     other = PostgresDump(Postgres.parse(empty))
     other.check_free()
     other.restore(tmp_path / "dump")
 
-    assert blobs_of(empty) == [("aa", 1)]
+    assert blobs_of(empty) == [("a" * 64, 1)]
     with pytest.raises(BackupError, match="2 tables"):
         other.check_free()
 
@@ -84,9 +90,9 @@ def test_the_list_of_blobs_is_of_the_moment_of_the_dump(filled, postgres_url, em
 
     with monkeypatch.context() as patched:
         patched.setattr(PostgresDump, "_run", slowly)
-        assert filled.save(tmp_path / "dump").blobs == [Stored("aa", 1)]
+        assert filled.save(tmp_path / "dump").blobs == [Stored("a" * 64, 1)]
     PostgresDump(Postgres.parse(empty)).restore(tmp_path / "dump")
-    assert blobs_of(empty) == [("aa", 1)]
+    assert blobs_of(empty) == [("a" * 64, 1)]
 
 
 def test_without_pg_dump_it_says_what_to_install(filled, tmp_path, monkeypatch):
@@ -99,3 +105,66 @@ def test_what_pg_restore_refuses_is_told(empty, tmp_path):
     (tmp_path / "dump").write_bytes(b"no dump")
     with pytest.raises(BackupError, match="pg_restore failed"):
         PostgresDump(Postgres.parse(empty)).restore(tmp_path / "dump")
+
+
+@pytest.fixture
+def backup(filled, postgres_url, tmp_path):
+    """A backup whose only blob was lost before."""
+    settings = config.read({"HANSA_HOME": str(tmp_path / "home"), "HANSA_DATABASE_URL": postgres_url})
+    prepare(settings)
+    assert back_up(settings, tmp_path / "backup", Terms()).left_out == ["a" * 64]
+    return tmp_path / "backup"
+
+
+@pytest.fixture
+def elsewhere(empty, tmp_path):
+    """A new folder, and an empty database."""
+    return config.read({"HANSA_HOME": str(tmp_path / "elsewhere"), "HANSA_DATABASE_URL": empty})
+
+
+class Killed(BaseException):
+    """As a process is."""
+
+
+def kill_at(point):
+    def die_there(name):
+        if name == point:
+            raise Killed
+
+    return crashpoints.observed(die_there)
+
+
+@pytest.mark.parametrize("point", ["restore.fetched", "restore.blobs_placed", "restore.database_placed"])
+def test_a_restore_that_is_killed_is_done_by_the_same_command(backup, elsewhere, empty, point):
+    for _ in range(2):
+        with kill_at(point), pytest.raises(Killed):
+            restore(elsewhere, backup, max)
+        with pytest.raises(HomeError, match="hansa restore"):
+            prepare(elsewhere)
+
+    restore(elsewhere, backup, max)
+
+    prepare(elsewhere)
+    assert blobs_of(empty) == [("a" * 64, 1)]
+    assert [path.name for path in elsewhere.home.glob(".*")] == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["DELETE FROM blobs_blob", "INSERT INTO django_migrations VALUES ('x', 'y')", "DROP TABLE blobs_blob"],
+)
+def test_a_database_that_is_not_as_the_killed_restore_left_it_is_refused(backup, elsewhere, empty, changed):
+    with kill_at("restore.database_placed"), pytest.raises(Killed):
+        restore(elsewhere, backup, max)
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute(changed)
+
+    with pytest.raises(BackupError, match="into an empty one"):
+        restore(elsewhere, backup, max)
+
+
+def test_a_database_of_somebody_else_is_refused_whatever_is_in_it(backup, elsewhere, empty):
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute(ROWS)
+    with pytest.raises(BackupError, match="into an empty one"):
+        restore(elsewhere, backup, max)

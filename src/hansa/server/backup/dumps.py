@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hansa.server.backup.manifest import BackupError, Stored
+from hansa.server.backup.manifest import BackupError, Manifest, Stored
 from hansa.server.config import Config
 from hansa.server.database import Postgres
 
@@ -50,6 +50,9 @@ class Dump(Protocol):
 
     def restore(self, path: Path) -> None:
         """All of it, or nothing. Raises BackupError."""
+
+    def has(self, known: Manifest) -> bool:
+        """Whether a database is there that is as this backup's: an interrupted try restored it. Raises BackupError."""
 
 
 def of(config: Config) -> Dump:
@@ -94,6 +97,10 @@ class Sqlite:
         """By a rename."""
         path.replace(self._path)
 
+    def has(self, known: Manifest) -> bool:
+        """It is a file in the home, and copied again with the others."""
+        return False
+
 
 def _written_anew(whole: Path, path: Path) -> Contents:
     """A copy without sessions. Each row is written again: what SQLite deletes stays in the file it is deleted from."""
@@ -127,25 +134,41 @@ class PostgresDump:
             (snapshot,) = cursor.fetchone() or ("",)
             options = ("--format=custom", f"--snapshot={snapshot}", f"--exclude-table-data=*.{SESSIONS}")
             self._run("pg_dump", *options, f"--file={path}", self._conninfo())
-            cursor.execute(BLOBS)
-            blobs = [Stored(digest, size) for digest, size in cursor.fetchall()]
-            cursor.execute(MIGRATIONS)
-            contents = Contents(blobs, [(app, name) for app, name in cursor.fetchall()])
+            contents = _contents(cursor)
         _sync(path)
         return contents
 
     def check_free(self) -> None:
         """Tables of whatever schema are in the way."""
-        with self._connected() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-            )
-            (tables,) = cursor.fetchone() or (0,)
+        tables = self._tables()
         if tables:
             raise BackupError(
                 f"The {self._place} has {tables} tables; a backup is restored into an empty one. Make another "
                 "(createdb), and name it by HANSA_DATABASE_URL."
             )
+
+    def _tables(self) -> int:
+        with self._connected() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            )
+            (tables,) = cursor.fetchone() or (0,)
+        return int(tables)
+
+    def has(self, known: Manifest) -> bool:
+        """pg_restore writes all or nothing: what has the same rows of these two tables has the others."""
+        if not self._tables():
+            return False
+        with self._connected() as cursor:
+            cursor.execute(
+                "SELECT to_regclass('blobs_blob') IS NOT NULL AND to_regclass('django_migrations') IS NOT NULL"
+            )
+            (ours,) = cursor.fetchone() or (False,)
+            if not ours:
+                return False
+            found = _contents(cursor)
+        digests = {*known.left_out, *(blob.sha256 for blob in known.blobs)}
+        return {blob.sha256 for blob in found.blobs} == digests and {*found.migrations} == {*known.database.migrations}
 
     def restore(self, path: Path) -> None:
         """By pg_restore, in one transaction."""
@@ -182,6 +205,13 @@ class PostgresDump:
         except psycopg.Error as error:
             seen = " ".join(str(error).split())
             raise BackupError(f"The {self._place} cannot be asked: {seen}. Look at HANSA_DATABASE_URL.") from error
+
+
+def _contents(cursor: "psycopg.Cursor[tuple[Any, ...]]") -> Contents:  # Any: the columns of whatever is asked for
+    cursor.execute(BLOBS)
+    blobs = [Stored(digest, size) for digest, size in cursor.fetchall()]
+    cursor.execute(MIGRATIONS)
+    return Contents(blobs, [(app, name) for app, name in cursor.fetchall()])
 
 
 def _sync(path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -14,11 +15,15 @@ class BackupError(Exception):
     """It cannot be made, or not be restored; the message says why and what to do."""
 
 
+Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+"""A SHA-256: paths are made of it."""
+
+
 class Stored(msgspec.Struct, frozen=True):
     """A file of the backup."""
 
-    sha256: str
-    size: int
+    sha256: Digest
+    size: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Database(msgspec.Struct, frozen=True):
@@ -38,7 +43,7 @@ class Manifest(msgspec.Struct, frozen=True):
     made_at: str
     database: Database
     blobs: list[Stored]
-    left_out: list[str]
+    left_out: list[Digest]
     """Digests of blobs that were damaged or missing when the backup was made."""
     format: int = FORMAT
 
@@ -46,6 +51,11 @@ class Manifest(msgspec.Struct, frozen=True):
     def nbytes(self) -> int:
         """Of all its files."""
         return self.database.file.size + sum(blob.size for blob in self.blobs)
+
+
+def identity(manifest: Manifest) -> str:
+    """What tells this backup from others."""
+    return hashlib.sha256(msgspec.json.encode(manifest)).hexdigest()
 
 
 def write(manifest: Manifest, folder: Path) -> None:

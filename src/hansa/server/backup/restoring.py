@@ -9,11 +9,12 @@ from hansa.server import home as homes
 from hansa.server.backup import dumps, manifest
 from hansa.server.backup.copying import Counter, Progress, copied, place_of, sync_folders
 from hansa.server.backup.manifest import BackupError, Manifest
+from hansa.server.blobs.store import fsync_folder
 from hansa.server.config import Config
-from hansa.server.home import RESTORING, HomeLock
+from hansa.server.home import PLACING, RESTORING, HomeLock
 
-OURS = frozenset({"server.lock", RESTORING})
-"""What may lie in the folder: the lock, and the mark of an interrupted try."""
+OURS = frozenset({"server.lock", RESTORING, PLACING})
+"""What may lie in the folder: the lock, and the marks of an interrupted try."""
 PLACED = frozenset({"blobs", "hansa.sqlite3"})
 """What that may have put in its place."""
 
@@ -31,7 +32,9 @@ def restore(config: Config, source: Path, progress: Progress) -> Manifest:
     config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with HomeLock(config.home):
         _check_empty(config.home)
-        dump.check_free()
+        is_placed = _is_placing(known, config.home) and dump.has(known)
+        if not is_placed:
+            dump.check_free()
         aside = config.home / RESTORING
         _clear(config.home)
         aside.mkdir(mode=0o700)
@@ -40,13 +43,35 @@ def restore(config: Config, source: Path, progress: Progress) -> Manifest:
         sync_folders(aside)
         crash_point("restore.fetched")
         (aside / "blobs").replace(config.home / "blobs")
+        _note_placing(known, config.home)
         crash_point("restore.blobs_placed")
-        dump.restore(aside / dump.name)
+        if not is_placed:
+            dump.restore(aside / dump.name)
         sync_folders(config.home)
+        crash_point("restore.database_placed")
         shutil.rmtree(aside)
+        (config.home / PLACING).unlink()
     config.home.chmod(0o700)
     homes.prepare(config)
     return known
+
+
+def _note_placing(known: Manifest, home: Path) -> None:
+    """From now on a database that is not empty may be this backup's: whoever finds it so goes on from there."""
+    aside = home / RESTORING / PLACING
+    with aside.open("w") as file:
+        file.write(manifest.identity(known))
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(home / PLACING)
+    fsync_folder(home)
+
+
+def _is_placing(known: Manifest, home: Path) -> bool:
+    try:
+        return (home / PLACING).read_text() == manifest.identity(known)
+    except FileNotFoundError:
+        return False
 
 
 def _check_kind(known: Manifest, dump: dumps.Dump) -> None:
