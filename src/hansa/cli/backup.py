@@ -38,18 +38,14 @@ def backup(
     with _told("hansa backup"), bar("copying", shown=not as_json) as progress:
         made = back_up(config.read(os.environ), folder, Terms(link=link, progress=progress))
     _show(made, folder, as_json=as_json)
-    if made.left_out:
-        output.complain(
-            f"{len(made.left_out)} blobs are damaged or missing, and left out: {', '.join(made.left_out[:3])}. "
-            "hansa doctor says what they are, and what to do."
-        )
-        raise typer.Exit(ExitCode.FAILED)
+    _complain_of_missing(made, "hansa doctor says what they are, and what to do.")
 
 
 def restore(folder: Folder, as_json: AsJson = False) -> None:
     """Restore a backup into HANSA_HOME, which must be a new or an empty folder (and an empty database on PostgreSQL).
 
-    Every file is compared with its SHA-256 before anything is put in its place.
+    Every file is compared with its SHA-256 before anything is put in its place. Exit code 1 if the backup was made
+    without some, which were damaged then: all others are restored.
     """
     with needs_extra("server", "hansa restore"):
         from hansa.server import config
@@ -61,6 +57,10 @@ def restore(folder: Folder, as_json: AsJson = False) -> None:
     _show(known, settings.home, as_json=as_json)
     if not as_json:
         output.note("Start the server: hansa serve")
+    _complain_of_missing(
+        known,
+        "They were so when the backup was made. hansa doctor says what they are; look for them in an older backup.",
+    )
 
 
 @contextmanager
@@ -77,6 +77,16 @@ def _told(command: str) -> Iterator[None]:
             f"{error.filename or 'A file'}: {error.strerror}. Mend that, then run {command} again; what it has "
             "begun is never taken for whole."
         ) from error
+
+
+def _complain_of_missing(manifest: "Manifest", next_step: str) -> None:
+    """Whoever runs this is told, by the exit code as well, of what is not in the backup."""
+    if manifest.left_out:
+        output.complain(
+            f"{len(manifest.left_out)} blobs are damaged or missing, and left out: {', '.join(manifest.left_out[:3])}. "
+            f"{next_step}"
+        )
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _show(manifest: "Manifest", folder: Path, *, as_json: bool) -> None:
