@@ -4,6 +4,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import hansa
@@ -38,12 +39,17 @@ class Use:
     """Whether the place is within a named change."""
 
 
-def modules(folder: Path = ROOT) -> Iterator[tuple[str, ast.Module]]:
+@cache
+def modules(folder: Path = ROOT) -> tuple[tuple[str, ast.Module], ...]:
     """Every module below a folder by its name, migrations excepted: they run before anything is served."""
-    for path in sorted(folder.rglob("*.py")):
-        if "migrations" not in path.parts:
-            name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
-            yield name, ast.parse(path.read_text(), str(path))
+    return tuple(
+        (
+            ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"),
+            ast.parse(path.read_text()),
+        )
+        for path in sorted(folder.rglob("*.py"))
+        if "migrations" not in path.parts
+    )
 
 
 def literals(function: str) -> list[str]:

@@ -61,6 +61,7 @@ def test_every_point_has_a_flow_that_is_killed_there() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_server_that_dies_at_six_points_and_a_client_at_two_moments_lose_nothing(
     prepared: Prepared, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
