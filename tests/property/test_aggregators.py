@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from hansa.core.mean import BLOCK, weighted_mean
 from hansa.core.params import DTYPES, Array
+from support.slow_mean import slow_integer
 
 
 def slow_weighted_mean(values: Sequence[Array], weights: Sequence[float], dtype: str) -> Array:
@@ -151,6 +152,34 @@ def test_frozen_arrays_come_back_bit_for_bit(
 def test_equal_integers_come_back_as_they_are(aggregate: Aggregator, weights: list[int], number: int) -> None:
     value = np.array([number, 0, -number], np.int64)
     assert same_bits(aggregate([value] * len(weights), weights, "int64"), value)
+
+
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+fractional = st.lists(
+    st.one_of(st.floats(5e-324, 1e300), st.floats(1e-3, 1e9), st.integers(1, 2**53)), min_size=1, max_size=12
+).filter(lambda weights: not all(float(weight).is_integer() for weight in weights))
+
+
+@given(fractional, st.sampled_from(INTEGERS), st.data())
+def test_equal_integers_come_back_as_they_are_whatever_fractions_the_weights_have(
+    aggregate: Aggregator, weights: list[float], dtype: str, data: st.DataObject
+) -> None:
+    bounds = np.iinfo(dtype)
+    numbers = data.draw(st.lists(st.integers(bounds.min, bounds.max), min_size=1, max_size=5))
+    value = np.array([*numbers, bounds.min, bounds.max, 5], dtype)
+    assert same_bits(aggregate([value] * len(weights), weights, dtype), value)
+
+
+@given(fractional, st.sampled_from(INTEGERS), st.data())
+def test_with_weights_that_have_fractions_integers_are_the_exact_mean_cut_off(
+    aggregate: Aggregator, weights: list[float], dtype: str, data: st.DataObject
+) -> None:
+    bounds = np.iinfo(dtype)
+    numbers = data.draw(
+        st.lists(st.integers(bounds.min, bounds.max), min_size=len(weights), max_size=len(weights)), label="numbers"
+    )
+    values = [np.array([number], dtype) for number in numbers]
+    assert int(aggregate(values, weights, dtype)[0]) == slow_integer(numbers, weights)
 
 
 @given(cohorts)

@@ -8,12 +8,14 @@ by, so that nothing unreferenced may be left.
 import hashlib
 import json
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
 
+from hansa.core.params import Array
 from support import databases
 from support.databases import Row
 
@@ -154,17 +156,31 @@ def _versions(home: Path) -> Iterator[str]:
 
 
 def _differences(home: Path, counted: list[tuple[str, float]], digest: str) -> Iterator[str]:
-    """Σ nᵢ·xᵢ / Σ nᵢ, array by array in the order of the list, in float64; whole numbers are cut off."""
+    """Σ nᵢ·xᵢ / Σ nᵢ, array by array in the order of the list, in float64; whole numbers by `_whole`."""
     version = load_file(path_of(home, digest))
     total = sum(np.float64(weight) for _, weight in counted)
     for name, seen in version.items():
-        added = np.zeros(seen.shape, np.float64)
-        for sent, weight in counted:
-            added += np.float64(weight) * load_file(path_of(home, sent))[name].astype(np.float64)
-        divided = added / total
-        wanted = (np.trunc(divided) if seen.dtype.kind in "iu" else divided).astype(seen.dtype)
+        sources = [(load_file(path_of(home, sent))[name], weight) for sent, weight in counted]
+        wanted = _whole(sources) if seen.dtype.kind in "iu" else _rounded(sources, total)
         if wanted.tobytes() != seen.tobytes():
             yield f"version {digest} is not the mean of its accepted list, in {name!r}"
+
+
+def _rounded(sources: list[tuple[Array, float]], total: np.float64) -> Array:
+    like = sources[0][0]
+    added = np.zeros(like.shape, np.float64)
+    for array, weight in sources:
+        added += np.float64(weight) * array.astype(np.float64)
+    return (added / total).astype(like.dtype)
+
+
+def _whole(sources: list[tuple[Array, float]]) -> Array:
+    """In fractions, of which nothing is lost, and cut off at the end."""
+    like = sources[0][0]
+    total = sum(Fraction(weight) for _, weight in sources)
+    rows = zip(*(array.reshape(-1).tolist() for array, _ in sources), strict=True)
+    added = [sum(Fraction(weight) * number for number, (_, weight) in zip(row, sources, strict=True)) for row in rows]
+    return np.array([int(number / total) for number in added], like.dtype).reshape(like.shape)
 
 
 def _files(home: Path) -> Iterator[str]:

@@ -1,6 +1,10 @@
-"""The mean of a round as anybody would write it: Python floats, one element after the other, in the order given."""
+"""The mean of a round as anybody would write it: Python floats, one element after the other, in the order given.
+
+Integers are added as fractions, and cut off at the end.
+"""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -19,12 +23,21 @@ def _slow_array(arrays: Sequence[Array], weights: Sequence[float], total: float)
     out = np.empty_like(arrays[0]).reshape(-1)
     columns = [array.reshape(-1).tolist() for array in arrays]
     for index in range(out.size):
-        acc = float(columns[0][index]) * float(weights[0])
-        for column, weight in zip(columns[1:], weights[1:], strict=True):
-            acc += float(column[index]) * float(weight)
-        mean = acc / total
-        out[index] = int(mean) if out.dtype.kind == "i" else out.dtype.type(mean)
+        row = [column[index] for column in columns]
+        if out.dtype.kind in "iu":
+            out[index] = slow_integer(row, weights)
+            continue
+        acc = float(row[0]) * float(weights[0])
+        for element, weight in zip(row[1:], weights[1:], strict=True):
+            acc += float(element) * float(weight)
+        out[index] = out.dtype.type(acc / total)
     return out.reshape(arrays[0].shape)
+
+
+def slow_integer(numbers: Sequence[int], weights: Sequence[float]) -> int:
+    """Σ nᵢ·xᵢ / Σ nᵢ of whole numbers, cut off toward zero; nothing is rounded on the way."""
+    shares = [Fraction(weight) for weight in weights]
+    return int(sum(share * number for share, number in zip(shares, numbers, strict=True)) / sum(shares))
 
 
 def bits(params: Params) -> dict[str, tuple[str, tuple[int, ...], bytes]]:

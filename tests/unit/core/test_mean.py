@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from hansa.core.mean import Scratch, weighted_mean
+from hansa.core.mean import BLOCK, Scratch, weighted_mean
 from hansa.core.params import Array
 
 
@@ -51,6 +51,17 @@ def test_a_nan_spreads_to_its_own_element_and_no_further() -> None:
 )
 def test_integers_are_truncated_toward_zero(numbers: list[int], weights: list[float], wanted: int) -> None:
     assert mean([np.array([number]) for number in numbers], weights, "int64").tolist() == [wanted]
+
+
+def test_three_who_count_five_have_five_for_their_mean_though_one_of_them_was_late() -> None:
+    late = 2.1213203435596424  # 3 · (1 + 1)^-0.5
+    assert mean([np.array([5])] * 3, [30, 33, late], "int64").tolist() == [5]
+    assert mean([np.array([-5])] * 3, [30, 33, late], "int64").tolist() == [-5]
+
+
+def test_an_exact_mean_is_as_long_as_the_inner_blocks_are_many() -> None:
+    values = [np.arange(BLOCK + 3, dtype=np.int32), np.arange(BLOCK + 3, dtype=np.int32) + 2]
+    assert mean(values, [0.5, 0.5], "int32").tolist() == list(range(1, BLOCK + 4))
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64", "int32", "uint32", "int8", "uint8"])

@@ -121,6 +121,17 @@ def test_the_bits_depend_on_the_order_of_the_list(home):
     assert forwards.sha256 != otherwise.sha256
 
 
+def test_integers_of_late_updates_are_the_exact_mean_however_they_are_cut(home, monkeypatch):
+    monkeypatch.setattr(aggregation, "EXACT_ELEMENTS", 50)
+    weights = (30, 33, 2.1213203435596424)
+    like = {"counts": np.full(333, 5, np.uint8), "more": np.arange(7, dtype=np.uint8), "step": np.array(5, np.int64)}
+    updates = [stored_update(place, like, weight) for place, weight in enumerate(weights)]
+
+    digests, _ = run(job_of(updates, like))
+
+    assert digests.sha256 == updates[0].digest
+
+
 def test_a_single_update_comes_back_bit_for_bit(home):
     arrays = {name: array for name, array in params(5).items() if array.dtype != np.float64}
     only = stored_update(0, arrays, 41)

@@ -1,20 +1,16 @@
 """The trainer that can be repeated, and the slow mean that versions are compared with."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hansa.core.mean import weighted_mean
-from hansa.core.seeds import client_seed
 from hansa.formats import safetensors
-from hansa.rounds import plan as plans
-from hansa.simulation.chaos.record import Record, Round, Task, Training, Update, Version
+from hansa.simulation.chaos.record import Record
 from hansa.simulation.chaos.repetition import Repetition, digest, mean
 from hansa.simulation.chaos.trainer import BUFFERS, first_version, gathered, num_examples, trained
-
-FIRST = first_version(3, rows=7)
+from support.chaos_records import FIRST, in_time, recorded
 
 
 def bits(params):
@@ -54,6 +50,11 @@ def test_the_slow_mean_has_the_bits_of_the_servers_arithmetic():
         assert fast.tobytes() == array.tobytes(), name
 
 
+def test_the_slow_mean_of_equal_integers_is_what_they_are_though_a_weight_has_a_fraction():
+    counted = {"count": np.array([5, -5])}
+    assert mean([(counted, 30), (counted, 33), (counted, 2.1213203435596424)])["count"].tolist() == [5, -5]
+
+
 def test_a_digest_is_that_of_the_canonical_file():
     file = io.BytesIO()
     layout = safetensors.write(file, FIRST, BUFFERS)
@@ -65,72 +66,6 @@ def test_moments_are_those_of_some_iterates():
     first, second = gathered(FIRST, seed=1)
     assert first.keys() == second.keys() == FIRST.keys() - BUFFERS
     assert all((second[name] >= np.square(first[name])).all() for name in first)
-
-
-SEED = 11
-PLAN = plans.to_data(plans.parse({"rounds": 2, "late": {"kind": "fold"}}))
-Line = tuple[int, float]
-"""Ordinal and weight."""
-
-
-def sent(base, number: int, ordinal: int):
-    return trained(base, seed=client_seed(SEED, number, ordinal))
-
-
-def recorded(folder: Path, accepted: list[list[Line]], late: list[Line]) -> Record:
-    """Two rounds as a server has them that added what is listed as it is listed; `late` are of the first round."""
-    file = folder / digest(FIRST)
-    with file.open("wb") as opened:
-        safetensors.write(opened, FIRST, BUFFERS)
-    versions, params, rounds = [Version(0, "model", 0, file.name, None)], [FIRST], []
-    tasks, updates = [], []
-    for number, listed in enumerate(accepted, start=1):
-        base = params[-1]
-        own = [(sent(base, number, ordinal), weight) for ordinal, weight in listed]
-        folded = [(sent(FIRST, 1, ordinal), weight) for ordinal, weight in (late if number == 2 else [])]
-        params.append(mean(own + folded))
-        versions.append(Version(number, "model", number, digest(params[-1]), None))
-        ordinals = {ordinal for ordinal, _ in [*listed, *(late if number == 1 else [])]}
-        for ordinal in sorted(ordinals):
-            name = f"{number}-{ordinal}"
-            state = "reported" if ordinal in dict(listed) else "closed"
-            tasks.append(Task(name, str(number), ordinal, "client", "train", state, 1, False, None))
-            updates.append(Update(name, digest(sent(base, number, ordinal)), 1, "2" if state == "closed" else None))
-        rounds.append(
-            Round(
-                id=str(number),
-                training="training",
-                number=number,
-                attempt=1,
-                state="done",
-                base=number - 1,
-                version=number,
-                accepted=[[ordinal, digest(sent(base, number, ordinal)), weight] for ordinal, weight in listed],
-                folded=[[ordinal, digest(sent(FIRST, 1, ordinal)), weight, 1] for ordinal, weight in late]
-                if number == 2
-                else [],
-                moments_accepted=[],
-                claimed=False,
-            )
-        )
-    return Record(
-        trainings={"training": Training("training", "it", "completed", "", PLAN, SEED, "model")},
-        versions={version.id: version for version in versions},
-        rounds={of.id: of for of in rounds},
-        tasks={task.id: task for task in tasks},
-        updates={update.task: update for update in updates},
-        metrics=frozenset(),
-        blobs={},
-        referenced=frozenset(),
-        files={file.name: file},
-        leftovers=[],
-        damaged=[],
-        orphans=[],
-    )
-
-
-def in_time(*ordinals: int) -> list[Line]:
-    return [(ordinal, num_examples(ordinal)) for ordinal in ordinals]
 
 
 HALF_LATE = [(2, num_examples(2) / np.sqrt(2)), (3, num_examples(3) / np.sqrt(2))]

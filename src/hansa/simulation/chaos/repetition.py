@@ -7,8 +7,10 @@ they are added in the order of the accepted list, one after the other, and the b
 import hashlib
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ Weighted = tuple[Params, float]
 
 
 def mean(updates: Sequence[Weighted]) -> dict[str, Array]:
-    """Σ nᵢ·xᵢ / Σ nᵢ in float64, one update after the other, rounded once; integers are truncated.
+    """Σ nᵢ·xᵢ / Σ nᵢ in float64, one update after the other, rounded once. Integers: in fractions, cut off.
 
     >>> mean([({"w": np.float32([1, 10])}, 1), ({"w": np.float32([4, 40])}, 2)])
     {'w': array([ 3., 30.], dtype=float32)}
@@ -40,12 +42,21 @@ def mean(updates: Sequence[Weighted]) -> dict[str, Array]:
         total += weight
     means = {}
     for name, like in updates[0][0].items():
+        if like.dtype.kind in "iu":
+            means[name] = _of_integers([(params[name], weight) for params, weight in updates])
+            continue
         first, *others = (np.asarray(params[name], np.float64) * float(weight) for params, weight in updates)
         for product in others:
             first = first + product
-        exact = first / total
-        means[name] = np.asarray(np.trunc(exact) if like.dtype.kind in "iu" else exact).astype(like.dtype)
+        means[name] = np.asarray(first / total).astype(like.dtype)
     return means
+
+
+def _of_integers(arrays: Sequence[tuple[Array, float]]) -> Array:
+    like, _ = arrays[0]
+    total = sum(Fraction(weight) for _, weight in arrays)
+    sums = sum(array.reshape(-1).astype(object) * Fraction(weight) for array, weight in arrays)
+    return np.array([int(number / total) for number in np.atleast_1d(sums)], like.dtype).reshape(like.shape)
 
 
 def digest(params: Params, buffers: frozenset[str] = BUFFERS) -> str:
@@ -65,6 +76,8 @@ class Repetition:
     """By the version's row."""
     _updates: dict[tuple[int, int], Params] = field(default_factory=dict)
     """Of the rounds that count, by (round, ordinal)."""
+    _computed: Counter[int] = field(default_factory=Counter)
+    """How often each version's row was computed again."""
 
     def differences(self) -> Iterator[str]:
         """What differs from the record, in words; nothing where every bit is the same."""
@@ -72,14 +85,22 @@ class Repetition:
             yield from self._differences()
         except (KeyError, ModelFileError) as error:
             yield f"training {self.training.name} cannot be computed again: {error!r} is not in the record"
+        for version in self.record.versions.values():
+            times = self._computed[version.id]
+            if version.model == self.training.model and version.number and times != 1:
+                yield f"version {version.number} of training {self.training.name} was computed again {times} times"
 
     def _differences(self) -> Iterator[str]:
         by_number = {row.number: row for row in self.record.versions.values() if row.model == self.training.model}
         first = by_number[0]
         self._versions[first.id] = safetensors.read(self.record.files[first.digest])
         for row in self.record.rounds_of[self.training.id]:
-            if row.state != RoundState.ABANDONED.value and row.accepted and row.base in self._versions:
+            if row.state == RoundState.ABANDONED.value or not row.accepted:
+                continue
+            if row.base in self._versions:
                 yield from self._round(row)
+            else:
+                yield f"{row.title} cannot be computed again: its base, version row {row.base}, was not"
 
     def _round(self, row: Round) -> Iterator[str]:
         tasks = {(task.kind, task.ordinal): task for task in self.record.tasks_of[row.id]}
@@ -91,6 +112,7 @@ class Repetition:
             return
         yield from self._against_the_rules(row)
         self._versions[row.version] = mean([*self._listed(row), *self._folded(row)])
+        self._computed[row.version] += 1
         version = self.record.versions[row.version]
         if (again := digest(self._versions[row.version])) != version.digest:
             yield f"version {version.number} of {row.title} is {version.digest}; computed again it is {again}"
