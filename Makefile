@@ -48,7 +48,7 @@ test-postgres: install  ## the tests again, every server and database of theirs 
 	$(BIN)/python tests/support/postgres.py $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 crash: install  ## trainings whose server or clients die at every crash point, each in turn
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m crash_points $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m crash_points tests/system/crash tests/system/coming_over $(PYTEST_ARGS)
 
 KILLS ?= 1000
 chaos: install  ## kill a server and its clients KILLS (1000) times; nothing may be lost
