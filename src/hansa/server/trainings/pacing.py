@@ -1,8 +1,8 @@
 """How soon a training is looked at after something happened in it: at once, unless that was done a moment ago.
 
 Reports come by the hundred, and a look costs the more, the larger the cohort: after each look the training rests for a
-few times as long as that took, and what happens meanwhile is one look. So looking takes a fifth of one processor's time
-at the most, and a small cohort never notices.
+few times the processor's time that it took, and what happens meanwhile is one look. So looking takes a fifth of one
+processor at the most, and a small cohort never notices.
 """
 
 import time
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 REST = 4
-"""Times the duration of a look."""
+"""Times the processor's seconds of a look."""
 MOST_SECONDS = 0.2
 
 
@@ -35,7 +35,7 @@ class Pace:
         return ready
 
     def looked(self, training: UUID, seconds: float) -> None:
-        """There was nothing to do, and to see that took so long."""
+        """There was nothing to do, and to see that took so many of a processor's seconds."""
         self._resting[training] = self._clock() + min(REST * seconds, MOST_SECONDS)
 
     def seconds(self, most: float) -> float:
