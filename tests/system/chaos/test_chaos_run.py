@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from hansa.simulation.chaos import record
+from hansa.simulation.chaos.findings import Fault
 from hansa.simulation.chaos.participant import Receipt, receipts
-from hansa.simulation.chaos.verification import Fault, verify
+from hansa.simulation.chaos.verification import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -7,6 +7,7 @@
     participant     what runs in a client's process; trainer, its arithmetic
     record          what is in a data folder afterwards, read from its tables and files
     repetition      every version computed again, slowly, from what the record says it came of
+    succession      whether the rounds follow one another, each once and each from the version before
     verification    what is in the record and must not be, or is not and must be
 
 What verifies shares no code with the server: it reads the tables by SQL, and adds by a plain loop.

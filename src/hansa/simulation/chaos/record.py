@@ -27,6 +27,7 @@ class Training:
     plan: Mapping[str, Any]  # Any: JSON
     seed: int
     model: str
+    participants: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,11 @@ def read(home: Path) -> Record:
 
 
 METRICS = "SELECT model_id, reporter_id, kind, step FROM registry_metric"
-TRAININGS = "SELECT id, name, status, reason, plan, seed, model_id AS model FROM trainings_training"
+TRAININGS = """
+    SELECT id, name, status, reason, plan, seed, model_id AS model,
+           (SELECT COUNT(*) FROM trainings_participation AS place WHERE place.training_id = training.id) AS participants
+    FROM trainings_training AS training
+"""
 VERSIONS = "SELECT id, model_id AS model, number, blob_id AS digest, moments_id AS moments FROM registry_modelversion"
 ROUNDS = """
     SELECT id, training_id AS training, number, attempt, state, base_id AS base, version_id AS version,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from hansa.rounds.states import RoundState
+from hansa.simulation.chaos.findings import Fault, Finding
 from hansa.simulation.chaos.record import Record
 from hansa.simulation.chaos.storm import Tally
-from hansa.simulation.chaos.verification import Fault, Finding
 
 
 class Seconds(msgspec.Struct, frozen=True):

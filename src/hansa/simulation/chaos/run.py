@@ -17,13 +17,14 @@ from pathlib import Path
 from hansa.client.api import Api
 from hansa.simulation.chaos import collection, federation, participant, record
 from hansa.simulation.chaos.federation import Federation
+from hansa.simulation.chaos.findings import Finding
 from hansa.simulation.chaos.participant import receipts
 from hansa.simulation.chaos.processes import Process, clean_environment, hansa, run_to_its_end
 from hansa.simulation.chaos.record import Record
 from hansa.simulation.chaos.report import Report, report
 from hansa.simulation.chaos.schedule import schedule
 from hansa.simulation.chaos.storm import Storm, StormEvent
-from hansa.simulation.chaos.verification import Finding, verify
+from hansa.simulation.chaos.verification import verify
 
 USERNAME = "chaos"
 

@@ -8,40 +8,15 @@ it asks its client again.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
+from hansa.simulation.chaos.findings import Fault, Finding
 from hansa.simulation.chaos.participant import Receipt
 from hansa.simulation.chaos.record import Record, Round, Task, Update
 from hansa.simulation.chaos.repetition import Repetition, torn
-
-
-class Fault(StrEnum):
-    """What may not be."""
-
-    LOST = "lost"
-    """A report that was acknowledged counts nowhere; or the bytes of something that is referred to are gone."""
-    DUPLICATED = "duplicated"
-    """An update counts more often than it was reported."""
-    DIFFERING = "differing_versions"
-    """Computed again, a version has other bits."""
-    STUCK = "stuck"
-    """A training did not complete, or something in a completed one is still waited for."""
-    ORPHAN = "orphans"
-    """A row without the row that it belongs to."""
-    UNREFERENCED = "unreferenced"
-    """After collection, a blob that no row refers to, or a file that no row knows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong."""
-
-    fault: Fault
-    text: str
+from hansa.simulation.chaos.succession import breaks
 
 
 def verify(record: Record, receipts: Iterable[Receipt]) -> list[Finding]:
@@ -54,7 +29,8 @@ def verify(record: Record, receipts: Iterable[Receipt]) -> list[Finding]:
         Fault.UNREFERENCED: _unreferenced(record),
         Fault.DIFFERING: _differing(record),
     }
-    return [Finding(fault, text) for fault, texts in checks.items() for text in texts]
+    found = [Finding(fault, text) for fault, texts in checks.items() for text in texts]
+    return found + [broken for training in record.trainings.values() for broken in breaks(record, training)]
 
 
 def _lost(record: Record, receipts: Iterable[Receipt]) -> Iterator[str]:
@@ -154,9 +130,8 @@ def _stuck(record: Record) -> Iterator[str]:
 def _orphans(record: Record) -> Iterator[str]:
     yield from record.orphans
     made = {of.version for of in record.rounds.values()}
-    of_trainings = {training.model for training in record.trainings.values()}
     for version in record.versions.values():
-        if version.number and version.model in of_trainings and version.id not in made:
+        if version.number and version.id not in made:
             yield f"version {version.number} of model {version.model} came of no round"
     for task in record.tasks.values():
         has = task.id in record.updates
