@@ -296,17 +296,34 @@ async def test_they_are_for_no_address_where_nobody_is_allowed(ask, allow):
     assert await ask("127.0.0.1") == 401
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+FORWARDING = ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "Via"]
+
+
+@pytest.mark.parametrize("header", FORWARDING)
 async def test_what_was_forwarded_comes_from_nowhere_unless_the_proxy_is_trusted(ask, header):
     assert await ask("127.0.0.1", **{header: "127.0.0.1"}) == 401
 
 
-async def test_behind_a_trusted_proxy_the_callers_address_counts(ask, allow, settings):
+@pytest.fixture
+def proxied(allow, settings):
+    """As behind HANSA_TRUSTED_PROXY=1, on this machine or in 10/8."""
     allow("127.0.0.0/8,10.0.0.0/8", trusted_proxy=True)
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1}
 
-    assert await ask("127.0.0.1", **{"X-Forwarded-For": "10.0.0.7"}) == 200
+
+async def test_behind_a_trusted_proxy_the_callers_address_counts(ask, proxied):
+    assert await ask("127.0.0.1", **{"X-Forwarded-For": "10.0.0.7", "X-Forwarded-Proto": "https"}) == 200
     assert await ask("127.0.0.1", **{"X-Forwarded-For": "10.0.0.7, 203.0.113.7"}) == 401
+
+
+@pytest.mark.parametrize("header", FORWARDING[1:])
+async def test_whom_a_trusted_proxy_does_not_name_comes_from_nowhere(ask, proxied, header):
+    assert await ask("127.0.0.1", **{header: "10.0.0.7"}) == 401
+    assert await ask("127.0.0.1", **{header: "10.0.0.7", "X-Forwarded-For": " "}) == 401
+
+
+async def test_a_prometheus_beside_a_trusted_proxy_is_not_forwarded_and_passes(ask, proxied):
+    assert await ask("127.0.0.1") == 200
 
 
 @pytest.fixture

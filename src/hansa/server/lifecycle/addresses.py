@@ -9,6 +9,8 @@ from rest_framework.settings import api_settings
 
 LONGEST = 64
 """Characters of an address; what is longer is none, and is cut so that it cannot fill a memory."""
+_BY_OTHERS = frozenset({"HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_X_CLIENT_IP", "HTTP_TRUE_CLIENT_IP"})
+"""Headers by which something on the way says that it passed the request on, beside those that begin X-Forwarded-."""
 
 
 class Addressed(Protocol):
@@ -37,16 +39,33 @@ def address(request: Addressed) -> str:
 
 
 def host(request: Addressed) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Who sent the request, to the address, as far as `address` knows; None for what is none (a unix socket)."""
-    return _host(_peer(request))
+    """Who sent the request, to the address, for those who admit by it; None for what is none (a unix socket).
+
+    None also for a request that says it was passed on, but not by a trusted proxy that says for whom: `address` counts
+    the peer then, which is perhaps this machine, and would admit everybody as that.
+    """
+    for_whom = _for_whom(request)
+    return None if not for_whom and _was_passed_on(request) else _host(for_whom or _connected(request))
 
 
 def _peer(request: Addressed) -> str:
-    peer = request.META.get("REMOTE_ADDR") or ""
-    if proxies := api_settings.NUM_PROXIES:
-        entries = [entry.strip() for entry in request.headers.get("X-Forwarded-For", "").split(",")]
-        peer = entries[-min(proxies, len(entries))] or peer
-    return peer[:LONGEST]
+    return _for_whom(request) or _connected(request)
+
+
+def _connected(request: Addressed) -> str:
+    return (request.META.get("REMOTE_ADDR") or "")[:LONGEST]
+
+
+def _for_whom(request: Addressed) -> str:
+    """Whom the outermost trusted proxy names; empty if there is none, or it names nobody."""
+    if not (proxies := api_settings.NUM_PROXIES):
+        return ""
+    entries = [entry.strip() for entry in request.headers.get("X-Forwarded-For", "").split(",")]
+    return entries[-min(proxies, len(entries))][:LONGEST]
+
+
+def _was_passed_on(request: Addressed) -> bool:
+    return any(name in _BY_OTHERS or name.startswith("HTTP_X_FORWARDED_") for name in request.META)
 
 
 @lru_cache(maxsize=4096)
