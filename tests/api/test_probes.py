@@ -12,6 +12,7 @@ from django.db import OperationalError
 
 from hansa.server import pulse
 from hansa.server.blobs import store
+from hansa.server.home import DISK_FLOOR
 from hansa.server.ops import readiness
 from hansa.server.ops.probes import LivezAnswer, ReadyzAnswer
 from hansa.server.ops.readiness import Finding, Question
@@ -144,7 +145,7 @@ async def test_looking_at_the_store_leaves_nothing_there(nobody, home):
 
 async def test_a_disk_that_is_nearly_full_is_not_ready(nobody, monkeypatch):
     usage = namedtuple("usage", "total used free")  # as shutil's
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, readiness.DISK_FLOOR - 2**20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, DISK_FLOOR - 2**20))
 
     found = (await failing(nobody))["disk"]
     assert found.seen == "255 MiB are free"

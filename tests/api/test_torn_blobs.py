@@ -1,16 +1,21 @@
 """Bytes that a disk has lost or changed: what depended on them is made again or asked for again, never guessed."""
 
+import asyncio
+
+from uuid import uuid4
+
 import pytest
 
 from hansa.server.accounts.models import User
-from hansa.server.blobs import store
+from hansa.server.blobs import doubts, store
 from hansa.server.blobs.models import Blob
+from hansa.server.doctor import blobs as doctor
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.notifications.models import Notification
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import mending
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import trainings
+from hansa.server.trainings.services import aggregation, rounds, trainings
 from support.answers import refused
 from support.damage import aside, cut_off, flip_a_bit, hit_the_header, take_away
 from support.federation import ended, orchestrating, params_of, rounds_of, take, until
@@ -217,6 +222,36 @@ async def test_a_disk_that_loses_everything_ends_the_training_with_the_reason(bo
     assert "its file is not in the store" in training.reason
 
 
+async def test_who_computed_with_what_was_lost_gives_up_nothing_of_the_round_that_collects_again(
+    bob, carol, make_training, clock
+):
+    training = await closed_round(make_training, bob, carol)
+    job = await call(aggregation.claim, training_id=training.id, now=clock.now)
+    take_away(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+
+    reason = {"reason": "the mean is not finite", "now": clock.now}
+    assert not await call(rounds.give_up, training_id=training.id, claim=job.claim, **reason)
+
+    assert await states(training) == [(1, 1, "collecting")]
+    await upload_and_report(bob, await call(lease, bob), update(1.0))
+    await call(settle, training)
+    assert not await call(rounds.give_up, training_id=training.id, claim=job.claim, **reason), "it is another's now"
+    await call(add_up, training)
+
+
+async def test_a_round_whose_list_cannot_be_read_is_its_claimants_to_give_up(bob, carol, make_training, clock):
+    training = await closed_round(make_training, bob, carol)
+    await call(Update.objects.filter(digest=update(1.0).digest).update, blob=None)
+    token = uuid4()
+    with pytest.raises(aggregation.MissingUpdateError, match="not in the store"):
+        await call(aggregation.claim, training_id=training.id, now=clock.now, token=token)
+
+    assert await call(aggregation.claim, training_id=training.id, now=clock.now) is None, "it is held"
+    assert await call(rounds.give_up, training_id=training.id, claim=token, reason="gone", now=clock.now)
+    assert await states(training) == [(1, 1, "abandoned")]
+
+
 async def test_moments_are_asked_for_again(bob, carol, make_training):
     training = await closed_round(make_training, bob, carol, uncertainty={"method": "swag"})
     await call(add_up, training)
@@ -419,6 +454,57 @@ async def test_a_file_that_somebody_has_taken_away_is_missed_without_being_read(
     await mending._sweep()
 
     assert (await read(Task.objects.get, participation__client=bob.user)).state == "offered"
+
+
+async def test_what_the_doctor_has_left_a_note_of_is_looked_at_and_set_aside(bob, carol, make_training, home):
+    """By its SHA-256: damage that the checksums let pass is among it."""
+    training = await closed_round(make_training, bob, carol)
+    digest = update(1.0).digest
+    flip_a_bit(digest)
+    hidden = Blob.objects.filter(sha256=digest)
+    await call(lambda: hidden.update(checksums=store.digested(store.path_of(digest)).checksums))
+    doubts.leave(digest)
+
+    await mending._sweep()
+
+    assert (len(aside(home)), doubts.left()) == (1, [])
+    assert await states(training) == [(1, 1, "collecting")]
+
+
+async def test_a_file_that_was_healed_since_the_doctor_looked_stays(bob, carol, make_training, home):
+    """The race of the doctor with whoever writes the file anew: the server looks again under its lock."""
+    await closed_round(make_training, bob, carol)
+    digest = update(1.0).digest
+    whole = store.path_of(digest).read_bytes()
+    flip_a_bit(digest)
+    for finding in await read(lambda: list(doctor.blobs(quick=False, set_aside=True, progress=max))):
+        assert finding.level == "error"
+    async with store.lock(digest):
+        sweep = asyncio.create_task(mending._sweep())
+        await read(Blob.objects.count)
+        with store.BlobFile() as healed:
+            healed.write(whole)
+            healed.finish()
+        store.place(healed.path, digest)
+
+    await sweep
+
+    assert (store.path_of(digest).read_bytes(), aside(home), doubts.left()) == (whole, [], [])
+
+
+async def test_one_note_that_cannot_be_followed_is_kept_and_holds_up_no_other(bob, carol, make_training, home):
+    training = await closed_round(make_training, bob, carol)
+    stuck, lost = store.path_of((await version(training, 0)).blob_id), update(1.0).digest
+    stuck.unlink()
+    stuck.mkdir()
+    await call(lambda: Blob.objects.filter(sha256=stuck.name).update(size=stuck.stat().st_size))
+    flip_a_bit(lost)
+    for digest in (stuck.name, lost):
+        doubts.leave(digest)
+
+    await mending._sweep()
+
+    assert (doubts.left(), [path.name[:64] for path in aside(home)]) == ([stuck.name], [lost])
 
 
 async def test_a_cancelled_training_does_not_move(bob, carol, make_training, clock):

@@ -1,6 +1,7 @@
 """`hansa doctor`: the examination of a server's data and surroundings, for people or as one JSON document."""
 
 import os
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from hansa.server.doctor.finding import Finding
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+SHOWN = 20
+"""Of the findings of one check and level, as lines; --json has all."""
 CODES = {"ok": 0, "warning": 1, "error": 2}
 
 
@@ -25,7 +28,7 @@ def doctor(
         bool,
         typer.Option(
             "--set-aside",
-            help="Move damaged files that a running training needs out of the store: the server asks for them again.",
+            help="Have the server move damaged files that a running training needs aside, and ask for them again.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -50,10 +53,12 @@ def doctor(
 
 def _show(findings: "list[Finding]") -> None:
     columns = [Column("check"), Column(""), Column("what was seen, what is wanted, what to do", give="wrap")]
-    rows = [
-        (finding.check, Text(finding.level.value, style=STYLES[finding.level.value]), _sentence(finding))
-        for finding in findings
-    ]
+    rows = []
+    for (check, level), alike in groupby(findings, key=lambda finding: (finding.check, finding.level.value)):
+        sentences = [_sentence(finding) for finding in alike]
+        if (more := len(sentences) - SHOWN) > 0:
+            sentences[SHOWN:] = [f"{more:,} more like these: hansa doctor --json has all"]
+        rows += [(check, Text(level, style=STYLES[level]), sentence) for sentence in sentences]
     output.console().print(output.table(columns, rows))
 
 

@@ -15,6 +15,12 @@ RESTORING = ".restoring"
 PLACING = ".restoring-database"
 """A file in it while the database is written: of which backup, so that the next try knows what it finds."""
 
+DOUBTED = "doubted"
+"""A folder in it: of files that another process has found damaged, for the server to look at."""
+FOLDERS = ("blobs", "partial", "tmp", "static", DOUBTED)
+DISK_FLOOR = 256 * 2**20
+"""Bytes of free room below which a round's uploads may not fit, and neither may the database's log."""
+
 
 class HomeError(Exception):
     """The data folder cannot be used; the message says what to do."""
@@ -31,7 +37,7 @@ def prepare(config: Config) -> None:
         )
     try:
         config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in ("blobs", "partial", "tmp", "static"):
+        for name in FOLDERS:
             (config.home / name).mkdir(exist_ok=True, mode=0o700)
         (config.home / PLACING).unlink(missing_ok=True)
         if not secret_key_file(config.home).exists():

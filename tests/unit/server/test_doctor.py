@@ -1,20 +1,23 @@
 """What `hansa doctor` finds, one thing at a time; in the whole: tests/system/cli/test_doctor_command.py."""
 
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from hansa.server import config
-from hansa.server.blobs import store
+from hansa.server.blobs import doubts, inspection, services, store
+from hansa.server.blobs.inspection import Known, Wrong
 from hansa.server.blobs.models import Blob
 from hansa.server.destinations import Destinations
-from hansa.server.doctor import blobs, database, home, rows, surroundings
+from hansa.server.doctor import blobs, database, examination, home, rows, surroundings
 from hansa.server.doctor.finding import Level
-from hansa.server.home import HomeLock
+from hansa.server.home import DOUBTED, HomeLock
 from hansa.server.trainings.models import Round, Task, Training
 from support.damage import aside, cut_off, flip_a_bit, take_away
 
@@ -221,15 +224,87 @@ def test_damaged_checksums_are_no_damage_to_the_file(bobs_task):
     assert the_one(look())[0] == "warning"
 
 
-def test_only_what_the_server_can_ask_for_again_is_set_aside(bobs_task, home):
+def unused(content):
+    """A blob that nothing refers to."""
+    with store.BlobFile() as file:
+        file.write(content)
+        digests = file.finish()
+    store.place(file.path, digests.sha256)
+    return services.record(digests=digests, media_type="x", now=timezone.now()).sha256
+
+
+def test_the_server_is_told_only_of_what_it_can_ask_for_again_and_nothing_is_moved(bobs_task, home):
     digest = bobs_task.round.base.blob_id
-    flip_a_bit(digest)
+    for each in (digest, unused(b"something")):
+        flip_a_bit(each)
     list(look())
-    assert (store.path_of(digest).exists(), aside(home)) == (True, [])
+    assert doubts.left() == []
 
     list(look(set_aside=True))
-    assert (store.path_of(digest).exists(), len(aside(home))) == (False, 1)
+    assert (store.path_of(digest).exists(), aside(home), doubts.left()) == (True, [], [digest])
+
+
+def test_a_folder_that_cannot_take_the_note_is_said_so(bobs_task, home):
+    flip_a_bit(bobs_task.round.base.blob_id)
+    (home / DOUBTED).rmdir()
+    assert "the server cannot be told: No such file or directory" in the_one(look(set_aside=True))[1]
+
+
+def test_what_was_set_aside_is_told(bobs_task):
+    flip_a_bit(bobs_task.round.base.blob_id)
+    inspection.set_aside(inspection.inspect(Known.of(bobs_task.round.base.blob)))
     assert "damaged file" in the_one(blobs.strays(timezone.now()))[1]
+
+
+def test_every_damaged_blob_is_named(home, db):
+    damaged = {unused(bytes([number])) for number in range(45)}
+    for each in damaged:
+        flip_a_bit(each)
+    told = bad(look())
+    assert {seen.split()[1] for _, seen, _, _ in told} == damaged
+    assert len(told) == 45
+
+
+def test_a_file_that_cannot_be_read_is_no_damaged_one(bobs_task):
+    """For want of a permission, or of descriptors, or because it is none."""
+    path = store.path_of(bobs_task.round.base.blob_id)
+    path.unlink()
+    path.mkdir()
+    Blob.objects.filter(sha256=bobs_task.round.base.blob_id).update(size=path.stat().st_size)
+
+    level, seen = the_one(look(set_aside=True))
+
+    assert (level, "cannot be read (Is a directory)" in seen) == ("error", True)
+    assert (path.is_dir(), doubts.left()) == (True, [])
+
+
+def test_what_the_disk_does_not_give_is_damaged(home):
+    """EIO, as a disk says it: of a process's own memory the kernel says it of the first byte."""
+    path = store.path_of("ab" * 32)
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/proc/self/mem")
+
+    found = inspection.inspect_thoroughly(Known("ab" * 32, 0, b""))
+    assert (found.wrong, "does not give" in found.seen) == (Wrong.BYTES, True)
+    with store.CheckedBlob("ab" * 32, bytes(8), 10) as file, pytest.raises(store.TornBlobError, match="does not give"):
+        file.read(10)
+
+
+def test_a_database_that_stops_answering_is_a_finding(settings, bobs_task, monkeypatch):
+    def fail():
+        raise OperationalError("database is locked")
+        yield
+
+    monkeypatch.setattr(rows, "rows", fail)
+    level, seen = the_one(examination._contents(settings, examination.Wish(quick=True)))
+    assert (level, "database is locked" in seen) == ("error", True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_folder_in_the_data_folder_that_is_somebody_elses(settings):
+    os.chown(settings.home / "tmp", 12345, 12345)
+    level, seen = the_one(home.permissions(settings))
+    assert (level, seen.endswith(": tmp")) == ("error", True)
 
 
 def test_what_lies_about_is_told_and_no_fault(bobs_task, home):

@@ -26,7 +26,7 @@ def mode(path):
 def test_the_first_start_makes_a_private_folder_with_a_key(settings):
     home.prepare(settings)
 
-    assert {path.name for path in settings.home.iterdir()} == {"blobs", "partial", "tmp", "static", "secret_key"}
+    assert {path.name for path in settings.home.iterdir()} == {*home.FOLDERS, "secret_key"}
     assert mode(settings.home) == 0o700
     assert mode(settings.home / "secret_key") == 0o600
     assert len((settings.home / "secret_key").read_text()) >= 64

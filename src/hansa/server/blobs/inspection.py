@@ -4,6 +4,7 @@ Three things can be wrong with it: it is gone, it has another size, or a block o
 last case the SHA-256 has the final word: the checksums are bytes of a disk as well, and may be what was damaged.
 """
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -68,7 +69,7 @@ def missing(known: Known) -> Damage | None:
 def inspect(known: Known, *, read: Callable[[int], object] = id) -> Damage | None:
     """Read the whole file and compare each block. `read` hears of the bytes of each block, and may end it by raising.
 
-    Raises OSError where the disk cannot give the bytes: then nothing is known of them.
+    Raises OSError where they cannot be read for another reason than the disk's: then nothing is known of them.
     """
     if (damage := missing(known)) is not None:
         return damage
@@ -101,16 +102,21 @@ def require_whole(known: Known) -> None:
 
 def _judged(known: Known, seen: str) -> Damage | None:
     """Of a file with a block that is not as its checksum says."""
-    if not store.path_of(known.digest).exists():
-        return Damage(known.digest, Wrong.MISSING, "its file is not in the store")
     return _compared(known, seen, id)
 
 
 def _compared(known: Known, seen: str, read: Callable[[int], object]) -> Damage | None:
     digester = Digester()
-    for piece in _pieces(store.path_of(known.digest)):
-        digester.update(piece)
-        read(len(piece))
+    try:
+        for piece in _pieces(store.path_of(known.digest)):
+            digester.update(piece)
+            read(len(piece))
+    except FileNotFoundError:
+        return missing(known)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return Damage(known.digest, Wrong.BYTES, f"the disk does not give its bytes ({error.strerror})")
     actual = digester.digests()
     if actual.sha256 != known.digest:
         return Damage(known.digest, Wrong.BYTES, seen)

@@ -6,10 +6,11 @@ either the whole blob or none. The row that points to it is written afterwards, 
 """
 
 import asyncio
+import errno
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -191,7 +192,8 @@ class CheckedBlob:
     def block(self, number: int) -> bytes:
         """One block, the last one as long as it is. Raises TornBlobError."""
         length = min(BLOCK, self._size - number * BLOCK)
-        block = os.pread(self._descriptor, length, number * BLOCK)
+        with self._readable(number):
+            block = os.pread(self._descriptor, length, number * BLOCK)
         self._compare(number, block, length)
         return block
 
@@ -200,8 +202,18 @@ class CheckedBlob:
         if skip or len(view) != length:
             view[:] = self.block(number)[skip : skip + len(view)]
             return
-        read = os.preadv(self._descriptor, [view], number * BLOCK)
+        with self._readable(number):
+            read = os.preadv(self._descriptor, [view], number * BLOCK)
         self._compare(number, view[:read], length)
+
+    @contextmanager
+    def _readable(self, number: int) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise TornBlobError(self._digest, f"the disk does not give block {number} ({error.strerror})") from error
 
     def _compare(self, number: int, block: bytes | memoryview, length: int) -> None:
         recorded = self._checksums[number * CHECKSUM_BYTES : (number + 1) * CHECKSUM_BYTES]

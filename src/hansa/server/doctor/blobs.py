@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from hansa.server.blobs import inspection, store
+from hansa.server.blobs import doubts, inspection, store
 from hansa.server.blobs.inspection import Damage, Known, Wrong
 from hansa.server.blobs.models import Blob
 from hansa.server.blobs.services import unreferenced
@@ -17,24 +17,24 @@ Progress = Callable[[int, int], object]
 """Told how many bytes of how many are read."""
 
 STALE = timedelta(days=2)
-SHOWN = 20
 
 
 def blobs(*, quick: bool, set_aside: bool, progress: Progress) -> Iterator[Finding]:
     """Every blob: whether its file is there and as long as it should be, and unless `quick`, each byte of it."""
     known = [Known.of(row) for row in Blob.objects.order_by("sha256").iterator(chunk_size=500)]
-    total, done = sum(each.size for each in known), 0
-    damaged = []
+    total, done, is_well = sum(each.size for each in known), 0, True
     for each in known:
-        damage = inspection.missing(each) if quick else _read(each, done, total, progress)
+        try:
+            damage = inspection.missing(each) if quick else _read(each, done, total, progress)
+        except OSError as problem:
+            is_well = False
+            yield _unread(each, problem)
+        else:
+            if damage is not None and Blob.objects.filter(sha256=each.digest).exists():  # else collected meanwhile
+                is_well = False
+                yield _told(damage, set_aside=set_aside)
         done += each.size
-        if damage is not None and Blob.objects.filter(sha256=each.digest).exists():  # else collected meanwhile
-            damaged.append(damage)
-    for damage in damaged[:SHOWN]:
-        yield _told(damage, set_aside=set_aside)
-    if more := damaged[SHOWN:]:
-        yield error("store", f"{len(more):,} more blobs are damaged", "none", "see hansa doctor --json for all")
-    if not damaged:
+    if is_well:
         how = "there, and as long as they should be" if quick else "compared with their SHA-256"
         yield well("store", f"{counted(len(known), 'blob')} ({total / 2**20:,.1f} MiB) {how}")
 
@@ -45,30 +45,56 @@ def _read(known: Known, done: int, total: int, progress: Progress) -> Damage | N
         done += size
         progress(done, total)
 
-    try:
-        return inspection.inspect_thoroughly(known, read=more)
-    except FileNotFoundError:
-        return inspection.missing(known)
-    except OSError as problem:
-        return Damage(known.digest, Wrong.BYTES, f"the disk does not give its bytes: {problem.strerror}")
+    return inspection.inspect_thoroughly(known, read=more)
+
+
+def _unread(known: Known, problem: OSError) -> Finding:
+    return error(
+        "store",
+        f"blob {known.digest} cannot be read ({problem.strerror}): nothing is known of its bytes",
+        "a file that this user can read",
+        f"look at {_place(known.digest)}, whose it is and its mode; then run hansa doctor again",
+    )
+
+
+def _place(digest: str) -> Path:
+    return store.path_of(digest).relative_to(store.home())
 
 
 def _told(damage: Damage, *, set_aside: bool) -> Finding:
     seen = f"blob {damage.digest} ({', '.join(_uses(damage.digest)) or 'nothing refers to it'}): {damage.seen}"
-    path = store.path_of(damage.digest).relative_to(store.home())
+    wanted, path = "the bytes that were stored", _place(damage.digest)
     if damage.wrong is Wrong.CHECKSUMS:
         return warning("store", seen, "both the same", "nothing: the server mends the row when it next reads the blob")
     if not _is_needed(damage.digest):
-        return error(
-            "store", seen, "the bytes that were stored", f"put {path} back from a backup; hansa doctor compares it"
-        )
-    act = "the server makes it again or asks for it again once it misses it: within a minute, or when it is started"
-    if damage.wrong is not Wrong.MISSING and set_aside:
-        aside = inspection.set_aside(damage)
-        return error("store", f"{seen}; set aside as {aside}", "the bytes that were stored", act)
-    if damage.wrong is not Wrong.MISSING:
-        act = f"put {path} back from a backup; or run hansa doctor --set-aside, then {act}"
-    return error("store", seen, "the bytes that were stored", act)
+        return error("store", seen, wanted, f"put {path} back from a backup; hansa doctor compares it")
+    if damage.wrong is Wrong.MISSING:
+        act = "the server makes it again or asks for it again once it misses it: within a minute, or when it is started"
+        return error("store", seen, wanted, act)
+    if set_aside:
+        return _left_to_the_server(damage, seen, wanted)
+    return error(
+        "store",
+        seen,
+        wanted,
+        f"put {path} back from a backup; or run hansa doctor --set-aside, then the server makes it again or asks for "
+        "it again",
+    )
+
+
+def _left_to_the_server(damage: Damage, seen: str, wanted: str) -> Finding:
+    try:
+        doubts.leave(damage.digest)
+    except OSError as problem:
+        act = f"start a server of this version on the folder once, as its owner; then again ({problem.filename})"
+        return error("store", f"{seen}; the server cannot be told: {problem.strerror}", wanted, act)
+    return error(
+        "store",
+        f"{seen}; the server is told",
+        wanted,
+        "within a minute, or when it is started, it looks again, and if it finds the same sets the file aside and "
+        "makes it again or asks for it again",
+    )
 
 
 def _uses(digest: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ class Wish:
     quick: bool = False
     """Look whether files are there, and do not read them."""
     set_aside: bool = False
-    """Move damaged files that a running training depends on out of the store, so that the server acts."""
+    """Have the server move damaged files that a running training depends on out of the store, and act."""
     progress: Callable[[int, int], object] = max
 
 
@@ -67,6 +67,20 @@ def _data(config: Config, wish: Wish) -> Iterator[Finding]:
 
 
 def _contents(config: Config, wish: Wish) -> Iterator[Finding]:
+    from django.db import DatabaseError
+
+    try:
+        yield from _rows_and_files(config, wish)
+    except DatabaseError as problem:
+        yield error(
+            "database",
+            f"it stopped answering: {' '.join(str(problem).split())}",
+            "answers to the end",
+            f"run hansa doctor again; if it stays so, {database.RESTORE}",
+        )
+
+
+def _rows_and_files(config: Config, wish: Wish) -> Iterator[Finding]:
     from django.utils import timezone
 
     from hansa.server.doctor import blobs, rows

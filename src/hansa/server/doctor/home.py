@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hansa.server.config import Config, secret_key_file
-from hansa.server.doctor.finding import Finding, error, warning, well
+from hansa.server.doctor.finding import Finding, error, listed, warning, well
+from hansa.server.home import DISK_FLOOR, FOLDERS
 
-FLOOR = 256 * 2**20
-"""Bytes below which a server soon stops taking anything in."""
 INODES = 1000
 
 
@@ -46,6 +45,14 @@ def _permissions(config: Config) -> Iterator[Finding]:
         )
     elif not os.access(config.home, os.W_OK | os.X_OK):
         yield error("permissions", f"{config.home} cannot be written", "mode 0700", f"chmod 0700 {config.home}")
+    foreign = [name for name in (*FOLDERS, "damaged") if _owner(config.home / name) not in (None, owner)]
+    if foreign:
+        yield error(
+            "permissions",
+            f"in {config.home} not {_name(owner)}'s: {listed(foreign)}",
+            "one owner of the folder and of what is in it",
+            f"chown -R {_name(owner)} {config.home}, as root; and run hansa as {_name(owner)}",
+        )
     for path, mode, bad in (
         (config.home, 0o700, warning),
         (config.database, 0o600, warning),
@@ -64,6 +71,10 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def _owner(path: Path) -> int | None:
+    return path.stat().st_uid if path.exists() else None
+
+
 def _name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
@@ -75,9 +86,9 @@ def disk(config: Config, *, needed: int) -> Iterator[Finding]:
     """Free room, against what the trainings that run may need for their next round."""
     free, total = shutil.disk_usage(config.home).free, shutil.disk_usage(config.home).total
     room = f"{free / 2**30:,.1f} of {total / 2**30:,.1f} GiB are free"
-    floor = max(FLOOR, needed)
+    floor = max(DISK_FLOOR, needed)
     act = "free some space, or move HANSA_HOME to a larger disk; uploads are refused (507) while it is full"
-    if free < FLOOR:
+    if free < DISK_FLOOR:
         yield error("disk", room, f"at least {floor / 2**30:,.1f} GiB", act)
     elif free < needed:
         yield warning("disk", room, f"{needed / 2**30:,.1f} GiB for the next round of the trainings that run", act)

@@ -19,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from hansa.server import pulse
 from hansa.server.blobs import store
+from hansa.server.home import DISK_FLOOR
 from hansa.server.lifecycle.bridge import read, work
 from hansa.server.trainings.hints import HINTS
 
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 2.0
 """How long the database, or the disk, may take: probes ask for so long."""
-DISK_FLOOR = 256 * 2**20
-"""Bytes. Below, a round's uploads may not fit, and neither may the database's log."""
 SILENT_SECONDS = 60.0
 """The orchestrator takes a turn every second; with a thousand trainings, or on a busy machine, more rarely."""
 

@@ -1,9 +1,9 @@
 """Looking after damaged blobs: the file is set aside, and what depended on it is made again, or asked for again.
 
 What is found anywhere (in an aggregation, a download, an upload's comparison with its base) is told to `SUSPICION`
-and attended to here. After the start a sample of the store is read, what is needed most first, beside serving; and
-every minute it is looked whether the files that trainings need are there at all. So a crash in the middle of this, or a
-file that somebody has taken away, is found as well.
+and attended to here; so is what `hansa doctor` has left a note of. After the start a sample of the store is read, what
+is needed most first, beside serving; and every minute it is looked whether the files that trainings need are there at
+all. So a crash in the middle of this, or a file that somebody has taken away, is found as well.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from hansa.formats.errors import ModelFileError
 from hansa.protocol.tasks import TaskKind
-from hansa.server.blobs import inspection, store
+from hansa.server.blobs import doubts, inspection, store
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.inspection import Damage, Known, Wrong
 from hansa.server.blobs.models import Blob
@@ -71,9 +71,16 @@ async def _guarded(activity: Callable[[], Awaitable[object]]) -> None:
 
 
 async def _sweep() -> None:
-    """Files that trainings need and that are not there, or too short: seen without reading them."""
+    """What was left a note of; then files that trainings need and that are not there, or too short, without reading."""
+    for digest in await work(doubts.left):
+        await _guarded(partial(_settle_doubt, digest))
     for digest in await work(_not_there, await read(dependants.indispensable)):
         await attend(digest)
+
+
+async def _settle_doubt(digest: str) -> None:
+    await attend(digest, inspect=inspection.inspect_thoroughly)
+    await work(doubts.settle, digest)
 
 
 def _not_there(needed: Iterable[Known]) -> list[str]:
@@ -108,7 +115,7 @@ async def _examine(known: Known) -> None:
         await attend(known.digest)
 
 
-async def attend(digest: str) -> Damage | None:
+async def attend(digest: str, *, inspect: Callable[[Known], Damage | None] = inspection.inspect) -> Damage | None:
     """Look at a blob; if it is damaged, set its file aside and settle what depended on it. None: it is as it was.
 
     However often it is called, and wherever a crash interrupts it, the same comes of it.
@@ -117,7 +124,7 @@ async def attend(digest: str) -> Damage | None:
         found = await read(dependants.known, [digest])
         if not found:
             return None
-        damage = await compute(inspection.inspect, found[0])
+        damage = await compute(inspect, found[0])
         if damage is None:
             return None
         if damage.wrong is Wrong.CHECKSUMS and damage.actual is not None:
