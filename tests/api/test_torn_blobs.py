@@ -1,7 +1,6 @@
 """Bytes that a disk has lost or changed: what depended on them is made again or asked for again, never guessed."""
 
 import asyncio
-
 from uuid import uuid4
 
 import pytest
