@@ -124,7 +124,7 @@ def never_given_up(patch: Patch) -> None:
         (weighted_wrongly, "is not the mean"),
         (acknowledged_before_it_is_durable, "the acknowledged report"),
         (written_in_two_steps, "IntegrityError"),
-        (open_tasks_forgotten, "while its round is"),
+        (open_tasks_forgotten, "its round is"),
         (updates_released_too_early, "MissingUpdateError"),
     ],
     ids=lambda given: getattr(given, "__name__", ""),
