@@ -12,7 +12,7 @@ from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Metric, ModelVersion
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
-from hansa.server.trainings.services import rounds, trainings
+from hansa.server.trainings.services import aggregation, rounds, trainings
 from support.answers import refused, shown
 from support.federation import Worker, at_work, ended, orchestrating, params_of
 from support.work import (
@@ -355,7 +355,9 @@ async def test_while_a_round_is_aggregated_the_models_it_began_from_are_there_fo
     assert (await the_round(training, 2)).state == "aggregating"
     assert await kept(training) == {1, 2}
 
-    await call(rounds.give_up, training_id=training.id, reason="torn", now=(await the_round(training, 2)).closed_at)
+    now = (await the_round(training, 2)).closed_at
+    claim = (await call(aggregation.claim, training_id=training.id, now=now)).claim
+    await call(rounds.give_up, training_id=training.id, claim=claim, reason="torn", now=now)
     assert await kept(training) == {1}
 
 

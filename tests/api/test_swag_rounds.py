@@ -428,8 +428,9 @@ async def test_giving_up_twice_is_giving_up_once(bob, carol, asked, clock):
     await send(bob, moments())
     await send(carol, moments())
     await call(settle, asked)
-    assert await call(rounds.give_up, training_id=asked.id, reason="torn", now=clock.now)
-    assert not await call(rounds.give_up, training_id=asked.id, reason="torn again", now=clock.now)
+    claim = (await call(aggregation.claim, training_id=asked.id, now=clock.now)).claim
+    assert await call(rounds.give_up, training_id=asked.id, claim=claim, reason="torn", now=clock.now)
+    assert not await call(rounds.give_up, training_id=asked.id, claim=claim, reason="torn again", now=clock.now)
 
     assert (await the_round(asked)).moments_reason == "torn"
 

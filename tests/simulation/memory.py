@@ -267,16 +267,18 @@ class Memory(Tables):
             if self.phases[key].claim == claim:
                 self.phases[key].claim = self.phases[key].claimed_until = None
 
-    def give_up(self, training: Key, reason: str, now: datetime) -> None:
+    def give_up(self, job: Job, reason: str, now: datetime) -> None:
+        key, claim, of = job
         with self.change("rounds.give_up"):
-            key = self.live(training)
-            match None if key is None else self.store.rounds[key].state:
+            if self.phases[key].claim != claim:
+                return
+            match self.store.rounds[key].state:
                 case RoundState.COMBINING:
                     self.set_round(key, state=RoundState.COMBINED)
                     self.phases[key].began_at = now
-                case RoundState.COLLECTING | RoundState.AGGREGATING:
+                case RoundState.AGGREGATING:
                     self.abandon(key, reason, failure=True)
-            self.hints.append(lambda: self.moved(training))
+            self.hints.append(lambda: self.moved(of.training))
 
     def keep_house(self, now: datetime) -> None:
         """There are no files."""

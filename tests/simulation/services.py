@@ -159,8 +159,8 @@ class Services:
     def drop_claim(self, job: Job) -> None:
         aggregation.drop_claims(claim=job.claim)
 
-    def give_up(self, training: Key, reason: str, now: datetime) -> None:
-        rounds.give_up(training_id=UUID(training), reason=reason, now=now)
+    def give_up(self, job: Job, reason: str, now: datetime) -> None:
+        rounds.give_up(training_id=job.training_id, claim=job.claim, reason=reason, now=now)
 
     def keep_house(self, now: datetime) -> None:
         """As `blobs.services.collect`: the row first, then the file."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.utils import timezone
 
@@ -142,9 +142,9 @@ class Orchestrator:
         """Claim, compute, commit. Data at fault is a new attempt, or no moments, a full disk a pause, anything else is
         tried again.
         """
-        job = None
+        claim = uuid4()
         try:
-            job = await call(aggregation.claim, training_id=training_id, now=timezone.now())
+            job = await call(aggregation.claim, training_id=training_id, now=timezone.now(), token=claim)
             if job is not None:
                 context.note(round=job.number)
                 await self._compute(job)
@@ -160,7 +160,7 @@ class Orchestrator:
             if await attend(error.digest) is None:  # it is whole again: whoever had it damaged has mended it
                 await asyncio.sleep(TROUBLE_SECONDS)
         except (MissingUpdateError, ModelFileError) as error:
-            await self._give_up(training_id, f"The aggregation failed: {error}")
+            await self._give_up(training_id, claim, f"The aggregation failed: {error}")
         except Exception as error:
             if is_disk_full(error):
                 reason = "The server's disk is full. Free some space there, then resume the training."
@@ -172,16 +172,17 @@ class Orchestrator:
             if self._troubles[training_id] >= MAX_TROUBLES:
                 del self._troubles[training_id]
                 reason = f"The aggregation failed {MAX_TROUBLES} times, last with {type(error).__name__}: {error}."
-                await self._give_up(training_id, reason)
+                await self._give_up(training_id, claim, reason)
             else:
                 await asyncio.sleep(TROUBLE_SECONDS)
         finally:
-            if job is not None:
-                await asyncio.shield(call(aggregation.drop_claims, claim=job.claim))
+            await asyncio.shield(call(aggregation.drop_claims, claim=claim))
 
-    async def _give_up(self, training_id: UUID, reason: str) -> None:
-        log.error("Training %s: %s", training_id, reason)
-        await call(rounds.give_up, training_id=training_id, reason=reason, now=timezone.now())
+    async def _give_up(self, training_id: UUID, claim: UUID, reason: str) -> None:
+        if await call(rounds.give_up, training_id=training_id, claim=claim, reason=reason, now=timezone.now()):
+            log.error("Training %s: %s", training_id, reason)
+        else:
+            log.info("Training %s: what could not be computed is wanted no more. %s", training_id, reason)
 
     async def _compute(self, job: Job) -> None:
         with BlobFile() as blob:

@@ -79,9 +79,14 @@ class LateUpdateLostError(Exception):
         self.ordinal = ordinal
 
 
-def claim(*, training_id: UUID, now: datetime) -> Job | None:
-    """Claim the training's closed round for a minute; None if somebody has it, or there is none."""
-    token = uuid4()
+def claim(*, training_id: UUID, now: datetime, token: UUID | None = None) -> Job | None:
+    """Claim the training's closed round for a minute, under `token`; None if somebody has it, or there is none.
+
+    The job is read in the same transaction: it is that of the round as it is claimed. Where some of it is no longer
+    kept the claim stands all the same, so that its holder, and nobody else, says what becomes of the round; then
+    MissingUpdateError or LateUpdateLostError is raised.
+    """
+    token = token or uuid4()
     with change("aggregation.claim"):
         take_turn_at(training_id)
         closed = Round.objects.filter(training_id=training_id, state__in=COMPUTING)
@@ -89,7 +94,11 @@ def claim(*, training_id: UUID, now: datetime) -> Job | None:
         if row is None or (row.claimed_until is not None and row.claimed_until > now):
             return None
         closed.filter(id=row.id).update(claim=token, claimed_until=now + timedelta(seconds=CLAIM_SECONDS))
-    return job_of(row, COMPUTING[row.state], token)
+        try:
+            return job_of(row, COMPUTING[row.state], token)
+        except (MissingUpdateError, LateUpdateLostError) as error:
+            lost = error
+    raise lost
 
 
 def job_of(row: Round, kind: TaskKind, claim: UUID | None = None) -> Job:

@@ -41,6 +41,7 @@ from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training
 from hansa.server.trainings.services import push
+from hansa.server.trainings.services.aggregation import COMPUTING
 from hansa.server.trainings.services.closing import (
     close_round,
     close_swag,
@@ -157,19 +158,21 @@ def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = Tr
     return True
 
 
-def give_up(*, training_id: UUID, reason: str, now: datetime) -> bool:
+def give_up(*, training_id: UUID, claim: UUID, reason: str, now: datetime) -> bool:
     """What a closed round was to become cannot be computed: a new attempt at it, or a version without moments.
 
-    False if there is no such round any more, or no such training.
+    Of the round that is held under this claim, and of no other: what was computed may be of one that meanwhile collects
+    again, or of an attempt that has come to nothing. False if there is none.
     """
     with change("rounds.give_up"):
         take_turn_at(training_id)
-        training = Training.objects.filter(id=training_id).first()
-        if training is None:
+        held = Round.objects.filter(training_id=training_id, claim=claim, state__in=COMPUTING)
+        row = held.select_related("training").first()
+        if row is None:
             return False
-        if not training.rounds.filter(state=RoundState.COMBINING.value).exists():
+        if row.state == RoundState.AGGREGATING.value:
             return abandon(training_id=training_id, reason=reason, now=now)
-        go_without_moments(reason, training, now)
+        go_without_moments(reason, row.training, now)
         transaction.on_commit(lambda: HINTS.moved(training_id))
     return True
 
