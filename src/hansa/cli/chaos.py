@@ -16,8 +16,8 @@ from hansa.cli.extras import needs_extra
 from hansa.cli.session import AsJson
 
 if TYPE_CHECKING:
-    from hansa.simulation.chaos.report import Report
-    from hansa.simulation.chaos.run import Event, Outcome
+    from hansa.simulation.chaos.report import Coverage, Report
+    from hansa.simulation.chaos.run import Event, Options, Outcome
 
 SHOWN_FINDINGS = 20
 
@@ -48,21 +48,26 @@ def chaos(
     """
     with needs_extra("server", "hansa chaos"):
         import hansa.server.process  # noqa: F401  # its processes will need it: better said here
-    from hansa.simulation.chaos.processes import ProcessError
-    from hansa.simulation.chaos.run import ChaosError, Options, run
+    from hansa.simulation.chaos.run import Options
 
     chosen = secrets.randbelow(2**31) if seed is None else seed
-    try:
-        with _shown(kills, chosen) as tell:
-            outcome = run(Options(kills=kills, seed=chosen, home=home, port=port), tell)
-    except (ChaosError, ProcessError) as error:
-        raise CommandError(str(error)) from error
+    outcome = _ran(Options(kills=kills, seed=chosen, home=home, port=port))
     if as_json:
         output.print_json(outcome.report)
     else:
         _print(outcome)
     _explain(outcome)
     raise typer.Exit(ExitCode.OK if outcome.report.clean else ExitCode.FAILED)
+
+
+def _ran(options: "Options") -> "Outcome":
+    from hansa.simulation.chaos.run import ChaosError, run
+
+    try:
+        with _shown(options.kills, options.seed) as tell:
+            return run(options, tell)
+    except ChaosError as error:
+        raise CommandError(str(error)) from error
 
 
 @contextmanager
@@ -111,6 +116,7 @@ def _facts(report: "Report") -> list[tuple[str, str]]:
             f"after {serving.median:.2f} s; 95 % within {serving.p95:.2f} s, all within {serving.max:.2f} s",
         ),
         ("trainings", f"{report.trainings}, with {report.rounds} rounds and {report.updates} updates"),
+        *_covered(report.covered),
         ("lost", str(report.lost)),
         ("counted twice", str(report.duplicated)),
         ("differing versions", str(report.differing_versions)),
@@ -119,6 +125,18 @@ def _facts(report: "Report") -> list[tuple[str, str]]:
         ("unreferenced", str(report.unreferenced)),
         ("stale answers", str(report.stale_answers)),
         ("seconds", f"{report.seconds:.1f}"),
+    ]
+
+
+def _covered(covered: "Coverage") -> list[tuple[str, str]]:
+    seen = (
+        f"{covered.late_updates} late updates, {covered.relayed} relayed models, {covered.moments} moments, "
+        f"{covered.abandoned_rounds} abandoned rounds, {covered.pauses} pauses"
+    )
+    return [
+        ("among them", seen),
+        ("crash points", ", ".join(f"{name} {times}x" for name, times in covered.points.items()) or "none"),
+        ("answers", f"{covered.answers}, each asked which process it is"),
     ]
 
 

@@ -1,16 +1,17 @@
 """`hansa chaos`: a short storm in which nothing is lost, and the same data doctored, in which every fault is found."""
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,11 +19,16 @@ import pytest
 from hansa.simulation.chaos import record
 from hansa.simulation.chaos.findings import Fault
 from hansa.simulation.chaos.participant import Receipt, receipts
+from hansa.simulation.chaos.processes import clean_environment
+from hansa.simulation.chaos.run import Options, run
+from hansa.simulation.chaos.storm import Storm
 from hansa.simulation.chaos.verification import verify
+from support.serving import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-KILLS, SEED = 5, 20261122
+KILLS, SEED = 5, 41352
+"""Of the server: at a moment, at a point, and while it starts; of a client: at a moment, and at a point."""
 ZERO = ("lost", "duplicated", "differing_versions", "stuck", "orphans", "unreferenced", "stale_answers")
 
 
@@ -30,31 +36,53 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from hansa.cli import main; raise SystemExit(main())", "chaos", *arguments]
 
 
-def chaos(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, env=plain())
-
-
-def plain() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("HANSA_", "DJANGO_"))}
+def of_the_run(home: Path, port: int) -> set[str]:
+    """The command lines of all processes of a run: they name its folder or its port, or have its data folder."""
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended meanwhile, or is nobody's business
+            words = process.cmdline()
+            of_port = any(word == str(port) or f":{port}" in word for word in words)
+            in_home = any(word.startswith(str(home)) for word in (*words, process.environ().get("HANSA_HOME", "")))
+            if of_port or in_home:
+                found.add(f"{process.pid}: {' '.join(words)}")
+    return found
 
 
 @dataclass(frozen=True)
 class Ran:
     """What a storm left behind."""
 
-    done: "subprocess.CompletedProcess[str]"
+    code: int
+    figures: dict[str, Any]  # Any: JSON
+    told: str
     home: Path
+    port: int
+    meanwhile: set[str]
+    """Its processes after the last kill."""
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     home = tmp_path_factory.mktemp("chaos") / "home"
-    return Ran(chaos("--kills", str(KILLS), "--seed", str(SEED), "--home", str(home), "--json"), home)
+    port = free_port()
+    options = ["--kills", str(KILLS), "--seed", str(SEED), "--home", str(home), "--port", str(port), "--json"]
+    told = ""
+    with subprocess.Popen(
+        command(*options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()
+    ) as storm:
+        assert storm.stdout is not None
+        assert storm.stderr is not None
+        while "finishing the trainings" not in told and (line := storm.stderr.readline()):
+            told += line
+        meanwhile = of_the_run(home, port)
+        figures, rest = storm.communicate()
+    return Ran(storm.returncode, json.loads(figures or "{}"), told + rest, home, port, meanwhile)
 
 
 def test_after_a_storm_nothing_is_lost_different_or_left_over(ran):
-    assert ran.done.returncode == 0, ran.done.stderr
-    figures = json.loads(ran.done.stdout)
+    assert ran.code == 0, ran.told
+    figures = ran.figures
     assert {name: figures[name] for name in ZERO} == dict.fromkeys(ZERO, 0)
     assert (figures["seed"], figures["kills"], sum(figures["kills_by"].values())) == (SEED, KILLS, KILLS)
     assert figures["restarts"] >= KILLS
@@ -63,9 +91,21 @@ def test_after_a_storm_nothing_is_lost_different_or_left_over(ran):
     assert 0 < figures["serving_seconds"]["median"] <= figures["serving_seconds"]["max"]
 
 
+def test_the_storm_went_through_what_it_is_to_prove(ran):
+    by, covered = ran.figures["kills_by"], ran.figures["covered"]
+    assert by["server"] >= 1
+    assert by["client"] >= 1
+    assert by["point"] == sum(covered["points"].values()) >= 1
+    assert covered["points"]["server.opened"] == 1
+    assert covered["moments"] >= 1
+    assert covered["relayed"] >= 1
+    assert covered["answers"] > KILLS
+
+
 def test_after_a_storm_no_process_is_left(ran):
-    mine = [process for process in psutil.process_iter(["cmdline"]) if str(ran.home) in (process.info["cmdline"] or [])]
-    assert not mine
+    roles = Counter(role for words in ran.meanwhile for role in (" serve ", ".participant ") if role in words)
+    assert roles == {" serve ": 1, ".participant ": 4}, "the search finds them while they run"
+    assert not of_the_run(ran.home, ran.port)
 
 
 @dataclass(frozen=True)
@@ -230,7 +270,7 @@ def test_a_blob_that_nothing_refers_to_is_found(doctored):
 
 
 def test_ctrl_c_ends_every_process_and_leaves_no_folder(tmp_path):
-    environment = {**plain(), "TMPDIR": str(tmp_path)}
+    environment = {**clean_environment(), "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command("--kills", "1000"), env=environment, stderr=subprocess.PIPE, text=True) as storm:
         assert storm.stderr is not None
         assert "starting the server" in storm.stderr.readline()
@@ -240,3 +280,18 @@ def test_ctrl_c_ends_every_process_and_leaves_no_folder(tmp_path):
     assert storm.returncode == 130
     assert not psutil.wait_procs(children, timeout=20)[1]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_ends_by_itself_is_a_finding_and_the_record_is_verified_all_the_same(tmp_path, monkeypatch):
+    def killed_by_somebody_else(storm, kill):
+        storm.clients[0].kill()
+        storm.mind()
+
+    monkeypatch.setattr(Storm, "strike", killed_by_somebody_else)
+    outcome = run(Options(kills=1, seed=1, home=tmp_path / "home"), lambda event: None)
+    first, *others = outcome.findings
+    assert first.fault is Fault.STUCK
+    assert "the run broke off after 0 of 1 kills: client 0 ended by itself (SIGKILL)" in first.text
+    assert {finding.fault for finding in others} == {Fault.STUCK}, "the trainings did not complete; nothing is lost"
+    assert outcome.report.trainings == 3
+    assert outcome.home == tmp_path / "home"

@@ -1,6 +1,10 @@
 """A storm over small real processes: a server that does nothing but answer with its pid, and clients that wait."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +25,9 @@ class Health(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps({"pid": %(pid)s}).encode())
+        Health.answers += 1
+
+Health.answers = 0
 
 %(first)s
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Health).serve_forever()
@@ -131,6 +138,33 @@ def test_a_server_that_never_serves_ends_the_storm(watched, monkeypatch):
     monkeypatch.setattr(storms, "START_SECONDS", 0.5)
     with pytest.raises(ProcessError, match=r"does not answer 0\.5 s after its start"):
         it.storm.strike(it.storm.kills[0])
+
+
+def test_at_every_turn_of_waiting_it_is_asked_who_answers(watched):
+    it = watched([Kill(1, Target.CLIENT, 0, 0.5)], pid="os.getpid() if Health.answers < 3 else 1")
+    it.run()
+    tally = it.storm.tally
+    assert tally.answers - tally.stale_answers == 3
+    assert tally.stale_answers > 3, "the server was not restarted, and was found out all the same"
+
+
+def test_the_absence_of_a_server_counts_from_its_death_not_from_when_it_is_noticed(watched):
+    it = watched([server_kill(1), server_kill(2, point=POINT), Kill(3, Target.CLIENT, 0, 0.0)])
+    it.storm.begin()
+    it.storm.join()
+    it.storm.strike(it.storm.kills[0])
+    os.kill(it.storm.server.pid, signal.SIGKILL)
+    assert it.storm.server.died_at <= time.monotonic()
+    subprocess.run([sys.executable, "-c", ""], check=True)  # who minds it has something else to do
+    noticed = time.monotonic()
+    it.storm.mind()
+    assert it.storm.tally.serving_seconds[-1] > time.monotonic() - noticed
+
+
+def test_points_at_which_somebody_died_are_counted_by_name(watched):
+    it = watched([server_kill(1), server_kill(2, point=POINT)], first=DIES_AT_ITS_POINT)
+    it.run()
+    assert it.storm.tally.points == {POINT.partition(":")[0]: 1}
 
 
 def test_an_answer_of_another_process_is_counted_as_stale(watched):

@@ -18,6 +18,7 @@ from hansa.formats import safetensors
 from hansa.protocol.trainings import TrainingCreate
 from hansa.rounds.states import TrainingStatus
 from hansa.simulation.chaos.trainer import BUFFERS, first_version
+from hansa.simulation.chaos.witness import Witness, bare
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ AT_ONCE: Final = 3
 SMALL, LARGE = 300, 12_000
 """Rows of their models: 62 kB and 2.5 MB."""
 LARGE_SHARE: Final = 0.2
+NOT_FOUND: Final = 404
 PAUSE_SECONDS: Final = 0.02
 PATIENCE_SECONDS: Final = 60.0
 """A call that is not answered for so long, though its server is started again at once, ends the run."""
@@ -33,29 +35,40 @@ STANDSTILL_SECONDS: Final = 180.0
 """After the last kill: a training that has not moved for so long is stuck."""
 
 PLANS: Final[tuple[dict[str, Any], ...]] = (  # Any: plans are JSON
-    {"rounds": 4},
     {"rounds": 2, "uncertainty": {"method": "swag"}},
     {"rounds": 4, "daisy_chain": {"period": 2}},
-    {"rounds": 4, "closing": {"quorum": 3}, "evaluation": {"every": 2}},
     {"rounds": 5, "closing": {"quorum": 2}, "late": {"kind": "fold", "max_staleness": 2}, "evaluation": {"every": 0}},
+    {"rounds": 4},
+    {"rounds": 4, "closing": {"quorum": 3}, "evaluation": {"every": 2}},
     {"rounds": 4, "cohort": {"size": 2, "over_selection": 0.5, "selection": "by_examples"}, "evaluation": {"every": 0}},
     {"rounds": 3, "participation": {"min_to_start": 3, "min_to_go_on": 2}, "evaluation": {"every": 0}},
 )
-"""Every kind of work that a round may be, in turn."""
+"""Every kind of work that a round may be, in turn; what is rarest first, for a storm that is soon over."""
 MOVING: Final = (TrainingStatus.INITIAL.value, TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value)
 
 
 class Federation:
-    """Trainings of one actor on one server. `mind` is called while the server does not answer."""
+    """Trainings of one actor on one server. `mind` is called while something is waited for."""
 
-    def __init__(self, api: Api, *, clients: Sequence[str], seed: int, folder: Path, mind: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        *,
+        clients: Sequence[str],
+        seed: int,
+        folder: Path,
+        mind: Callable[[], None],
+        witness: Witness,
+    ) -> None:
         self._api = api
         self._clients = clients
         self._rng = Random(seed)  # noqa: S311  # to be repeated, not to be secret
         self._folder = folder
         self._mind = mind
+        self._witness = witness
         self._live: dict[str, int] = {}
         """Trainings that have not ended, and the revision in which each was last seen."""
+        self._paused: set[str] = set()
         self.begun = 0
 
     def keep_going(self) -> None:
@@ -70,20 +83,35 @@ class Federation:
         while self._live and time.monotonic() - moved < STANDSTILL_SECONDS:
             if self._look():
                 moved = time.monotonic()
+            self._mind()
             time.sleep(PAUSE_SECONDS)
 
     def _look(self) -> bool:
         """Forget the trainings that have ended; whether anything has moved."""
         before = dict(self._live)
         for training in before:
-            seen = self._insist(partial(self._api.training, training))
+            try:
+                seen = self._insist(partial(self._api.training, training))
+            except ApiError as error:
+                if error.status != NOT_FOUND:
+                    raise
+                self._witness.denied.add(bare(training))
+                del self._live[training]
+                continue
+            self._note_pause(training, paused=seen.status == TrainingStatus.PAUSED.value)
             if seen.status in MOVING:
                 self._live[training] = seen.revision
             else:
                 del self._live[training]
         return self._live != before
 
+    def _note_pause(self, training: str, *, paused: bool) -> None:
+        if paused and training not in self._paused:
+            self._witness.pauses += 1
+        (self._paused.add if paused else self._paused.discard)(training)
+
     def _begin(self) -> None:
+        asked_for = PLANS[self.begun % len(PLANS)]
         self.begun += 1
         name = f"chaos-{self.begun}"
         seed = self._rng.getrandbits(62)
@@ -95,12 +123,13 @@ class Federation:
             lambda: self._api.create_model(file, name=name, buffers=sorted(BUFFERS)).model_id,
             lambda: [model.id for model in self._api.models() if model.name == name],
         )
-        plan = {**PLANS[self.begun % len(PLANS)], "seed": seed}
-        asked = TrainingCreate(model_id=model, plan=plan, clients=list(self._clients), name=name)
+        self._witness.models.add(bare(model))
+        asked = TrainingCreate(model_id=model, plan={**asked_for, "seed": seed}, clients=list(self._clients), name=name)
         training = self._made(
             lambda: self._api.create_training(asked).training_id,
             lambda: [training.id for training in self._api.trainings() if training.name == name],
         )
+        self._witness.trainings.add(bare(training))
         self._insist(lambda: self._start(training))
         self._live[training] = 0
 

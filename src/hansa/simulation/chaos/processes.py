@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,8 @@ class Process:
     log: Path
     starts: int = 0
     _running: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    _watch: threading.Thread | None = field(default=None, repr=False)
+    _died_at: float = 0.0
 
     @property
     def pid(self) -> int:
@@ -46,7 +50,21 @@ class Process:
                 stderr=log,
                 start_new_session=True,
             )
+        self._watch = threading.Thread(target=self._note_death, args=(self._running,), daemon=True)
+        self._watch.start()
         self.starts += 1
+
+    def _note_death(self, running: "subprocess.Popen[bytes]") -> None:
+        """Whoever started it may be waiting for something else when it dies."""
+        running.wait()
+        self._died_at = time.monotonic()
+
+    @property
+    def died_at(self) -> float:
+        """When the process that has ended did so, in seconds of `time.monotonic`."""
+        if self._watch is not None:
+            self._watch.join()
+        return self._died_at
 
     def ended(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""

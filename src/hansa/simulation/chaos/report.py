@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hansa.rounds.states import RoundState
+from hansa.rounds.states import RoundState, TaskState
 from hansa.simulation.chaos.findings import Fault, Finding
 from hansa.simulation.chaos.record import Record
 from hansa.simulation.chaos.storm import Tally
+from hansa.simulation.chaos.witness import Witness
 
 
 class Seconds(msgspec.Struct, frozen=True):
@@ -20,8 +21,26 @@ class Seconds(msgspec.Struct, frozen=True):
     max: float
 
 
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the storm went through: nothing is proven of what did not happen."""
+
+    late_updates: int
+    """That were folded into a later round."""
+    moments: int
+    """Versions that have them."""
+    relayed: int
+    """Tasks that began with another client's local model, and were reported."""
+    abandoned_rounds: int
+    pauses: int
+    """That the server has made because too few clients were there, as far as the actor has seen them."""
+    points: dict[str, int]
+    """Crash points at which a process died, and how often."""
+    answers: int
+    """That were asked which process they come from."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one run. The last eight before `seconds` are 0, or something is wrong."""
+    """The figures of one run. Those from `lost` to `stale_answers` are 0, or something is wrong."""
 
     seed: int
     kills: int
@@ -43,6 +62,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unreferenced: int
     stale_answers: int
     """Answers of a process that had been killed."""
+    covered: Coverage
     seconds: float
 
     @property
@@ -52,7 +72,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report(
-    *, seed: int, tally: Tally, restarts: int, record: Record, findings: Sequence[Finding], seconds: float
+    *,
+    seed: int,
+    tally: Tally,
+    restarts: int,
+    record: Record,
+    witness: Witness,
+    findings: Sequence[Finding],
+    seconds: float,
 ) -> Report:
     """Put the figures together."""
     done = [of for of in record.rounds.values() if of.state == RoundState.DONE.value]
@@ -67,8 +94,23 @@ def report(
         rounds=len(done),
         updates=sum(len(of.accepted) + len(of.folded) for of in done),
         stale_answers=tally.stale_answers,
+        covered=_coverage(tally, record, witness),
         seconds=round(seconds, 3),
         **{fault.value: wrong[fault] for fault in Fault},
+    )
+
+
+def _coverage(tally: Tally, record: Record, witness: Witness) -> Coverage:
+    rounds = record.rounds.values()
+    handed_on = [task for task in record.tasks.values() if task.source is not None]
+    return Coverage(
+        late_updates=sum(len(of.folded) for of in rounds if of.state == RoundState.DONE.value),
+        moments=sum(version.moments is not None for version in record.versions.values()),
+        relayed=sum(task.state == TaskState.REPORTED.value for task in handed_on),
+        abandoned_rounds=sum(of.state == RoundState.ABANDONED.value for of in rounds),
+        pauses=witness.pauses,
+        points=dict(sorted(tally.points.items())),
+        answers=tally.answers,
     )
 
 

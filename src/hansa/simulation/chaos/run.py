@@ -6,6 +6,7 @@ The folder holds the server's data in `server`, each client's in `clients/NAME`,
 import secrets
 import shutil
 import socket
+import sqlite3
 import sys
 import tempfile
 import time
@@ -15,22 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hansa.client.api import Api
+from hansa.client.errors import HansaError
 from hansa.simulation.chaos import collection, federation, participant, record
 from hansa.simulation.chaos.federation import Federation
-from hansa.simulation.chaos.findings import Finding
-from hansa.simulation.chaos.participant import receipts
-from hansa.simulation.chaos.processes import Process, clean_environment, hansa, run_to_its_end
+from hansa.simulation.chaos.findings import Fault, Finding
+from hansa.simulation.chaos.participant import Receipt, receipts
+from hansa.simulation.chaos.processes import Process, ProcessError, clean_environment, hansa, run_to_its_end
 from hansa.simulation.chaos.record import Record
 from hansa.simulation.chaos.report import Report, report
 from hansa.simulation.chaos.schedule import schedule
 from hansa.simulation.chaos.storm import Storm, StormEvent
 from hansa.simulation.chaos.verification import verify
+from hansa.simulation.chaos.witness import Witness
 
 USERNAME = "chaos"
 
 
 class ChaosError(Exception):
-    """The run cannot begin as it was asked for; the message says what to do."""
+    """The run cannot begin as it was asked for, or has left nothing to verify; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +70,20 @@ class Outcome:
 
 
 def run(options: Options, tell: Callable[[Event], None]) -> Outcome:
-    """Kill as asked, verify, and report. Raises ChaosError, and ProcessError for a process that ends by itself.
+    """Kill as asked, verify, and report. Raises ChaosError where there is nothing to report on.
 
-    Whatever happens, no process is left. A temporary folder stays where something went wrong, to be looked at.
+    A process that ends by itself, or a server that does not answer, ends the run: a finding like others, beside those
+    of the record as it is then. Whatever happens, no process is left. A temporary folder stays where something went
+    wrong, to be looked at.
     """
     began = time.monotonic()
-    folder, port = _folder(options.home), _port(options.port)
+    folder, port, witness = _folder(options.home), _port(options.port), Witness()
     try:
         storm = _storm(options, folder, port, tell)
-        _carry_out(options, folder, storm, tell)
-        found = _record(folder, tell)
-        acknowledged = [receipt for client in (folder / "clients").iterdir() for receipt in receipts(client)]
+        broken_off = _broken_off(options, folder, storm, witness, tell)
+        found, acknowledged = _left(folder, broken_off, tell)
         tell(Phase(f"computing every version of {len(found.trainings)} trainings again"))
-        findings = verify(found, acknowledged)
+        findings = [*broken_off, *verify(found, acknowledged, witness)]
     except (KeyboardInterrupt, SystemExit):
         _tidy(options, folder)
         raise
@@ -88,6 +92,7 @@ def run(options: Options, tell: Callable[[Event], None]) -> Outcome:
         tally=storm.tally,
         restarts=storm.restarts,
         record=found,
+        witness=witness,
         findings=findings,
         seconds=time.monotonic() - began,
     )
@@ -141,14 +146,31 @@ def _storm(options: Options, folder: Path, port: int, tell: Callable[[Event], No
     return Storm(server, clients, port=port, kills=kills, tell=tell)
 
 
-def _carry_out(options: Options, folder: Path, storm: Storm, tell: Callable[[Event], None]) -> None:
+def _broken_off(
+    options: Options, folder: Path, storm: Storm, witness: Witness, tell: Callable[[Event], None]
+) -> list[Finding]:
+    """Carry the run out. What ended it before its time, if anything did."""
+    try:
+        _carry_out(options, folder, storm, witness, tell)
+    except (ProcessError, HansaError) as error:
+        done = storm.tally.kills_by.total()
+        return [Finding(Fault.STUCK, f"the run broke off after {done} of {options.kills} kills: {error}")]
+    return []
+
+
+def _carry_out(options: Options, folder: Path, storm: Storm, witness: Witness, tell: Callable[[Event], None]) -> None:
     """All kills, and then all trainings to their end."""
     with _all_ended(storm):
         tell(Phase("starting the server and its clients"))
         storm.begin()
         names = [place.name for place in _places(options, folder)]
         trainings = Federation(
-            _actor(storm, folder, names), clients=names, seed=options.seed, folder=folder, mind=storm.mind
+            _actor(storm, folder, names),
+            clients=names,
+            seed=options.seed,
+            folder=folder,
+            mind=storm.mind,
+            witness=witness,
         )
         storm.join()
         for kill in storm.kills:
@@ -186,12 +208,19 @@ def _all_ended(storm: Storm) -> Iterator[None]:
             process.kill()
 
 
-def _record(folder: Path, tell: Callable[[Event], None]) -> Record:
-    """What the server has left, after its own collection."""
+def _left(folder: Path, broken_off: Sequence[Finding], tell: Callable[[Event], None]) -> tuple[Record, list[Receipt]]:
+    """What the server has left, after its own collection, and the receipts of its clients."""
     tell(Phase("collecting what nothing refers to"))
     command = [sys.executable, "-m", collection.__name__]
-    run_to_its_end("the collection", command, _server_environment(folder), folder / "log")
-    return record.read(folder / "server")
+    try:
+        run_to_its_end("the collection", command, _server_environment(folder), folder / "log")
+        found = record.read(folder / "server")
+        return found, [receipt for client in (folder / "clients").iterdir() for receipt in receipts(client)]
+    except (ProcessError, sqlite3.Error, OSError) as error:
+        before = "".join(f"{finding.text}. " for finding in broken_off)
+        raise ChaosError(
+            f"{before}What the run has left cannot be read: {error}. Look at it in {folder}, which is kept."
+        ) from error
 
 
 def _server_environment(folder: Path) -> dict[str, str]:

@@ -56,6 +56,8 @@ class Tally:
     answers: int = 0
     stale_answers: int = 0
     """Answers of a process that should be dead."""
+    points: Counter[str] = field(default_factory=Counter)
+    """How often a process died at which crash point."""
 
 
 class Storm:
@@ -106,21 +108,24 @@ class Storm:
             victims.append(self.server)
         for victim in victims:
             victim.kill()
-        died = time.monotonic()
         self._note(kill, at_point=False)
         for victim in victims:
             if victim is not self.server:
                 self._start(victim)
         if kill.hits_server:
-            self._serve_again(died)
+            self._serve_again()
 
     def mind(self) -> None:
-        """Start again whoever has died at a crash point. Raises ProcessError for who ended by itself."""
+        """Start again whoever has died at a crash point, and look who answers on the server's port, by a connection of
+        its own. Raises ProcessError for who ended by itself.
+        """
         for client in self.clients:
             if self._died(client):
                 self._start(client)
         if self._died(self.server):
-            self._serve_again(time.monotonic())
+            self._serve_again()
+        else:
+            self.answers()
 
     def _wait(self, kill: Kill) -> None:
         end = time.monotonic() + self._pace() * (AIM_SECONDS if kill.point else kill.after)
@@ -145,6 +150,8 @@ class Storm:
     def _note(self, kill: Kill, *, at_point: bool) -> None:
         self._done.add(kill.number)
         self.tally.kills_by["point" if at_point else kill.target.value] += 1
+        if at_point:
+            self.tally.points[kill.point.partition(":")[0]] += 1
         self._tell(Killed(kill, at_point))
 
     def _start(self, process: Process) -> None:
@@ -162,15 +169,15 @@ class Storm:
             return kill.hits_server
         return kill.client is not None and self.clients[kill.client] is process
 
-    def _serve_again(self, died: float) -> None:
+    def _serve_again(self) -> None:
         """Start the server until it serves; the kill that comes next may be for before it does."""
         while True:
+            died = self.server.died_at
             self._start(self.server)
             coming = next((kill for kill in self.kills if kill.number not in self._done), None)
             cut = coming if coming is not None and coming.starting else None
             if self._until_it_serves(cut):
                 break
-            died = time.monotonic()
         self.tally.serving_seconds.append(time.monotonic() - died)
         self._tell(Served(self.tally.serving_seconds[-1]))
 

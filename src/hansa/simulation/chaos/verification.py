@@ -8,6 +8,7 @@ it asks its client again.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
@@ -17,12 +18,13 @@ from hansa.simulation.chaos.participant import Receipt
 from hansa.simulation.chaos.record import Record, Round, Task, Update
 from hansa.simulation.chaos.repetition import Repetition, torn
 from hansa.simulation.chaos.succession import breaks
+from hansa.simulation.chaos.witness import Witness, bare
 
 
-def verify(record: Record, receipts: Iterable[Receipt]) -> list[Finding]:
+def verify(record: Record, receipts: Iterable[Receipt], witness: Witness | None = None) -> list[Finding]:
     """Everything that is wrong; an empty list is the goal."""
     checks = {
-        Fault.LOST: _lost(record, receipts),
+        Fault.LOST: chain(_lost(record, receipts), _unmade(record, witness or Witness())),
         Fault.DUPLICATED: _duplicated(record),
         Fault.STUCK: _stuck(record),
         Fault.ORPHAN: _orphans(record),
@@ -34,7 +36,7 @@ def verify(record: Record, receipts: Iterable[Receipt]) -> list[Finding]:
 
 
 def _lost(record: Record, receipts: Iterable[Receipt]) -> Iterator[str]:
-    for task_id in dict.fromkeys(receipt.task.replace("-", "") for receipt in receipts):
+    for task_id in dict.fromkeys(bare(receipt.task) for receipt in receipts):
         task = record.tasks.get(task_id)
         if task is None:
             yield f"task {task_id} was acknowledged, and there is no such task"
@@ -44,6 +46,17 @@ def _lost(record: Record, receipts: Iterable[Receipt]) -> Iterator[str]:
         yield f"blob {digest} is referred to, and its file is gone"
     for path in record.damaged:
         yield f"{path} was set aside: a kill has torn its bytes"
+
+
+def _unmade(record: Record, witness: Witness) -> Iterator[str]:
+    """What the actor was told that it was made, and is not there, or was denied."""
+    for training in sorted(witness.trainings - record.trainings.keys()):
+        yield f"training {training} was acknowledged, and there is no such training"
+    for training in sorted(witness.denied & record.trainings.keys()):
+        yield f"training {training} is there, and the server has answered that it is not"
+    uploaded = {version.model for version in record.versions.values() if version.number == 0}
+    for model in sorted(witness.models - uploaded):
+        yield f"model {model} was acknowledged, and its first version is not there"
 
 
 def _uncounted(record: Record, task: Task) -> str:
