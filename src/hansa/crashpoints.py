@@ -171,6 +171,20 @@ def observed(observer: Callable[[str], None]) -> Iterator[None]:
         _observer = before
 
 
+@contextmanager
+def observed_too(observer: Callable[[str], None]) -> Iterator[None]:
+    """As `observed`, and then whoever did before: a process still dies at its point, having told of it."""
+    before = _observer
+
+    def both(name: str) -> None:
+        observer(name)
+        if before is not None:
+            before(name)
+
+    with observed(both):
+        yield
+
+
 def _dying_at(wanted: Mapping[str, int]) -> Callable[[str], None]:
     passed: Counter[str] = Counter()
 

@@ -3,7 +3,7 @@
     python -m hansa.simulation.chaos.participant URL FOLDER
 
 The folder holds `token`, the client's state, and `receipts.jsonl`: a line per task that the server has acknowledged,
-written when the receipt is there and before the next task is asked for.
+written as soon as the receipt is there, before the client forgets what it has reported.
 """
 
 import os
@@ -14,12 +14,15 @@ from pathlib import Path
 import msgspec
 
 from hansa.client import Client
-from hansa.client.events import Event, Reported
+from hansa.client.events import Event, Leased
 from hansa.client.reporting import LineReporter
-from hansa.protocol.tasks import TaskKind
+from hansa.crashpoints import observed_too
+from hansa.protocol.tasks import Task, TaskKind
 from hansa.simulation.chaos.trainer import Repeatable
 
 WAIT_SECONDS = 20.0
+HAS_RECEIPT = "client.reported"
+"""The crash point that a client passes with the receipt in its hands."""
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -30,18 +33,24 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class Receipts:
-    """A reporter that notes receipts, and prints a line for everything."""
+    """A reporter that prints a line for everything, and an observer of the crash points, that notes receipts."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._printed = LineReporter()
+        self._task: Task | None = None
 
     def __call__(self, event: Event) -> None:
-        """Note a receipt, in one write: a kill leaves a whole line or none."""
-        if isinstance(event, Reported):
-            receipt = Receipt(task=event.task.id, kind=event.task.kind)
-            os.write(self._file, msgspec.json.encode(receipt) + b"\n")
+        """Remember the task at hand."""
+        if isinstance(event, Leased):
+            self._task = event.task
         self._printed(event)
+
+    def passing(self, point: str) -> None:
+        """Note a receipt, in one write: a kill leaves a whole line or none."""
+        if point == HAS_RECEIPT and self._task is not None:
+            receipt = Receipt(task=self._task.id, kind=self._task.kind)
+            os.write(self._file, msgspec.json.encode(receipt) + b"\n")
 
 
 def receipts(folder: Path) -> Iterator[Receipt]:
@@ -54,8 +63,10 @@ def receipts(folder: Path) -> Iterator[Receipt]:
 def take_part(url: str, folder: Path) -> None:
     """Work until SIGTERM."""
     token = (folder / "token").read_text().strip()
-    client = Client(url, token, state=folder / "state", reporter=Receipts(folder / "receipts.jsonl"), wait=WAIT_SECONDS)
-    client.run(Repeatable())
+    noted = Receipts(folder / "receipts.jsonl")
+    client = Client(url, token, state=folder / "state", reporter=noted, wait=WAIT_SECONDS)
+    with observed_too(noted.passing):
+        client.run(Repeatable())
 
 
 if __name__ == "__main__":
