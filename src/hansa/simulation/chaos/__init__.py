@@ -5,10 +5,14 @@
     storm           carries a schedule out, and measures how long the server was away
     federation      the actor: keeps trainings going, and sees each to its end
     participant     what runs in a client's process; trainer, its arithmetic
+    witness         what the actor was told meanwhile
     record          what is in a data folder afterwards, read from its tables and files
     repetition      every version computed again, slowly, from what the record says it came of
     succession      whether the rounds follow one another, each once and each from the version before
     verification    what is in the record and must not be, or is not and must be
 
-What verifies shares no code with the server: it reads the tables by SQL, and adds by a plain loop.
+What verifies has its own reading of the tables, by SQL, its own arithmetic, a plain loop, and its own rules of what
+follows what. With the server and the clients it shares what both are given: the plan and its counts (`rounds.plan`),
+the names of states, the seeds of clients, and the format of files. An error in one of these it would not find; each has
+tests of its own against fixed values.
 """

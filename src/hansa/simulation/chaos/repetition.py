@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from hansa.core.moments import FIRST, SECOND, flatten
+from hansa.core.moments import FIRST, SECOND
 from hansa.core.params import Array, Params
 from hansa.core.seeds import client_seed
 from hansa.formats import safetensors
@@ -164,8 +164,12 @@ class Repetition:
         vectors: list[Weighted] = []
         for ordinal, _, weight in row.moments_accepted:
             first, second = gathered(version, seed=client_seed(self.training.seed, row.number, ordinal))
-            vectors.append(({FIRST: flatten(first, order), SECOND: flatten(second, order)}, weight))
+            vectors.append(({FIRST: _joined(first, order), SECOND: _joined(second, order)}, weight))
         return digest(mean(vectors), frozenset())
+
+
+def _joined(arrays: Params, order: Sequence[str]) -> Array:
+    return np.array([number for name in order for number in arrays[name].flat], np.float64)
 
 
 def _rises(keys: Sequence[Any]) -> bool:  # Any: what can be compared
