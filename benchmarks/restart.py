@@ -10,7 +10,6 @@ both. `--profile` shows in addition which modules the start spends its time on.
 import argparse
 import http.client
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from pathlib import Path
 import msgspec
 from filled import TRAININGS, UPDATES
 from harness import HANSA, START_SECONDS, BenchmarkError, Child, child, cpu_seconds, free_port, in_a_folder
+
+from hansa.simulation.chaos.processes import clean_environment
 
 REPEATS = 9
 GOAL_SECONDS = 3.0
@@ -50,10 +51,8 @@ class Home:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Nothing of whoever measures; and what the first start has compiled, the others need not, as in real life."""
-        others = ("HANSA_", "DJANGO_", "PYTHONDONTWRITEBYTECODE")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
-        return {**kept, "HANSA_HOME": str(self.place / "server")}
+        """Nothing of whoever measures."""
+        return {**clean_environment(), "HANSA_HOME": str(self.place / "server")}
 
 
 def benchmark(folder: Path, repeats: int) -> list[Starts]:
