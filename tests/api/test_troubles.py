@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from django.db import OperationalError
 
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings import orchestrator
@@ -147,6 +148,44 @@ async def test_what_does_not_stop_failing_is_a_new_attempt_with_the_reason(alice
     first, second = await rounds_of(alice, training)
     assert (first["state"], second["attempt"]) == ("abandoned", 2)
     assert first["reason"] == "The aggregation failed 5 times, last with MemoryError: no memory left."
+
+
+async def test_a_disk_so_full_that_nothing_can_be_noted_is_no_reason_to_hurry(
+    alice, bob, carol, make_training, monkeypatch
+):
+    """Neither the claim nor the pause can be written: it is tried again in a while, and not as often as one can."""
+    training = await call(lambda: start(make_training(bob, carol)))
+    for client, add in ((bob, 1.0), (carol, 2.0)):
+        await upload_and_report(client, await call(lease, client), update(add))
+    await call(settle, training)
+    waits, tried = asyncio.Queue(), []
+
+    async def wait_long(seconds):
+        if seconds == orchestrator.TROUBLE_SECONDS:
+            await waits.put(None)
+            await asyncio.Event().wait()
+        await sleep(seconds)
+
+    def full(**given):
+        tried.append(given)
+        raise OperationalError("database or disk is full")
+
+    sleep = asyncio.sleep
+    monkeypatch.setattr(orchestrator.asyncio, "sleep", wait_long)
+    for name in ("claim", "drop_claims"):
+        monkeypatch.setattr(orchestrator.aggregation, name, full)
+    monkeypatch.setattr(orchestrator.trainings, "pause", full)
+    monkeypatch.setattr(orchestrator.Orchestrator, "_begin", nothing)
+    async with orchestrating():
+        await asyncio.wait_for(waits.get(), 10)
+        for _ in range(20):
+            await sleep(orchestrator.SWEEP_SECONDS)
+
+    assert len(tried) <= 3, "to claim it, to pause, and, as the server ends, to let go of the claim"
+
+
+async def nothing(self):
+    """Nothing to do at the start."""
 
 
 async def test_one_trainings_trouble_does_not_stop_the_others(alice, bob, carol, make_training, monkeypatch):

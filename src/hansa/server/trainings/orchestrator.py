@@ -85,7 +85,7 @@ class Orchestrator:
         if forgiven or dropped:
             log.info("After the restart: %d leases begin anew, %d aggregations are taken up again.", forgiven, dropped)
 
-    async def _guarded(self, activity: Callable[[], Awaitable[None]]) -> bool:
+    async def _guarded(self, activity: Callable[[], Awaitable[object]]) -> bool:
         """Run one of the server's own activities; False, and a line in the log, if it failed."""
         try:
             await activity()
@@ -140,7 +140,7 @@ class Orchestrator:
 
     async def _aggregate(self, training_id: UUID) -> None:
         """Claim, compute, commit. Data at fault is a new attempt, or no moments, a full disk a pause, anything else is
-        tried again.
+        tried again; and never at once, unless something was done about it.
         """
         claim = uuid4()
         try:
@@ -151,32 +151,42 @@ class Orchestrator:
             self._troubles.pop(training_id, None)
         except StoppedError:
             log.info("Training %s: the aggregation stops with the server; the next start takes it up.", training_id)
-        except LateUpdateLostError as error:
-            log.warning("Training %s: %s; its round is aggregated without it.", training_id, error)
-            await call(
-                folding.drop, training_id=training_id, number=error.number, ordinal=error.ordinal, reason=str(error)
-            )
-        except TornBlobError as error:
-            if await attend(error.digest) is None:  # it is whole again: whoever had it damaged has mended it
-                await asyncio.sleep(TROUBLE_SECONDS)
-        except (MissingUpdateError, ModelFileError) as error:
-            await self._give_up(training_id, claim, f"The aggregation failed: {error}")
-        except Exception as error:
-            if is_disk_full(error):
-                reason = "The server's disk is full. Free some space there, then resume the training."
-                await call(trainings.pause, training_id=training_id, reason=reason)
-                return
-            # Not the data's fault: the accepted list stands, and the same bits can be computed in a moment.
-            log.exception("Training %s: the aggregation failed.", training_id)
-            self._troubles[training_id] = self._troubles.get(training_id, 0) + 1
-            if self._troubles[training_id] >= MAX_TROUBLES:
-                del self._troubles[training_id]
-                reason = f"The aggregation failed {MAX_TROUBLES} times, last with {type(error).__name__}: {error}."
-                await self._give_up(training_id, claim, reason)
-            else:
+        except Exception as error:  # noqa: BLE001  # whatever it was: `_cope` logs it, and its training goes on
+            if not await self._guarded(partial(self._cope, training_id, claim, error)):
                 await asyncio.sleep(TROUBLE_SECONDS)
         finally:
-            await asyncio.shield(call(aggregation.drop_claims, claim=claim))
+            # A claim that cannot be let go runs out by itself.
+            await asyncio.shield(self._guarded(partial(call, aggregation.drop_claims, claim=claim)))
+
+    async def _cope(self, training_id: UUID, claim: UUID, error: Exception) -> None:
+        """Do what there is to do about an aggregation that failed; come back when it may be tried again."""
+        match error:
+            case LateUpdateLostError():
+                log.warning("Training %s: %s; its round is aggregated without it.", training_id, error)
+                await call(
+                    folding.drop, training_id=training_id, number=error.number, ordinal=error.ordinal, reason=str(error)
+                )
+            case TornBlobError():
+                if await attend(error.digest) is None:  # it is whole again: whoever had it damaged has mended it
+                    await self._try_again(training_id, claim, error)
+            case MissingUpdateError() | ModelFileError():
+                await self._give_up(training_id, claim, f"The aggregation failed: {error}")
+            case _ if is_disk_full(error):
+                reason = "The server's disk is full. Free some space there, then resume the training."
+                await call(trainings.pause, training_id=training_id, reason=reason)
+            case _:
+                log.error("Training %s: the aggregation failed.", training_id, exc_info=error)
+                await self._try_again(training_id, claim, error)
+
+    async def _try_again(self, training_id: UUID, claim: UUID, error: Exception) -> None:
+        """Not the data's fault: the accepted list stands, and the same bits can be computed in a moment. So often."""
+        self._troubles[training_id] = self._troubles.get(training_id, 0) + 1
+        if self._troubles[training_id] < MAX_TROUBLES:
+            await asyncio.sleep(TROUBLE_SECONDS)
+            return
+        del self._troubles[training_id]
+        reason = f"The aggregation failed {MAX_TROUBLES} times, last with {type(error).__name__}: {error}."
+        await self._give_up(training_id, claim, reason)
 
     async def _give_up(self, training_id: UUID, claim: UUID, reason: str) -> None:
         if await call(rounds.give_up, training_id=training_id, claim=claim, reason=reason, now=timezone.now()):
