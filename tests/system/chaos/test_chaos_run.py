@@ -17,10 +17,11 @@ import psutil
 import pytest
 
 from hansa.simulation.chaos import record
+from hansa.simulation.chaos import run as runs
 from hansa.simulation.chaos.findings import Fault
 from hansa.simulation.chaos.participant import Receipt, receipts
 from hansa.simulation.chaos.processes import clean_environment
-from hansa.simulation.chaos.run import Options, run
+from hansa.simulation.chaos.run import ChaosError, Options, run
 from hansa.simulation.chaos.storm import Storm
 from hansa.simulation.chaos.verification import verify
 from support.serving import free_port
@@ -295,3 +296,12 @@ def test_a_process_that_ends_by_itself_is_a_finding_and_the_record_is_verified_a
     assert {finding.fault for finding in others} == {Fault.STUCK}, "the trainings did not complete; nothing is lost"
     assert outcome.report.trainings == 3
     assert outcome.home == tmp_path / "home"
+
+
+def test_a_server_that_never_came_to_be_leaves_nothing_to_verify_and_the_folder_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "hansa", lambda *_: [sys.executable, "-c", "raise SystemExit('out of order')"])
+    with pytest.raises(ChaosError) as refused:
+        run(Options(kills=1, seed=1, home=tmp_path / "home"), lambda event: None)
+    assert "the server ended by itself (exit code 1)" in str(refused.value)
+    assert "ends with: out of order. What the run has left cannot be read" in str(refused.value)
+    assert str(refused.value).endswith(f"Look at it in {tmp_path / 'home'}, which is kept.")
