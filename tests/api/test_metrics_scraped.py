@@ -13,13 +13,16 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from docs.blocks import ROOT
 from hansa.rounds.states import RoundState, TrainingStatus
 from hansa.server import config, measures
-from hansa.server.lifecycle.bridge import call
+from hansa.server.lifecycle.bridge import call, read
 from hansa.server.lifecycle.observing import Observed
 from hansa.server.ops import accounting, census
+from hansa.server.registry.models import ModelVersion
+from hansa.server.trainings import mending
 from hansa.server.trainings.services import rounds
 from support.answers import refused
+from support.damage import take_away
 from support.people import Person, in_process
-from support.work import lease, report_of, settle, start, update, upload_and_report
+from support.work import add_up, lease, report_of, settle, start, update, upload_and_report
 
 PAGE = ROOT / "docs" / "how-to" / "monitor.md"
 
@@ -147,6 +150,30 @@ async def test_a_round_that_ends_counts_as_done_or_abandoned(scraped, started, b
     after = await scraped()
     assert grown(before, after, "hansa_rounds_ended_total", how="abandoned") == 1
     assert grown(before, after, "hansa_rounds_ended_total", how="done") == 0
+
+
+async def test_rounds_that_damage_undoes_count_as_abandoned_and_the_blob_as_damaged_once(
+    scraped, started, bob, carol, alice
+):
+    for client, add in ((bob, 1.0), (carol, 2.0)):
+        await upload_and_report(client, await call(lease, client), update(add))
+    await call(settle, started)
+    await call(add_up, started)
+    newest = await read(ModelVersion.objects.get, model_id=started.model_id, number=1)
+    before = await scraped()
+    take_away(newest.blob_id)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mending, "_made_again", never)
+        await mending.attend(newest.blob_id)
+        await mending.attend(newest.blob_id)
+
+    after = await scraped()
+    assert grown(before, after, "hansa_rounds_ended_total", how="abandoned") == 2, "it, and the next"
+    assert grown(before, after, "hansa_blobs_damaged_total") == 1
+
+
+async def never(*args):
+    return False
 
 
 async def test_a_lease_that_ends_without_a_sign_of_life_counts_as_lost(scraped, started, bob, bobs_task, clock):

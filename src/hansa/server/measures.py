@@ -41,6 +41,11 @@ UPDATES_REFUSED: Final = Counter(
 ROUNDS_ENDED: Final = Counter(
     "hansa_rounds_ended", "Attempts at rounds that came to their end: done, or abandoned.", ["how"], registry=REGISTRY
 )
+BLOBS_DAMAGED: Final = Counter(
+    "hansa_blobs_damaged",
+    "Blobs that were found damaged or missing; each once until it is whole again.",
+    registry=REGISTRY,
+)
 LEASES_LOST: Final = Counter(
     "hansa_leases_lost", "Tasks whose client gave no sign of life until its lease ended.", registry=REGISTRY
 )

@@ -22,6 +22,7 @@ from hansa.protocol.tasks import TaskKind
 from hansa.server.blobs import doubts, inspection, store
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.inspection import Damage, Known, Wrong
+from hansa.server.blobs.losses import LOSSES
 from hansa.server.blobs.models import Blob
 from hansa.server.blobs.store import BlobFile, TornBlobError
 from hansa.server.blobs.suspicion import SUSPICION
@@ -122,17 +123,16 @@ async def attend(digest: str, *, inspect: Callable[[Known], Damage | None] = ins
     """
     async with store.lock(digest):
         found = await read(dependants.known, [digest])
-        if not found:
-            return None
-        damage = await compute(inspect, found[0])
+        damage = await compute(inspect, found[0]) if found else None
         if damage is None:
+            LOSSES.over(digest)
             return None
         if damage.wrong is Wrong.CHECKSUMS and damage.actual is not None:
             await call(blobs.correct, digests=damage.actual)
             log.warning("The row of blob %s had damaged checksums. Its file is right; the row is mended.", digest)
             return None
         aside = await work(inspection.set_aside, damage)
-    log.error("Blob %s is damaged: %s.%s", digest, damage.seen, f" It is kept as {aside}." if aside else "")
+    LOSSES.found(digest, damage.seen, aside)
     await _settle(damage)
     return damage
 
@@ -147,6 +147,7 @@ async def _settle(damage: Damage) -> None:
         for training_id, version in await read(dependants.needing, damage.digest):
             await _go_back(training_id, version, reason)
     if await work(store.path_of(damage.digest).exists):
+        LOSSES.over(damage.digest)
         return  # the file is whole again, whoever refers to it
     for training_id in await read(dependants.with_results, damage.digest):
         lost = f"what a client had sent is asked for again: {reason} (blob {damage.digest})"

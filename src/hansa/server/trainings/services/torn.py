@@ -22,6 +22,7 @@ from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import MAX_FAILURES
 from hansa.rounds.states import ROUND_REPAIRS, RoundState, TaskState, TrainingStatus, sources
 from hansa.server.changes import change
+from hansa.server.measures import ROUNDS_ENDED, once_committed
 from hansa.server.notifications import services as outbox
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings.dependants import RUNNING
@@ -159,6 +160,7 @@ def _begin_anew(training: Training, base: ModelVersion, reason: str, now: dateti
     _rows(vain).update(
         state=RoundState.ABANDONED.value, reason=reason, done_at=now, version=None, claim=None, claimed_until=None
     )
+    once_committed(ROUNDS_ENDED.labels("abandoned"), len(vain))
     later = ModelVersion.objects.filter(model_id=training.model_id, number__gt=base.number, lost="")
     later.update(lost=reason[:500])
     training.rounds_done = vain[0].number - 1
