@@ -6,6 +6,7 @@ from hansa.rounds.decide import OFFER_SECONDS
 from hansa.rounds.decisions import AbandonRound, DropOffers, Fail, OpenRound, Wait
 from hansa.server.accounts import presence
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.notifications.models import Notification, State
 from hansa.server.trainings import facts
 from hansa.server.trainings.models import Round, Task, Update
 from hansa.server.trainings.services import rounds, tasks, trainings
@@ -239,16 +240,86 @@ def test_another_cohort_is_drawn_when_only_others_come(drawn, clock):
     assert advance(training, clock) == OpenRound(1, 2, "round 1 of 1 begins")
 
 
-def test_the_other_is_selected_sooner_or_later(drawn, clock):
-    training, _, other = drawn
-    for _ in range(50):
-        if (other.user.username, "train") in states(training):
-            break
-        clock.advance(MOMENT)
-        presence.saw(other.user.id, clock())
+def test_the_new_cohort_is_drawn_from_those_who_can_come(drawn, clock):
+    training, selected, other = drawn
+    clock.advance(OFFER_SECONDS + MOMENT)
+    presence.saw(other.user.id, clock())
+    settle(training)
+
+    row = training.rounds.get(attempt=2)
+    assert row.selection["candidates"] == [training.participations.get(client=other.user).ordinal]
+    assert training.participations.get(client=selected.user).absent
+    assert lease(other).round == row
+
+
+def test_cohorts_nobody_comes_from_are_drawn_once_around_and_not_for_ever(person, make_training, clock):
+    pushed = [person(f"client{number}", client=True) for number in range(6)]
+    for each in pushed:
+        each.user.message_endpoint = "https://example.org/"
+        each.user.save()
+    training = start(make_training(*pushed, cohort={"size": 2}, closing={"min_reports": 1}))
+    for _ in range(20):
+        Notification.objects.update(state=State.DROPPED)
         clock.advance(OFFER_SECONDS)
         settle(training)
-    assert lease(other).round.training_id == training.id
+
+    asked = [tuple(row.selection["selected"]) for row in training.rounds.order_by("attempt")]
+    assert len(asked) == 3
+    assert sorted(sum(asked, ())) == [*range(6)]
+
+
+def test_who_is_at_work_elsewhere_is_neither_given_up_nor_drawn_again_at_once(drawn, make_training, person, clock):
+    training, selected, other = drawn
+    clock.advance(-OFFER_SECONDS)
+    start(make_training(selected))
+    clock.advance(OFFER_SECONDS)
+    held = selected, lease(selected)
+    assert held[1].round.training_id != training.id
+    pass_time(clock, OFFER_SECONDS, held)
+    presence.saw(other.user.id, clock())
+    settle(training)
+
+    assert not training.participations.get(client=selected.user).absent
+    assert lease(other).round == training.rounds.get(attempt=2)
+
+
+def test_too_few_others_are_no_cohort(person, make_training, clock):
+    clients = [person(f"client{number}", client=True) for number in range(6)]
+    training = start(make_training(*clients, cohort={"size": 3}, closing={"min_reports": 2}))
+    asked = training.rounds.get().selection["selected"]
+    others = [client for ordinal, client in enumerate(clients) if ordinal not in asked]
+    clock.advance(OFFER_SECONDS)
+    presence.saw(others[0].user.id, clock())
+    assert isinstance(advance(training, clock), Wait)
+
+    presence.saw(others[1].user.id, clock())
+    assert isinstance(advance(training, clock), AbandonRound)
+
+
+def test_a_client_with_an_endpoint_never_asks_and_is_there_for_another_cohort(drawn, clock):
+    training, _, other = drawn
+    other.user.message_endpoint = "https://example.org/"
+    other.user.save()
+    clock.advance(OFFER_SECONDS)
+    settle(training)
+    assert training.rounds.get(attempt=2).selection["selected"] == [
+        training.participations.get(client=other.user).ordinal
+    ]
+
+
+def test_a_client_whose_account_is_closed_is_not_drawn_and_not_waited_for(drawn, clock):
+    training, selected, other = drawn
+    other.user.is_active = False
+    other.user.save()
+    clock.advance(OFFER_SECONDS)
+    presence.saw(other.user.id, clock())
+    assert isinstance(advance(training, clock), Wait)
+
+    tasks.give_back(task_id=lease(selected).id, user_id=selected.user.id, reason="broken", failed=True)
+    settle(training)
+    assert training.rounds.get(attempt=2).selection["candidates"] == [
+        training.participations.get(client=selected.user).ordinal
+    ]
 
 
 def test_who_left_and_joined_again_is_not_kept_waiting_by_those_who_do_not_come(bob, carol, make_training, clock):

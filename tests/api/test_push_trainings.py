@@ -419,7 +419,7 @@ async def test_a_cohort_that_is_still_being_told_is_not_given_up_for_others_who_
     training = await train(bob, dave)
     await call(start, training)
     await call(lambda: Task.objects.filter(participation__client=bob.user).delete())
-    monkeypatch.setattr(facts, "_others_waiting", lambda live, rounds: {training.id})  # Bob, who was not selected
+    monkeypatch.setattr(facts, "_others_waiting", lambda rounds, now: {training.id: 1})  # Bob, who was not selected
     clock.advance(61)
 
     told = await read(rounds.look, training_id=training.id, now=clock.now)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from hansa.core.sampling import replay
 from hansa.protocol.models import Detail
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import TrainingStatus
@@ -182,6 +183,61 @@ async def test_who_is_excluded_has_left_or_has_no_open_account_is_not_there(wait
     bob.user.is_active = False
     await call(bob.user.save)
     assert await there(waiting, clock) == 0
+
+
+# A cohort of those who are there
+
+
+@pytest.fixture
+def dozen(person):
+    return [person(f"client{number}", client=True) for number in range(12)]
+
+
+def drawn_from(training):
+    row = training.rounds.order_by("-number", "-attempt").first()
+    assert row.selection["selected"] == replay(row.selection)
+    return row.selection["candidates"], row.tasks.count()
+
+
+async def test_the_cohort_is_drawn_from_the_clients_that_were_waited_for(make_training, dozen):
+    wanted = {"min_to_start": 3, "min_to_go_on": 3}
+    training = await call(lambda: make_training(*dozen, rounds=4, cohort={"size": 3}, participation=wanted))
+    alive = dozen[4:7]
+    await ask(*alive)
+    await call(lambda: start(training))
+    for _ in range(4):
+        assert await read(drawn_from, training) == ([4, 5, 6], 3)
+        for client in alive:
+            await upload_and_report(client, await call(lease, client), update())
+        await call(settle, training)
+        await call(add_up, training)
+
+    assert await status(training) == (TrainingStatus.COMPLETED, False)
+    assert await read(lambda: [row.attempt for row in training.rounds.all()]) == [1, 1, 1, 1]
+
+
+async def test_a_part_of_the_clients_is_a_part_of_all_that_take_part(make_training, dozen):
+    plan = {"cohort": {"fraction": 0.25, "over_selection": 0.3}, "participation": {"min_to_start": 3}}
+    training = await call(lambda: make_training(*dozen, **plan))
+    await ask(*dozen[:5])
+    await call(lambda: start(training))
+    assert await read(drawn_from, training) == ([0, 1, 2, 3, 4], 4)
+    assert (await read(training.rounds.get)).wanted == 3
+
+
+async def test_where_those_who_are_there_could_not_close_the_round_it_is_drawn_from_all(make_training, dozen):
+    plan = {"cohort": {"size": 4}, "closing": {"min_reports": 4}, "participation": {"min_to_start": 3}}
+    training = await call(lambda: make_training(*dozen, **plan))
+    await ask(*dozen[:3])
+    await call(lambda: start(training))
+    assert await read(drawn_from, training) == ([*range(12)], 4)
+
+
+async def test_where_all_are_asked_nobody_is_left_out_for_not_being_there(make_training, dozen):
+    training = await call(lambda: make_training(*dozen, participation={"min_to_start": 3}))
+    await ask(*dozen[:3])
+    await call(lambda: start(training))
+    assert await read(drawn_from, training) == ([*range(12)], 12)
 
 
 # A person, and a training that waits for clients

@@ -29,7 +29,7 @@ from hansa.rounds.states import RoundState, TaskState, TrainingStatus
 from simulation.invariants import PHASE
 from simulation.memory_late import fold
 from simulation.rows import Key, RoundRow
-from simulation.tables import Tables
+from simulation.tables import Member, Tables
 
 HANDOVER = timedelta(seconds=10)
 MOMENT = timedelta(seconds=90)
@@ -61,14 +61,37 @@ def facts(of: Tables, training: Key, now: datetime) -> Facts:
 
 def _there(of: Tables, training: Key, now: datetime) -> int:
     """Of those who may be selected, who asks, works or has just worked."""
-    working = {
-        work.client
-        for key, work in of.works.items()
-        if ((until := of.store.tasks[key].lease_until) is not None and until > now)
-        or (work.reported_at is not None and work.reported_at > now - MOMENT)
-    }
-    asking = {client for client, seen in of.seen.items() if seen > now - MOMENT}
-    return sum(member.selectable and member.client in working | asking for member in of.learnings[training].members)
+    members = of.learnings[training].members
+    return sum(member.selectable and _is_there(of, member, now) for member in members)
+
+
+def _is_there(of: Tables, member: Member, now: datetime) -> bool:
+    return (
+        _asks(of, member, now)
+        or _works(of, member, now)
+        or any(
+            work.client == member.client and work.reported_at is not None and work.reported_at > now - MOMENT
+            for key, work in of.works.items()
+            if of.store.tasks[key].state is TaskState.REPORTED
+        )
+    )
+
+
+def _is_free(of: Tables, member: Member, now: datetime) -> bool:
+    return _asks(of, member, now) and not _works(of, member, now)
+
+
+def _is_expected(of: Tables, member: Member, now: datetime) -> bool:
+    return _is_free(of, member, now) or not (member.absent or _works(of, member, now))
+
+
+def _asks(of: Tables, member: Member, now: datetime) -> bool:
+    return member.client in of.seen and of.seen[member.client] > now - MOMENT
+
+
+def _works(of: Tables, member: Member, now: datetime) -> bool:
+    leases = (of.store.tasks[key].lease_until for key, work in of.works.items() if work.client == member.client)
+    return any(until is not None and until > now for until in leases)
 
 
 def _round_facts(of: Tables, key: Key, now: datetime) -> RoundFacts:
@@ -90,7 +113,7 @@ def _round_facts(of: Tables, key: Key, now: datetime) -> RoundFacts:
         wanted=row.wanted,
         first_taken_at=_later(min(taken), phase.clock_from) if taken else None,
         busy=sum(_is_busy(of, each, now) for each in tasks),
-        others_waiting=nobody_came and _others_wait(of, key, phase.opened_at),
+        others_waiting=_others_waiting(of, key, now) if nobody_came else 0,
         next_expiry=min(leases, default=None),
         claimed_until=phase.claimed_until,
     )
@@ -114,14 +137,14 @@ def _is_busy(of: Tables, task: Key, now: datetime) -> bool:
     return False
 
 
-def _others_wait(of: Tables, key: Key, opened: datetime) -> bool:
+def _others_waiting(of: Tables, key: Key, now: datetime) -> int:
     row = of.store.rounds[key]
     cohort = {
         task.ordinal for task in of.store.tasks.values() if task.round == key and task.state is not TaskState.CLOSED
     }
     members = enumerate(of.learnings[row.training].members)
-    others = [member.client for ordinal, member in members if member.selectable and ordinal not in cohort]
-    return any(client in of.seen and of.seen[client] > opened for client in others)
+    others = [member for ordinal, member in members if member.selectable and ordinal not in cohort]
+    return sum(_is_free(of, member, now) for member in others)
 
 
 def _later(moment: datetime, other: datetime | None) -> datetime:
@@ -146,7 +169,7 @@ def carry_out(of: Tables, training: Key, decision: Decision, now: datetime) -> N
                 expired = [each for each in _phase_tasks(of, key) if _expired(of, each, now)]
                 _lose(of, expired)
             case DropOffers():
-                _lose(of, [each for each in _offers(of, key) if not _is_busy(of, each, now)])
+                _lose(of, _not_come_for(of, key, now))
             case CloseRound():
                 accepted, folded = of.accepted(key, TaskKind.TRAIN), fold(of, key)
                 of.set_round(key, state=RoundState.AGGREGATING, accepted=accepted, folded=folded)
@@ -169,15 +192,20 @@ def carry_out(of: Tables, training: Key, decision: Decision, now: datetime) -> N
             case FinishRound():
                 _done(of, key)
             case AbandonRound():
+                if not decision.failure:
+                    for each in _not_come_for(of, key, now):
+                        of.member(each).absent = True
                 of.abandon(key, decision.reason, failure=decision.failure)
 
 
 def _open_round(of: Tables, training: Key, decision: OpenRound, now: datetime) -> None:
     learning = of.learnings[training]
     base = of.base_of(training)
-    draw = _draw(of, training, decision)
+    everybody = [ordinal for ordinal, member in enumerate(learning.members) if member.selectable]
+    candidates = _candidates(of, training, decision, everybody, now)
+    draw = _draw(of, training, decision, candidates, plans.invitations(learning.plan, participants=len(everybody)))
     cohort = sampling.choose(draw)
-    target = plans.cohort_size(learning.plan, participants=len(draw.candidates))
+    target = min(plans.cohort_size(learning.plan, participants=len(everybody)), len(candidates))
     wanted = target if len(cohort) > target else None
     row = RoundRow(training, decision.number, decision.attempt, RoundState.COLLECTING, wanted=wanted, base=base)
     key = of.add_round(row, now)
@@ -189,14 +217,30 @@ def _open_round(of: Tables, training: Key, decision: OpenRound, now: datetime) -
         of.add_task(key, ordinal, TaskKind.TRAIN, TaskState.LOST if invited else TaskState.OFFERED)
 
 
-def _draw(of: Tables, training: Key, decision: OpenRound) -> sampling.Draw:
+def _candidates(of: Tables, training: Key, decision: OpenRound, everybody: list[int], now: datetime) -> list[int]:
+    """Those who can be counted on, where not all are asked and enough of them are left."""
+    plan, members, candidates = of.learnings[training].plan, of.learnings[training].members, everybody
+    if plans.invitations(plan, participants=len(everybody)) == len(everybody):
+        return everybody
+    rules = [
+        *([_is_there] if plans.min_there(plan, round_number=decision.number) > 1 else []),
+        *([_is_expected] if decision.attempt > 1 else []),
+    ]
+    for rule in rules:
+        left = [ordinal for ordinal in candidates if rule(of, members[ordinal], now)]
+        target = min(plans.cohort_size(plan, participants=len(everybody)), len(left))
+        if len(left) >= plans.min_reports(plan, cohort=target):
+            candidates = left
+    return candidates
+
+
+def _draw(of: Tables, training: Key, decision: OpenRound, candidates: list[int], invited: int) -> sampling.Draw:
     learning = of.learnings[training]
-    candidates = [ordinal for ordinal, member in enumerate(learning.members) if member.selectable]
     rule = learning.plan.cohort.selection
     known = [learning.members[ordinal].num_examples for ordinal in candidates]
     return sampling.Draw(
         rule=rule,
-        size=plans.invitations(learning.plan, participants=len(candidates)),
+        size=min(invited, len(candidates)),
         candidates=tuple(candidates),
         weights=sampling.filled(known) if rule == "by_examples" else (),
         cursor=_cursor(of, training) if rule == "round_robin" else None,
@@ -229,8 +273,9 @@ def _done(of: Tables, key: Key) -> None:
     of.set_training(row.training, rounds_done=row.number)
 
 
-def _offers(of: Tables, key: Key) -> list[Key]:
-    return [each for each in _phase_tasks(of, key) if of.store.tasks[each].state is TaskState.OFFERED]
+def _not_come_for(of: Tables, key: Key, now: datetime) -> list[Key]:
+    offers = [each for each in _phase_tasks(of, key) if of.store.tasks[each].state is TaskState.OFFERED]
+    return [each for each in offers if not _is_busy(of, each, now)]
 
 
 def _expired(of: Tables, task: Key, now: datetime) -> bool:

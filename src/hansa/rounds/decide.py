@@ -18,7 +18,7 @@ decision that comes twice, late, or from facts that are no longer true moves no 
 
 A client is *required* from the opening of the round until its lease ends without a sign of life, its own code fails,
 or it leaves. While no client has come at all, a round waits for them: nothing is lost by waiting, and the record says
-so; only where others of the training wait for work, another cohort is drawn. Its clock (the deadline, and OFFER_SECONDS
+so; only where others are free and enough, another cohort is drawn. Its clock (the deadline, and OFFER_SECONDS
 for those who have not come) begins with the first that comes, so that clients may be started long after their training,
 and anew when the training goes on after a pause or a restart of the server: nobody could come meanwhile. A client at
 work on another training's task is not late.
@@ -176,7 +176,7 @@ def _collecting(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
             f"reports, {needed} are needed."
         )
     nobody_comes = not tasks.taken and not current.being_told
-    if nobody_comes and current.others_waiting and _offer_end(current) <= now:
+    if nobody_comes and current.others_waiting >= needed and _offer_end(current) <= now:
         return AbandonRound("none of the selected clients came, while others wait for work", failure=False)
     return _wait_for_clients(current, now, deadline)
 

@@ -57,8 +57,8 @@ class RoundFacts:
     """COLLECTING, before anybody came: offers whose clients are still being told of them."""
     untold: int = 0
     """COLLECTING, before anybody came: offers that could not be sent to where their clients have their endpoints."""
-    others_waiting: bool = False
-    """Whether participants that were not selected have asked for work since the round opened."""
+    others_waiting: int = 0
+    """COLLECTING, before anybody came: participants that have no part in the round, are there, and do nothing else."""
     next_expiry: datetime | None = None
     """The earliest end of a lease."""
     claimed_until: datetime | None = None

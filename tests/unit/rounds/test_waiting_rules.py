@@ -76,10 +76,10 @@ def test_a_deadline_holds_for_the_busy_as_well() -> None:
     taken=st.integers(-300, 0),
     expiry=st.none() | st.integers(-300, 300),
     deadline=st.none() | st.integers(1, 300),
-    others=st.booleans(),
+    others=st.integers(0, 9),
 )
 def test_whatever_the_facts_a_wait_is_for_a_moment_still_to_come(
-    state: RoundState, tasks: TaskCounts, busy: int, taken: int, expiry: int | None, deadline: int | None, others: bool
+    state: RoundState, tasks: TaskCounts, busy: int, taken: int, expiry: int | None, deadline: int | None, others: int
 ) -> None:
     decision = deciding(
         tasks,
@@ -90,7 +90,7 @@ def test_whatever_the_facts_a_wait_is_for_a_moment_still_to_come(
         first_taken_at=after(taken) if tasks.taken else None,
         busy=min(busy, tasks.offered),
         next_expiry=None if expiry is None else after(expiry),
-        others_waiting=others and state is RoundState.COLLECTING,
+        others_waiting=others if state is RoundState.COLLECTING else 0,
     )
     assert not isinstance(decision, Wait) or decision.until is None or decision.until > OPENED
 
@@ -99,25 +99,25 @@ def test_whatever_the_facts_a_wait_is_for_a_moment_still_to_come(
 
 
 def test_while_others_wait_for_work_a_cohort_nobody_comes_from_is_drawn_again() -> None:
-    assert deciding(TaskCounts(offered=3), at=OFFER_SECONDS, others_waiting=True) == AbandonRound(
+    assert deciding(TaskCounts(offered=3), at=OFFER_SECONDS, others_waiting=3) == AbandonRound(
         "none of the selected clients came, while others wait for work", failure=False
     )
 
 
 def test_the_selected_have_their_minute_even_if_others_wait() -> None:
-    decision = deciding(TaskCounts(offered=3), at=OFFER_SECONDS - 1, others_waiting=True)
+    decision = deciding(TaskCounts(offered=3), at=OFFER_SECONDS - 1, others_waiting=3)
     assert isinstance(decision, Wait)
     assert "none of the 3 selected has asked for work yet" in decision.reason
 
 
 def test_where_nobody_waits_nothing_is_gained_by_another_cohort() -> None:
-    assert isinstance(deciding(TaskCounts(offered=3), at=LATE, others_waiting=False), Wait)
+    assert isinstance(deciding(TaskCounts(offered=3), at=LATE, others_waiting=0), Wait)
 
 
 @pytest.mark.parametrize("came", ["leased", "reported", "lost", "failed"])
 def test_once_one_of_them_came_the_cohort_stays(came: str) -> None:
     tasks = TaskCounts(**{"offered": 2, came: 1})
-    assert not isinstance(deciding(tasks, at=OFFER_SECONDS, others_waiting=True), AbandonRound)
+    assert not isinstance(deciding(tasks, at=OFFER_SECONDS, others_waiting=3), AbandonRound)
 
 
 def test_a_round_abandoned_for_any_other_reason_is_a_failure() -> None:
@@ -163,7 +163,7 @@ def test_after_a_pause_those_who_have_not_come_have_their_minute_again() -> None
 
 
 def test_after_a_pause_the_selected_have_their_minute_again_before_others_are_drawn() -> None:
-    waiting = {"others_waiting": True, "opened_at": after(LATE)}
+    waiting = {"others_waiting": 3, "opened_at": after(LATE)}
     assert isinstance(deciding(TaskCounts(offered=3), at=LATE + OFFER_SECONDS - 1, **waiting), Wait)
     assert isinstance(deciding(TaskCounts(offered=3), at=LATE + OFFER_SECONDS, **waiting), AbandonRound)
 

@@ -7,6 +7,7 @@ asked is known in memory only: after a restart clients are there again as they a
 
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -23,23 +24,60 @@ MOMENT: Final = timedelta(seconds=90)
 """A little longer than an idle client's question for work waits, so that it is there from one to the next."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a participant that may be selected is, as far as is known."""
+
+    participation_id: int
+    training_id: UUID
+    at_work: bool
+    """It holds a lease, of whatever training."""
+    just_reported: bool
+    asks: bool
+    """It waits for work, or has asked for it a moment ago."""
+    is_told: bool
+    """It has an endpoint, and was not lost."""
+    absent: bool
+
+    @property
+    def there(self) -> bool:
+        """A round that begins now would find it."""
+        return self.at_work or self.just_reported or self.free
+
+    @property
+    def free(self) -> bool:
+        """It is there, and has nothing else to do."""
+        return (self.asks or self.is_told) and not self.at_work
+
+    @property
+    def expected(self) -> bool:
+        """Nothing is known that keeps it from coming."""
+        return self.free or not (self.absent or self.at_work)
+
+
 def selectable() -> QuerySet[Participation]:
     """Those who may be selected for a round."""
-    return Participation.objects.filter(active=True, excluded="").order_by("training_id", "ordinal")
+    eligible = Participation.objects.filter(active=True, excluded="", client__is_active=True)
+    return eligible.order_by("training_id", "ordinal")
+
+
+def standings(participations: QuerySet[Participation], now: datetime) -> list[Standing]:
+    """How these stand; with one query, however many they are."""
+    held = Q(state=TaskState.LEASED.value, lease_until__gt=now)
+    reported = Q(state=TaskState.REPORTED.value, reported_at__gt=now - MOMENT)
+    tasks = Task.objects.filter(participation__client=OuterRef("client"))
+    rows = participations.annotate(at_work=Exists(tasks.filter(held)), just_reported=Exists(tasks.filter(reported)))
+    columns = ("id", "training_id", "at_work", "just_reported", "client_id", "client__message_endpoint", "absent")
+    return [
+        Standing(row, training, works, came, _asks(client, now), bool(endpoint) and not absent, absent)
+        for row, training, works, came, client, endpoint, absent in rows.values_list(*columns)
+    ]
 
 
 def there(trainings: Collection[UUID], now: datetime) -> dict[UUID, int]:
     """How many of those who may be selected are there, by training."""
-    at_work = Q(state=TaskState.LEASED.value, lease_until__gt=now)
-    just_reported = Q(state=TaskState.REPORTED.value, reported_at__gt=now - MOMENT)
-    working = Task.objects.filter(at_work | just_reported, participation__client=OuterRef("client"))
-    rows = selectable().filter(training__in=trainings, client__is_active=True).annotate(working=Exists(working))
-    columns = ("training_id", "client_id", "working", "absent", "client__message_endpoint")
-    return Counter(
-        training_id
-        for training_id, client, works, absent, endpoint in rows.values_list(*columns)
-        if works or (endpoint and not absent) or _asks(client, now)
-    )
+    standing = standings(selectable().filter(training__in=trainings), now)
+    return Counter(each.training_id for each in standing if each.there)
 
 
 async def arrived(user_id: UUID, now: datetime) -> None:

@@ -1,6 +1,6 @@
 """From rows to the facts that `decide` looks at. Reads only."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +14,6 @@ from hansa.protocol.tasks import TaskKind
 from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
 from hansa.rounds.plan import min_there
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
-from hansa.server.accounts import presence
 from hansa.server.trainings import attendance
 from hansa.server.trainings.models import Participation, Round, Task, Training
 from hansa.server.trainings.services import push
@@ -82,8 +81,12 @@ def _between(
 
 def _participants(of: QuerySet[Training]) -> dict[UUID, tuple[int, int]]:
     """Of each training how many may be selected, and how many are excluded."""
-    rows = Participation.objects.filter(training__in=of.values("id"), active=True).order_by().values("training_id")
-    counted = rows.annotate(every=Count("id"), selectable=Count("id", filter=Q(excluded="")))
+    joined = Participation.objects.filter(training__in=of.values("id"), active=True, client__is_active=True)
+    counted = (
+        joined.order_by()
+        .values("training_id")
+        .annotate(every=Count("id"), selectable=Count("id", filter=Q(excluded="")))
+    )
     return {row["training_id"]: (row["selectable"], row["every"] - row["selectable"]) for row in counted}
 
 
@@ -155,7 +158,7 @@ def _phases(live: Sequence[Round], rounds: QuerySet[Round], now: datetime) -> di
         row.state == RoundState.COLLECTING.value and not of.counts.taken for row, of in zip(live, stands, strict=True)
     ]
     busy = _busy(tasks, now) if any(of.counts.offered for of in stands) else {}
-    waiting = _others_waiting(live, rounds) if any(untaken) else set()
+    waiting = _others_waiting(rounds, now) if any(untaken) else {}
     untold = _untold(tasks) if any(untaken) else {}
     being_told = _being_told(tasks) if waiting else {}
     gone = _gone(tasks, standing) if any(of.gone for of in stands) else {}
@@ -171,7 +174,7 @@ def _phases(live: Sequence[Round], rounds: QuerySet[Round], now: datetime) -> di
             busy=busy.get(row.id, 0),
             being_told=being_told.get(row.id, 0) if nobody_came else 0,
             untold=untold.get(row.id, 0) if nobody_came else 0,
-            others_waiting=nobody_came and row.training_id in waiting,
+            others_waiting=waiting.get(row.training_id, 0) if nobody_came else 0,
             next_expiry=of.next_expiry,
             claimed_until=row.claimed_until,
             gone=gone.get(row.id, ""),
@@ -239,19 +242,15 @@ def _later(moment: datetime, other: datetime | None) -> datetime:
     return moment if other is None else max(moment, other)
 
 
-def _others_waiting(live: Sequence[Round], rounds: QuerySet[Round]) -> set[UUID]:
-    """Trainings of which a participant that has nothing to do in the round has asked for work since it opened.
+def _others_waiting(rounds: QuerySet[Round], now: datetime) -> dict[UUID, int]:
+    """Of each training how many participants are free for another cohort and have nothing to do in this round.
 
-    It was not selected, or had left meanwhile and has joined again. A hint is enough.
+    They were not selected, or had left meanwhile and have joined again.
     """
-    opened = {row.training_id: row.opened_at for row in live}
     others = attendance.selectable().filter(training__in=rounds.values("training_id"))
     own = Task.objects.filter(round__in=rounds.values("id"), participation=OuterRef("pk"))
     idle = others.exclude(Exists(own.exclude(state=TaskState.CLOSED.value)))
-    rows = idle.order_by().values_list("training_id", "client_id")
-    return {
-        training for training, client in rows if training in opened and presence.seen_since(client, opened[training])
-    }
+    return Counter(each.training_id for each in attendance.standings(idle, now) if each.free)
 
 
 _HOW = {TaskState.LOST.value: "was lost", TaskState.FAILED.value: "failed"}

@@ -3,7 +3,7 @@
 Each of these is part of a change that `rounds` has opened.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -24,10 +24,11 @@ from hansa.server.trainings.services.closing import live_round
 def open_round(decision: OpenRound, training: Training, now: datetime) -> None:
     """Select the cohort, write down how, and offer its clients a TRAIN task each, all in canonical order."""
     plan = training.parsed_plan
-    candidates = list(attendance.selectable().filter(training=training))
-    draw = _draw(decision, training, candidates)
+    everybody = list(attendance.selectable().filter(training=training))
+    candidates = _candidates(decision, training, everybody, now)
+    draw = _draw(decision, training, candidates, invited=plans.invitations(plan, participants=len(everybody)))
     selected = sampling.choose(draw)
-    target = plans.cohort_size(plan, participants=len(candidates))
+    target = min(plans.cohort_size(plan, participants=len(everybody)), len(candidates))
     opened = Round.objects.create(
         training=training,
         number=decision.number,
@@ -42,12 +43,40 @@ def open_round(decision: OpenRound, training: Training, now: datetime) -> None:
     _offer_to([by_ordinal[ordinal] for ordinal in selected], opened, plans.min_reports(plan, cohort=target))
 
 
-def _draw(decision: OpenRound, training: Training, candidates: Sequence[Participation]) -> sampling.Draw:
+def _candidates(
+    decision: OpenRound, training: Training, everybody: Sequence[Participation], now: datetime
+) -> Sequence[Participation]:
+    """Whom the cohort is drawn from: of those who may be selected, the ones who can be counted on, if enough are left.
+
+    Where the plan waits until so many are there, a cohort of others would be none of what it has waited for; and a new
+    attempt at a round is not for those who made the one before come to nothing. Nobody takes another's place, and so
+    nobody is left out, where all are asked.
+    """
     plan = training.parsed_plan
-    rule = plan.cohort.selection
+    if plans.invitations(plan, participants=len(everybody)) >= len(everybody):
+        return everybody
+    wanted: list[Callable[[attendance.Standing], bool]] = []
+    if plans.min_there(plan, round_number=decision.number) > 1:
+        wanted.append(lambda standing: standing.there)
+    if decision.attempt > 1:
+        wanted.append(lambda standing: standing.expected)
+    participants = attendance.selectable().filter(training=training)
+    standing = {row.participation_id: row for row in attendance.standings(participants, now)} if wanted else {}
+    candidates, target = everybody, plans.cohort_size(plan, participants=len(everybody))
+    for rule in wanted:
+        left = [row for row in candidates if rule(standing[row.id])]
+        if len(left) >= plans.min_reports(plan, cohort=min(target, len(left))):
+            candidates = left
+    return candidates
+
+
+def _draw(
+    decision: OpenRound, training: Training, candidates: Sequence[Participation], *, invited: int
+) -> sampling.Draw:
+    rule = training.parsed_plan.cohort.selection
     return sampling.Draw(
         rule=rule,
-        size=plans.invitations(plan, participants=len(candidates)),
+        size=min(invited, len(candidates)),
         candidates=tuple(row.ordinal for row in candidates),
         weights=sampling.filled([row.num_examples for row in candidates]) if rule == "by_examples" else (),
         cursor=_cursor(training) if rule == "round_robin" else None,

@@ -88,15 +88,9 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
         case OpenRound():
             open_round(decision, training, now)
         case ExpireLeases():
-            expired = _tasks(training, TaskState.LEASED).filter(lease_until__lte=now)
-            mark_absent(expired)
-            lost = expired.update(state=TaskState.LOST.value, reason=decision.reason, lease_until=None)
-            measures.once_committed(measures.LEASES_LOST, lost)
+            _expire_leases(decision.reason, training, now)
         case DropOffers():
-            offers = _tasks(training, TaskState.OFFERED)
-            absent = offers.exclude(id__in=facts.busy_offers(offers, now).values("id"))
-            mark_absent(absent)
-            absent.update(state=TaskState.LOST.value, reason=decision.reason)
+            _drop_offers(decision.reason, training, now)
         case CloseRound():
             close_round(decision, training, now)
         case RelayRound():
@@ -112,6 +106,8 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
         case FinishRound():
             finish_round(decision.reason, training, now)
         case AbandonRound():
+            if not decision.failure:  # nobody came: those are not drawn again at once
+                mark_absent(_not_come_for(training, now))
             abandon(training_id=training.id, reason=decision.reason, now=now, failure=decision.failure)
         case Pause():
             _pause(training, decision.reason)
@@ -124,6 +120,25 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
             _end(training, TrainingStatus.ERROR, decision.reason, now)
         case Wait() | Aggregate() | Combine():
             pass
+
+
+def _expire_leases(reason: str, training: Training, now: datetime) -> None:
+    expired = _tasks(training, TaskState.LEASED).filter(lease_until__lte=now)
+    mark_absent(expired)
+    lost = expired.update(state=TaskState.LOST.value, reason=reason, lease_until=None)
+    measures.once_committed(measures.LEASES_LOST, lost)
+
+
+def _drop_offers(reason: str, training: Training, now: datetime) -> None:
+    not_come_for = _not_come_for(training, now)
+    mark_absent(not_come_for)
+    not_come_for.update(state=TaskState.LOST.value, reason=reason)
+
+
+def _not_come_for(training: Training, now: datetime) -> QuerySet[Task]:
+    """Offers whose clients could have come."""
+    offers = _tasks(training, TaskState.OFFERED)
+    return offers.exclude(id__in=facts.busy_offers(offers, now).values("id"))
 
 
 def _pause(training: Training, reason: str) -> None:
