@@ -11,6 +11,7 @@ lists all there are; a test compares it with the code.
 Only who starts a process can set its variables: this gives nobody a power over it that they lack.
 """
 
+import difflib
 import os
 import signal
 from collections import Counter
@@ -126,6 +127,9 @@ MOMENTS: Final = {
 POINTS: Final = frozenset(f"{change}.{side}" for change in CHANGES for side in ("written", "committed")) | {*MOMENTS}
 
 
+LISTED: Final = "All are listed by: python -c 'from hansa.crashpoints import POINTS; print(*sorted(POINTS))'"
+
+
 class CrashPointError(ValueError):
     """HANSA_CRASH_AT cannot be used; the message says what was seen and what is wanted."""
 
@@ -140,15 +144,27 @@ def parse(text: str) -> Mapping[str, int]:
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name, colon, count = entry.partition(":")
         if name not in POINTS:
-            raise CrashPointError(
-                f"{VARIABLE} names {name!r}, which is no crash point; hansa.crashpoints.POINTS lists them."
-            )
+            raise CrashPointError(f"{VARIABLE} names {name!r}, which is no crash point{_advice(name)}")
         if colon and not (count.isascii() and count.isdigit() and 0 < int(count) <= 1_000_000):
             raise CrashPointError(
                 f"{VARIABLE} has {entry!r}; after the colon comes at which passing to die, from 1 to 1000000."
             )
         wanted[name] = int(count) if colon else 1
+    if text and not wanted:
+        raise CrashPointError(f"{VARIABLE} is {text!r}, which names no crash point; unset it, or name one. {LISTED}")
     return wanted
+
+
+def _advice(name: str) -> str:
+    if name in CHANGES:
+        return f": it is a change, which has two, {name}.written and {name}.committed."
+    if near := difflib.get_close_matches(name, (*CHANGES, *sorted(POINTS)), n=1):
+        return f". Did you mean {' or '.join(_points_of(near[0]))}?"
+    return f". {LISTED}"
+
+
+def _points_of(name: str) -> list[str]:
+    return [f"{name}.written", f"{name}.committed"] if name in CHANGES else [name]
 
 
 _observer: Callable[[str], None] | None = None

@@ -1,5 +1,6 @@
 """The catalogue of crash points is the code's, every writer of rows passes one, and HANSA_CRASH_AT does as it says."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -85,8 +86,12 @@ def test_a_process_dies_at_the_passing_that_its_environment_names(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("tasks.reprot.written", "'tasks.reprot.written'"),
-        ("tasks.report", "'tasks.report'"),
+        ("tasks.reprot.written", "'tasks.reprot.written', .* Did you mean tasks.report.written?"),
+        ("tasks.reprot", "Did you mean tasks.report.written or tasks.report.committed?"),
+        ("blobs.palced:3", "'blobs.palced', .* Did you mean blobs.placed?"),
+        ("tasks.report", "'tasks.report', .* two, tasks.report.written and tasks.report.committed"),
+        ("nowhere", "'nowhere', .* listed by: python -c"),
+        (",", "',', which names no crash point"),
         ("blobs.placed:0", "'blobs.placed:0'"),
         ("blobs.placed:once", "'blobs.placed:once'"),
         ("blobs.placed:", "'blobs.placed:'"),
@@ -98,7 +103,15 @@ def test_what_is_no_crash_point_stops_the_start_with_one_line(text: str, said: s
     done = run("import hansa.crashpoints", text, tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert crashpoints.VARIABLE in done.stderr
-    assert said in done.stderr
+    assert re.search(said, done.stderr)
+
+
+def test_the_command_that_is_named_lists_all_points(tmp_path: Path):
+    program = crashpoints.LISTED.split("'")[1]
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(tmp_path), capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == POINTS
 
 
 def test_the_server_and_a_client_both_read_the_variable(tmp_path: Path):
