@@ -135,7 +135,7 @@ def _covered(covered: "Coverage") -> list[tuple[str, str]]:
     )
     return [
         ("among them", seen),
-        ("crash points", ", ".join(f"{name} {times}x" for name, times in covered.points.items()) or "none"),
+        ("crash points", f"{len(covered.points)} different ones; --json names them"),
         ("answers", f"{covered.answers}, each asked which process it is"),
     ]
 
