@@ -13,13 +13,16 @@ from hansa.protocol import trainings as wire
 from hansa.protocol.tasks import HeartbeatAnswer, Receipt
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
+from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Metric
-from hansa.server.trainings import assignments, uploads
+from hansa.server.trainings import assignments, orchestrator, uploads
+from hansa.server.trainings.aggregation import aggregate
 from hansa.server.trainings.models import Round, Task, Update
 from hansa.server.trainings.services import aggregation, folding, rounds, tasks, trainings
+from hansa.server.trainings.services.aggregation import LateUpdateUnreadableError
 from support.answers import nothing_changes, refused, shown
-from support.federation import ended, orchestrating, take
+from support.federation import ended, orchestrating, take, until
 from support.older import Small, accepted, pickled, send_update
 from support.slow_mean import bits, slow_mean
 from support.work import add_up, lease, report_of, settle, start, update, upload, upload_and_report
@@ -374,6 +377,46 @@ async def test_the_round_does_without_a_late_update_that_is_damaged(damage, alic
     row = await read(Update.objects.get, task=late)
     assert (row.blob_id, row.folded_into_id) == (None, None)
     assert "cannot be read" in row.reason
+
+
+async def test_a_late_update_counts_whose_bytes_are_right_and_only_its_row_is_damaged(
+    alice, bob, carol, late, training, soon, monkeypatch
+):
+    monkeypatch.setattr(orchestrator, "TROUBLE_SECONDS", 0.0)
+    await upload_and_report(bob, late, update(1.0))
+    await close_with(carol, training, 2)
+    await call(Blob.objects.filter(sha256=update(1.0).digest).update, checksums=bytes(8))
+
+    async with orchestrating():
+        await until(alice, training, lambda record: record["version"] == 2)
+
+    second = await round_of(training, 2)
+    assert ([line[0] for line in second.folded], second.attempt) == ([BOB], 1)
+    files = [load(update(20.0).content), load(update(1.0).content)]
+    assert bits(await version(training, 2)) == bits(slow_mean(files, [second.accepted[0][2], second.folded[0][2]]))
+
+
+async def test_a_late_update_that_never_can_be_read_is_done_without_after_a_few_times(
+    alice, bob, carol, late, training, soon, monkeypatch
+):
+    tried = []
+
+    def unreadable(job, *rest):
+        if job.updates[-1].late_from is not None:
+            tried.append(job.updates[-1])
+            raise LateUpdateUnreadableError(update=tried[-1], number=1, why="the disk is slow")
+        return aggregate(job, *rest)
+
+    monkeypatch.setattr(orchestrator, "TROUBLE_SECONDS", 0.0)
+    monkeypatch.setattr(orchestrator, "aggregate", unreadable)
+    await upload_and_report(bob, late, update(1.0))
+    await close_with(carol, training, 2)
+
+    async with orchestrating():
+        await until(alice, training, lambda record: record["version"] == 2)
+
+    assert len(tried) == orchestrator.MAX_TROUBLES
+    assert (await round_of(training, 2)).folded == []
 
 
 async def test_what_was_computed_with_a_late_update_that_is_lost_is_not_committed(bob, carol, late, training, clock):

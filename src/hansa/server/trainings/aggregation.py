@@ -23,7 +23,7 @@ from hansa.formats.errors import ModelFileError, NotFiniteError
 from hansa.formats.layout import Layout, Placed
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.store import BlobFile, CheckedBlob, TornBlobError
-from hansa.server.trainings.services.aggregation import Job, LateUpdateLostError, StoredUpdate
+from hansa.server.trainings.services.aggregation import Job, LateUpdateUnreadableError, StoredUpdate
 
 THREADS = 2
 IN_FLIGHT = 4
@@ -48,7 +48,7 @@ def aggregate(job: Job, blob: BlobFile, stopping: Event) -> Digests:
     """Write the round's version, or its moments, into `blob`: Σ nᵢ·xᵢ / Σ nᵢ over the accepted list, in its order.
 
     The same job gives the same bytes, however many threads take part. Raises TornBlobError for an update whose bytes
-    are not those that were stored, LateUpdateLostError for such a late one, StoppedError once `stopping` is set.
+    are not those that were stored, LateUpdateUnreadableError for such a late one, StoppedError once `stopping` is set.
     """
     header, _ = safetensors.canonical(job.spec)
     blob.write(header)
@@ -136,4 +136,4 @@ def _late_ones_told_apart(update: StoredUpdate) -> Iterator[None]:
     except (TornBlobError, FileNotFoundError, ModelFileError) as error:
         if update.late_from is None:
             raise
-        raise LateUpdateLostError(number=update.late_from, ordinal=update.ordinal, why=str(error)) from error
+        raise LateUpdateUnreadableError(update=update, number=update.late_from, why=str(error)) from error

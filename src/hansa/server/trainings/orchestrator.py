@@ -33,7 +33,12 @@ from hansa.server.trainings.hints import HINTS, Hints
 from hansa.server.trainings.mending import attend
 from hansa.server.trainings.pacing import Pace
 from hansa.server.trainings.services import aggregation, folding, rounds, tasks, trainings
-from hansa.server.trainings.services.aggregation import Job, LateUpdateLostError, MissingUpdateError
+from hansa.server.trainings.services.aggregation import (
+    Job,
+    LateUpdateLostError,
+    LateUpdateUnreadableError,
+    MissingUpdateError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -162,10 +167,7 @@ class Orchestrator:
         """Do what there is to do about an aggregation that failed; come back when it may be tried again."""
         match error:
             case LateUpdateLostError():
-                log.warning("Training %s: %s; its round is aggregated without it.", training_id, error)
-                await call(
-                    folding.drop, training_id=training_id, number=error.number, ordinal=error.ordinal, reason=str(error)
-                )
+                await self._go_without(training_id, error)
             case TornBlobError():
                 if await attend(error.digest) is None:  # it is whole again: whoever had it damaged has mended it
                     await self._try_again(training_id, claim, error)
@@ -178,15 +180,32 @@ class Orchestrator:
                 log.error("Training %s: the aggregation failed.", training_id, exc_info=error)
                 await self._try_again(training_id, claim, error)
 
+    async def _go_without(self, training_id: UUID, error: LateUpdateLostError) -> None:
+        """Drop a late update, unless it is only what the row says of its file that is wrong: then it counts."""
+        if isinstance(error, LateUpdateUnreadableError):
+            whole = await attend(error.digest) is None
+            if whole and not self._tried_enough(training_id):
+                await asyncio.sleep(TROUBLE_SECONDS)
+                return
+        log.warning("Training %s: %s; its round is aggregated without it.", training_id, error)
+        number, ordinal = error.number, error.ordinal
+        await call(folding.drop, training_id=training_id, number=number, ordinal=ordinal, reason=str(error))
+
     async def _try_again(self, training_id: UUID, claim: UUID, error: Exception) -> None:
         """Not the data's fault: the accepted list stands, and the same bits can be computed in a moment. So often."""
-        self._troubles[training_id] = self._troubles.get(training_id, 0) + 1
-        if self._troubles[training_id] < MAX_TROUBLES:
+        if not self._tried_enough(training_id):
             await asyncio.sleep(TROUBLE_SECONDS)
             return
-        del self._troubles[training_id]
         reason = f"The aggregation failed {MAX_TROUBLES} times, last with {type(error).__name__}: {error}."
         await self._give_up(training_id, claim, reason)
+
+    def _tried_enough(self, training_id: UUID) -> bool:
+        """Count one more trouble; True, and the count begins anew, if it was the last one to bear with."""
+        self._troubles[training_id] = self._troubles.get(training_id, 0) + 1
+        if self._troubles[training_id] < MAX_TROUBLES:
+            return False
+        del self._troubles[training_id]
+        return True
 
     async def _give_up(self, training_id: UUID, claim: UUID, reason: str) -> None:
         if await call(rounds.give_up, training_id=training_id, claim=claim, reason=reason, now=timezone.now()):

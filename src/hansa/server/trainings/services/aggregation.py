@@ -79,6 +79,14 @@ class LateUpdateLostError(Exception):
         self.ordinal = ordinal
 
 
+class LateUpdateUnreadableError(LateUpdateLostError):
+    """Its row is there, and reading its file failed: the bytes may be lost, or only what the row says of them wrong."""
+
+    def __init__(self, *, update: StoredUpdate, number: int, why: str) -> None:
+        super().__init__(number=number, ordinal=update.ordinal, why=why)
+        self.digest = update.digest
+
+
 def claim(*, training_id: UUID, now: datetime, token: UUID | None = None) -> Job | None:
     """Claim the training's closed round for a minute, under `token`; None if somebody has it, or there is none.
 
