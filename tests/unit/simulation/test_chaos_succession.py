@@ -132,3 +132,13 @@ def recorded_chain(record: Record) -> Record:
     """The first round hands its models on; the second makes version 1."""
     versions = {0: record.versions[0], 2: replace(record.versions[2], number=1)}
     return replace(changed(changed(record, "1", version=None), "2", base=0), versions=versions)
+
+
+def test_a_new_attempt_may_ask_fewer_where_not_all_are_asked_anyhow(honest):
+    without_one = replace(honest, tasks={name: task for name, task in honest.tasks.items() if name != "1-3"})
+    by_three = planned(without_one, cohort={"size": 4, "over_selection": 0})
+    assert "asked 3 clients; the plan invites 4" in found(by_three)[Fault.DIFFERING][0]
+    five = replace(by_three.trainings["training"], participants=5)
+    left_out = replace(by_three, trainings={"training": five})
+    assert "asked 3 clients; the plan invites 4" in found(left_out)[Fault.DIFFERING][0]
+    assert found(changed(left_out, "1", attempt=2)) == {}

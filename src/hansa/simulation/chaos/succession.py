@@ -74,13 +74,22 @@ def _sizes(record: Record, training: Training, of: Round, plan: Plan) -> Iterato
     """So many clients were asked as the plan invites; all that reported in time are listed, and they are enough."""
     tasks = [task for task in record.tasks_of[of.id] if task.kind == TaskKind.TRAIN.value]
     invited = plans.invitations(plan, participants=training.participants)
-    if len(tasks) != invited:
+    if len(tasks) > invited or (len(tasks) < invited and not _may_leave_out(training, of, plan)):
         yield Finding(Fault.DIFFERING, f"{of.title} asked {len(tasks)} clients; the plan invites {invited}")
     listed = {line[0] for line in of.accepted}
     for task in tasks:
         if task.state == TaskState.REPORTED.value and task.ordinal not in listed:
             yield Finding(Fault.LOST, f"the update of client {task.ordinal} came in time for {of.title}, not listed")
-    needed = plans.min_reports(plan, cohort=plans.cohort_size(plan, participants=training.participants))
+    cohort = min(plans.cohort_size(plan, participants=training.participants), len(tasks))
+    needed = plans.min_reports(plan, cohort=cohort)
     if not needed <= len(of.accepted) <= len(tasks):
         text = f"{of.title} counts {len(of.accepted)} updates of {len(tasks)} clients asked; {needed} are needed"
         yield Finding(Fault.DIFFERING, text)
+
+
+def _may_leave_out(training: Training, of: Round, plan: Plan) -> bool:
+    """Where not all are asked anyhow, a cohort may be drawn from fewer: without those who did not come for the attempt
+    before, or are not there where the plan waits for so many.
+    """
+    asks_all = plans.invitations(plan, participants=training.participants) >= training.participants
+    return not asks_all and (of.attempt > 1 or plans.min_there(plan, round_number=of.number) > 1)
