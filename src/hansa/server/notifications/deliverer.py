@@ -148,7 +148,7 @@ class Deliverer:
         await call(self._take, outcome, now)
         NOTIFICATIONS.labels(outcome.state).inc()
         if outcome.state is not State.DELIVERED:
-            log.info("%s %s is %s: %s", letter.kind, letter.message_id, outcome.state, outcome.reason)
+            log.info("%s %s is %s.", letter.kind, letter.message_id, outcome.state)  # why, is in its row
         return outcome.state
 
     async def _part(self) -> None:

@@ -29,6 +29,7 @@ from hansa.server.lifecycle.bridge import call, labour, read
 from hansa.server.lifecycle.errors import is_disk_full
 from hansa.server.trainings import selectors
 from hansa.server.trainings.aggregation import StoppedError, aggregate
+from hansa.server.trainings.headlines import headline
 from hansa.server.trainings.hints import HINTS, Hints
 from hansa.server.trainings.mending import attend
 from hansa.server.trainings.pacing import Pace
@@ -128,7 +129,7 @@ class Orchestrator:
                     self._start_aggregation(training_id)
                     return
                 case _:
-                    log.info("Training %s: %s", training_id, decision.reason)
+                    log.info("Training %s: %s.", training_id, headline(decision))
 
     def _start_aggregation(self, training_id: UUID) -> None:
         if training_id not in self._aggregating:

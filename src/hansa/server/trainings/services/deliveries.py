@@ -82,31 +82,32 @@ def _lease(task: Task, now: datetime) -> None:
 
 def _remove(task: Task, reason: str) -> None:
     client = task.participation.client
-    log.warning("Training %s: %s is removed: %s", task.round.training_id, client.username, reason)
+    _log(task, "is removed: it rejected what it was told")
     removed = _because("the client was removed from the training", reason)
     remove_clients(training_id=task.round.training_id, clients=[client], reason=removed)
 
 
 def _fail(task: Task, reason: str) -> None:
-    log.warning(
-        "Training %s: %s gives no moments: %s", task.round.training_id, task.participation.client.username, reason
-    )
+    _log(task, "gives no moments")
     Task.objects.filter(ON_OFFER, id=task.id).update(
         state=TaskState.FAILED.value, reason=_because("the client refused to give moments", reason)
     )
 
 
 def _lose(task: Task, reason: str) -> None:
-    log.warning(
-        "Training %s: %s cannot be told: %s", task.round.training_id, task.participation.client.username, reason
-    )
+    _log(task, "cannot be told")
     mark_absent(_offered(task))
     _offered(task).update(state=TaskState.LOST.value, reason=_because("the client could not be told", reason))
 
 
 def _leave_on_offer(task: Task, reason: str) -> None:
-    log.warning("Training %s: %s is not told: %s", task.round.training_id, task.participation.client.username, reason)
+    _log(task, "is not told")
     _offered(task).update(reason=_because(NOT_TOLD, reason))
+
+
+def _log(task: Task, what: str) -> None:
+    """By its id, and without the reason, which names its endpoint: that is in the task's record."""
+    log.warning("Training %s: client %s %s.", task.round.training_id, task.participation.client_id, what)
 
 
 def _offered(task: Task) -> QuerySet[Task]:
