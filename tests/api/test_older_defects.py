@@ -12,6 +12,7 @@ from safetensors.numpy import load
 
 from hansa.protocol.models import Metric, Model, ModelMetadata
 from hansa.rounds.decisions import Aggregate, Wait
+from hansa.server.blobs.store import TornBlobError
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Model as ModelRow
 from hansa.server.registry.models import ModelVersion
@@ -97,7 +98,7 @@ async def test_a_training_that_is_deleted_while_it_is_aggregated_leaves_no_versi
         assert answer.status_code == 200, answer.text
         loop.call_soon_threadsafe(deleted.set)
         if fails:
-            raise FileNotFoundError("the update of a training that is gone")
+            raise TornBlobError("0" * 64, "its file is not in the store")
         return real(*arguments)
 
     monkeypatch.setattr(orchestration, "aggregate", deletes_and_goes_on)
