@@ -205,6 +205,29 @@ async def test_those_without_whom_the_round_had_closed_may_come_after_all(three,
     assert [ordinal for ordinal, _, _ in accepted] == [1, 2]
 
 
+@pytest.mark.parametrize("gives_back", [False, True])
+async def test_a_client_pays_once_for_a_task_it_has_lost_and_not_for_one_the_servers_disk_has_lost(
+    three, make_training, gives_back
+):
+    """The third is at work while the round closes for the first time: it has lost nothing. Or it had given up: once."""
+    plan = {"closing": {"quorum": 2, "min_reports": 2}, "participation": {"exclude_after": 1 + gives_back}}
+    training = await call(lambda: start(make_training(*three, rounds=3, **plan)))
+    *held, slow = [await call(lease, client) for client in three]
+    if gives_back:
+        await three[2].post(f"/api/tasks/{slow.id}/release/", json={"reason": "not now", "failed": False})
+    for client, task, add in zip(three[:2], held, (1.0, 2.0), strict=True):
+        await upload_and_report(client, task, update(add))
+    await call(settle, training)
+    take_away(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+    await upload_and_report(three[0], await call(lease, three[0]), update(1.0))
+    await call(settle, training)
+
+    assert await states(training) == [(1, 1, "aggregating")]
+    conduct = await read(training.participations.get, client=three[2].user)
+    assert (conduct.failures, conduct.excluded) == (int(gives_back), "")
+
+
 async def test_a_disk_that_loses_everything_ends_the_training_with_the_reason(bob, carol, make_training):
     training = await closed_round(make_training, bob, carol)
     for _ in range(2):

@@ -1,8 +1,9 @@
 """How clients did the tasks they took: what is remembered of it for later rounds, and who is asked no more.
 
 Only training counts. A task has failed when its client says so or refuses it, and when its round closes while it is
-lost: until then the client may come back to it. One that was never taken is nobody's failure, and the first report that
-is accepted sets the count to nothing. Each is part of a change that its caller has opened.
+lost: until then the client may come back to it. One that was never taken is nobody's failure, nor is one that was not
+taken anew since lost bytes had its round collect once more (`torn`). The first report that is accepted sets the count
+to nothing. Each is part of a change that its caller has opened.
 """
 
 from collections.abc import Sequence

@@ -117,10 +117,12 @@ def _collecting_again(training: Training, asked: Round, reason: str, now: dateti
 
 
 def _let_in_again(asked: Round, kind: TaskKind) -> None:
-    """Those the round went on without may come after all, and who came late is in time now. Nobody waits for them."""
+    """Those the round went on without may come after all, and who came late is in time now. Nobody waits for them, as
+    for those who are invited, and unless they take their task once more it is no failure of theirs to lose it.
+    """
     closed = asked.tasks.filter(kind=kind.value, state=TaskState.CLOSED.value, participation__active=True)
     closed.filter(update__isnull=False).update(state=TaskState.REPORTED.value, reason="")
-    closed.filter(update=None, participation__excluded="").update(state=TaskState.LOST.value)
+    closed.filter(update=None, participation__excluded="").update(state=TaskState.LOST.value, leased_at=None)
 
 
 def rewind(*, training_id: UUID, lost: str, whole: str, reason: str, now: datetime) -> bool:
