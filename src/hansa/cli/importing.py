@@ -120,7 +120,7 @@ def _reasons(rows: "Iterable[tuple[Entry, str]]") -> Table:
     columns = [
         Column(""),
         Column("name", give="cut"),
-        Column("id", give="cut", style="cyan"),
+        Column("id", give="wrap", style="cyan"),
         Column("why", give="wrap"),
     ]
     return output.table(columns, [(_what(entry), entry.name, entry.id, reason) for entry, reason in rows])

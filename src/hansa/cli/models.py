@@ -112,7 +112,7 @@ def show(session: Session, model: Model) -> None:
 def versions(session: Session, model: Model) -> None:
     """List a model's versions, the oldest first."""
     found, now = session.api.versions(lookup.model_id(session.api, model)), datetime.now(UTC)
-    columns = [right("version"), Column("made from"), right("size"), Column("created"), Column("sha256", give="cut")]
+    columns = [right("version"), Column("made from"), right("size"), Column("created"), Column("sha256", give="wrap")]
     rows = [
         (
             f"{version.number}",

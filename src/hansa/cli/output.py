@@ -53,6 +53,8 @@ def _cell(content: str | Text, column: Column) -> Text:
     cell = content if isinstance(content, Text) else Text(clean(content))
     if column.give == "cut":
         cell.no_wrap, cell.overflow = True, "ellipsis"
+    elif column.give == "wrap":
+        cell.overflow = "fold"  # a digest or a path that is too long goes on in the next line: it is to be copied
     return cell
 
 
@@ -93,9 +95,14 @@ def warnings_as_lines() -> None:
     """Python warnings (credentials travelling unencrypted) as one line for people, without the place in the code."""
 
     def show(message: Warning | str, category: type[Warning], *_rest: object, **_more: object) -> None:
-        _err().print(Text.assemble(("warning: ", "bold yellow"), clean(str(message))), soft_wrap=True)
+        warn(str(message))
 
     warnings.showwarning = show
+
+
+def warn(message: str) -> None:
+    """What is done as it was asked for, and will hardly be what was meant, on stderr."""
+    _err().print(Text.assemble(("warning: ", "bold yellow"), clean(message)), soft_wrap=True)
 
 
 def _err() -> Console:

@@ -5,6 +5,7 @@ import io
 import pytest
 from cli_fakes import TOKEN, URL, a_model, uid
 
+from hansa.cli import output
 from hansa.formats import safetensors
 
 pytestmark = pytest.mark.usefixtures("alice")
@@ -66,9 +67,27 @@ def test_arrays_are_shown_with_their_shapes(hansa):
 
 
 def test_versions_say_what_they_were_made_from(hansa):
-    lines = hansa("models", "versions", "digits").out.splitlines()
-    assert "an upload" in lines[1]
-    assert lines[2].split()[:2] == ["1", "0"]
+    lines = [line for line in hansa("models", "versions", "digits").out.splitlines() if "kB" in line]
+    assert "an upload" in lines[0]
+    assert lines[1].split()[:2] == ["1", "0"]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_digests_are_shown_whole_however_narrow_the_terminal(hansa, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = hansa("models", "versions", "digits").out
+    assert (out.count("a"), out.count("b")) >= (64, 64)
+    assert "…" not in out
+    assert max(map(len, map(str.rstrip, out.splitlines()))) <= columns
+
+
+def test_a_long_word_of_a_sentence_in_a_table_goes_on_in_the_next_line(capsys):
+    digest = "073c1ea" * 9
+    columns = [output.Column("check"), output.Column("what", give="wrap")]
+    output.console().print(output.table(columns, [("blobs", f"its file blobs/{digest} is not in the store")]))
+    shown = capsys.readouterr().out
+    assert f"blobs/{digest}" in "".join(line[7:].rstrip() for line in shown.splitlines())
+    assert "…" not in shown
 
 
 def test_a_download_takes_the_newest_version_unless_told(hansa, api, home):
