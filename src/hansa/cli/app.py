@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -48,8 +49,18 @@ for group, name in (
     app.add_typer(group, name=name)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
-def _hansa() -> None:
+def _hansa(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="As hansa version.")
+    ] = False,
+) -> None:
     """Hansa: federated learning between parties that keep their data."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hansa.cli.exits import CommandError, ExitCode
-from hansa.rounds.plan import UnsoundPlanError, parse
+from hansa.rounds.plan import UnsoundPlanError, check_against, parse
 
 OPTIONS = {
     "rounds": ("rounds",),
@@ -35,6 +35,17 @@ def compose(file: Path | None, options: dict[str, float | None]) -> dict[str, An
     except UnsoundPlanError as error:
         raise CommandError(str(error)) from error
     return plan
+
+
+def objection(plan: dict[str, Any], *, participants: int) -> str:  # Any: a JSON object
+    """Why a training with this plan will not start with so many clients, in the server's words; "" if it will."""
+    parsed = parse(plan)
+    if participants >= parsed.participation.min_to_start:  # else more are waited for
+        try:
+            check_against(parsed, participants=participants)
+        except UnsoundPlanError as error:
+            return str(error)
+    return ""
 
 
 def _read(file: Path) -> dict[str, Any]:  # Any: a JSON object

@@ -12,7 +12,7 @@ from hansa.cli import lookup, output
 from hansa.cli.confirming import Yes, confirm
 from hansa.cli.exits import ExitCode
 from hansa.cli.output import Column, right
-from hansa.cli.plans import compose
+from hansa.cli.plans import compose, objection
 from hansa.cli.progress import headline, progress, rounds_table
 from hansa.cli.record import exclusions, participants, round_headline, summary, tasks, troubles
 from hansa.cli.session import (
@@ -93,7 +93,9 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option on the command line
     )
     made = session.api.create_training(wanted)
     if made.model_id != wanted.model_id:
-        output.note(f"The model was trained before: this training goes on with a copy of it, model {made.model_id}.")
+        output.note(f"Another training has this model: this one works on a copy of it, model {made.model_id}.")
+    if told := objection(wanted.plan, participants=len(wanted.clients)):
+        output.warn(f"hansa trainings start will refuse it as it is. {told}")
     called = name or made.training_id[:8]
     session.show(made, f"Training {made.training_id} is made. Next: hansa trainings start {called}")
 

@@ -69,12 +69,14 @@ def duration(text: str) -> float:
     43200.0
     """
     found = _DURATION.fullmatch(text.strip().lower())
-    seconds = float(found[1]) * _UNIT_SECONDS[found[2]] if found else 0.0
-    if not seconds:
+    if found is None:
         raise CommandError(
             f"{clean(text)!r} is not a time; wanted is a number with s, m, h or d, such as 90s, 12h or 30d.",
             ExitCode.USAGE,
         )
+    seconds = float(found[1]) * _UNIT_SECONDS[found[2]]
+    if not seconds:
+        raise CommandError(f"{clean(text)!r} is not above 0; wanted is a time such as 90s, 12h or 30d.", ExitCode.USAGE)
     return seconds
 
 

@@ -92,4 +92,5 @@ def test_help_needs_nothing_and_names_the_exit_codes(hansa):
 
 def test_version_says_which(hansa):
     assert hansa("version").out.startswith("hansa 0.")
+    assert hansa("--version").out == hansa("version").out
     assert set(hansa("version", "--json").json) == {"hansa", "protocol", "python"}

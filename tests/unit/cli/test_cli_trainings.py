@@ -268,13 +268,41 @@ def test_an_abandoned_attempt_is_shown_beside_the_next(hansa, api):
     assert "1 try 2" in out
 
 
-def test_a_training_that_goes_on_with_a_copy_of_the_model_says_so(hansa, api, monkeypatch):
+def test_a_training_that_works_on_a_copy_of_the_model_says_so(hansa, api, monkeypatch):
     monkeypatch.setattr(
         api, "create_training", lambda wanted: TrainingCreated(detail="made", training_id=uid(6), model_id=uid(8))
     )
     ran = hansa(*CREATE, "--rounds", "1")
     assert ran.code == 0
-    assert f"a copy of it, model {uid(8)}" in ran.err
+    assert ran.err == f"Another training has this model: this one works on a copy of it, model {uid(8)}.\n"
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ({"cohort": {"size": 9}}, "cohort.size is 9, but the training has 2 participants"),
+        ({"closing": {"quorum": 5}}, "closing.quorum is 5, but a round selects 2 of 2"),
+    ],
+)
+def test_a_plan_that_the_named_clients_cannot_fulfil_is_made_and_warned_of(hansa, api, home, plan, said):
+    (home / "here" / "plan.json").write_text(json.dumps({"rounds": 1, **plan}))
+    ran = hansa(*CREATE, "--plan", "plan.json")
+    assert ran.code == 0
+    assert len(api.asked) == 1, "clients may be added before it starts"
+    assert ran.err.startswith("warning: hansa trainings start will refuse it as it is. plan: ")
+    assert said in ran.err
+
+
+def test_a_plan_that_waits_for_more_clients_is_not_warned_of(hansa, home):
+    plan = {"rounds": 1, "cohort": {"size": 9}, "participation": {"min_to_start": 9}}
+    (home / "here" / "plan.json").write_text(json.dumps(plan))
+    assert hansa(*CREATE, "--plan", "plan.json").err == ""
+
+
+def test_no_time_at_all_is_told_as_such(hansa, api):
+    ran = hansa(*CREATE, "--rounds", "1", "--deadline", "0s")
+    assert (ran.code, api.asked) == (2, [])
+    assert "'0s' is not above 0" in ran.err
 
 
 def test_ending_the_watching_says_that_the_training_goes_on(hansa, api, monkeypatch):
