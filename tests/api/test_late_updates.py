@@ -16,12 +16,13 @@ from hansa.server.blobs import store
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Metric
-from hansa.server.trainings import assignments, orchestrator, uploads
+from hansa.server.trainings import assignments, mending, orchestrator, uploads
 from hansa.server.trainings.aggregation import aggregate
 from hansa.server.trainings.models import Round, Task, Update
 from hansa.server.trainings.services import aggregation, folding, rounds, tasks, trainings
 from hansa.server.trainings.services.aggregation import LateUpdateUnreadableError
 from support.answers import nothing_changes, refused, shown
+from support.damage import take_away
 from support.federation import ended, orchestrating, take, until
 from support.older import Small, accepted, pickled, send_update
 from support.slow_mean import bits, slow_mean
@@ -303,7 +304,13 @@ async def test_a_lost_client_may_be_late_too(bob, carol, clock, training):
     assert (row.state, row.reason) == ("closed", "the lease ended without a sign of life")
 
 
-async def test_its_bytes_are_kept_until_it_has_counted_and_its_rows_longer(bob, carol, late, training, clock):
+async def test_its_bytes_are_kept_until_the_version_after_the_one_it_counts_in_and_its_rows_longer(
+    bob, carol, begin, clock
+):
+    training = await call(begin, rounds=4)
+    late = await call(lease, bob)
+    await close_with(carol, training, 1)
+    await call(add_up, training)
     await upload_and_report(bob, late, update(1.0))
     path = store.path_of(update(1.0).digest)
 
@@ -316,8 +323,36 @@ async def test_its_bytes_are_kept_until_it_has_counted_and_its_rows_longer(bob, 
     await close_with(carol, training, 2)
     assert not await collected()
     await call(add_up, training)
+    assert not await collected()
+    await close_with(carol, training, 3)
+    assert not await collected()
+    await call(add_up, training)
     assert await collected()
     assert (await read(Update.objects.get, task=late)).digest == update(1.0).digest
+
+
+@pytest.mark.parametrize("undone", [1, 2])
+async def test_it_counts_again_when_the_version_it_has_counted_in_is_lost(undone, bob, carol, late, training):
+    await upload_and_report(bob, late, update(1.0))
+    for _ in range(undone):
+        await close_with(carol, training, 2)
+        await call(add_up, training)
+        made = await round_of(training, 2)
+        lost = await version_blob(training, 2)
+        take_away(lost)
+        await mending.attend(lost)
+        await call(settle, training)
+    await close_with(carol, training, 2)
+    await call(add_up, training)
+
+    second = await round_of(training, 2)
+    assert (second.attempt, second.folded) == (undone + 1, made.folded)
+    assert [line[0] for line in second.folded] == [BOB]
+    assert (await version_blob(training, 2)) == lost, "the same bits"
+
+
+async def version_blob(training, number):
+    return (await read(training.model.versions.get, number=number)).blob_id
 
 
 async def test_an_upload_is_let_go_once_it_can_count_no_more(bob, carol, late, training):

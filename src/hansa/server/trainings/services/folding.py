@@ -123,14 +123,19 @@ def drop(*, training_id: UUID, number: int, ordinal: int, reason: str) -> bool:
 
 
 def wanted(training: Training, rounds_done: int) -> QuerySet[Task]:
-    """Of a training's tasks those whose late updates may still count, or count in the round that is alive."""
+    """Of a training's tasks those whose late updates may still count, or count in the newest version or its successor.
+
+    Those in the newest version because it may be lost: its clients are asked again then, and who was late cannot be.
+    """
     late = training.parsed_plan.late
     over = training.status in FINAL_TRAINING_STATUSES or rounds_done >= training.plan["rounds"]
     if over or not isinstance(late, plans.Fold):
         return Task.objects.none()
     in_time = Q(round__number__gt=rounds_done - late.max_staleness, round__state=RoundState.DONE.value)
     waiting = Q(update=None) | Q(update__folded_into=None)
-    counting = Q(update__folded_into__state__in=[state.value for state in LIVE_ROUND_STATES])
+    alive = Q(update__folded_into__state__in=[state.value for state in LIVE_ROUND_STATES])
+    newest = Q(update__folded_into__state=RoundState.DONE.value, update__folded_into__number=rounds_done)
+    counting = alive | newest
     return Task.objects.filter(_CLOSED_TRAIN & (in_time & waiting | counting), round__training=training)
 
 
