@@ -209,3 +209,27 @@ def test_the_lease_of_a_task_that_somebody_else_has_just_taken_is_not_given_twic
     assert lease(bob).state == "leased"
 
     assert leasing.lease_next(user_id=bob.user.id, instance="desktop", now=timezone.now()) is None
+
+
+def test_a_task_of_a_training_whose_turn_was_not_taken_is_found_at_a_second_look(
+    bob, make_training, clock, monkeypatch
+):
+    """PostgreSQL: while we waited for the turn at the older training, somebody else was given its task."""
+    older = start(make_training(bob))
+    clock.advance(1)
+    newer = start(make_training(bob))
+    turns = []
+
+    def outrun(asks):
+        if not turns:
+            Task.objects.filter(round__training=older).update(state="closed")
+        turns.append({older.id} if not turns else {newer.id})
+        return turns[-1]
+
+    monkeypatch.setattr(leasing, "_take_turns", outrun)
+    nobody = leasing.Ask(older.actor_id, INSTANCE)
+
+    given = leasing.lease([nobody, leasing.Ask(bob.user.id, INSTANCE)], now=timezone.now())
+
+    assert given == [None, Task.objects.get(round__training=newer).id]
+    assert len(turns) == 2

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -38,6 +39,15 @@ class _Found(NamedTuple):
     absent: bool
     instance: str
     leased_at: datetime | None
+
+
+class _Missed(Enum):
+    """There is a task, but it is in a training whose turn was not taken: what was found before is gone."""
+
+    MISSED = auto()
+
+
+_MISSED: Final = _Missed.MISSED
 
 
 def leasable() -> QuerySet[Task]:
@@ -87,13 +97,21 @@ def have_work(asks: Sequence[Ask]) -> list[bool]:
 
 def lease(asks: Sequence[Ask], *, now: datetime) -> list[UUID | None]:
     """For each the task that it has from now on; None if there is none for it."""
+    given = _lease(asks, now)
+    missed = [place for place, it in enumerate(given) if it is _MISSED]
+    if missed:  # in a change of its own: who waits for further turns while it has some may wait for ever
+        for place, it in zip(missed, _lease([asks[place] for place in missed], now), strict=True):
+            given[place] = it
+    return [it.task_id if isinstance(it, _Found) else None for it in given]
+
+
+def _lease(asks: Sequence[Ask], now: datetime) -> list[_Found | _Missed | None]:
     with change("tasks.lease_next"):
-        may_lock = connection.features.has_select_for_update
-        turns = _take_turns(asks) if may_lock else None
-        leased = [_leased(ask, turns, now) for ask in asks]
-        for training_id in {it.training_id for it in leased if it is not None}:
+        turns = _take_turns(asks)
+        given = [_leased(ask, turns, now) for ask in asks]
+        for training_id in {it.training_id for it in given if isinstance(it, _Found)}:
             transaction.on_commit(partial(HINTS.moved, training_id))
-    return [None if it is None else it.task_id for it in leased]
+    return given
 
 
 def lease_next(*, user_id: UUID, instance: str, now: datetime) -> Task | None:
@@ -102,8 +120,10 @@ def lease_next(*, user_id: UUID, instance: str, now: datetime) -> Task | None:
     return None if leased is None else Task.objects.get(id=leased)
 
 
-def _take_turns(asks: Sequence[Ask]) -> Collection[UUID]:
-    """Take the turns at the trainings whose tasks are going to be found; which those are."""
+def _take_turns(asks: Sequence[Ask]) -> Collection[UUID] | None:
+    """Take the turns at the trainings whose tasks are going to be found; which those are. None: none need be taken."""
+    if not connection.features.has_select_for_update:
+        return None
     trainings = {it.training_id for it in map(_oldest, asks) if it is not None}
     take_turn(Training.objects.filter(id__in=trainings))
     return trainings
@@ -114,11 +134,13 @@ def _oldest(ask: Ask) -> _Found | None:
     return None if row is None else _Found(*row)
 
 
-def _leased(ask: Ask, turns: Collection[UUID] | None, now: datetime) -> _Found | None:
+def _leased(ask: Ask, turns: Collection[UUID] | None, now: datetime) -> _Found | _Missed | None:
     """What it was given. Found anew: others had their turn before us, or asked in the same name in this batch."""
     found = _oldest(ask)
-    if found is None or (turns is not None and found.training_id not in turns):
+    if found is None:
         return None
+    if turns is not None and found.training_id not in turns:
+        return _MISSED
     since = found.leased_at if found.instance == ask.instance and found.leased_at else now
     until = now + timedelta(seconds=LEASE_SECONDS)
     if not _LEASE(task=found.task_id, instance=ask.instance, until=until, since=since):
