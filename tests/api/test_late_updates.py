@@ -15,7 +15,7 @@ from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.registry.models import Metric
+from hansa.server.registry.models import Metric, ModelVersion
 from hansa.server.trainings import assignments, mending, orchestrator, uploads
 from hansa.server.trainings.aggregation import aggregate
 from hansa.server.trainings.models import Round, Task, Update
@@ -352,7 +352,7 @@ async def test_it_counts_again_when_the_version_it_has_counted_in_is_lost(undone
 
 
 async def version_blob(training, number):
-    return (await read(training.model.versions.get, number=number)).blob_id
+    return (await read(ModelVersion.objects.get, model_id=training.model_id, number=number)).blob_id
 
 
 async def test_an_upload_is_let_go_once_it_can_count_no_more(bob, carol, late, training):
