@@ -1,6 +1,7 @@
 """`hansa backup` and `hansa restore`: a server's data as a folder, and back."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,8 @@ def restore(folder: Folder, as_json: AsJson = False) -> None:
         known = restored(settings, folder, progress)
     _show(known, settings.home, as_json=as_json)
     if not as_json:
-        output.note("Start the server: hansa serve")
+        home = f"HANSA_HOME={shlex.quote(os.environ['HANSA_HOME'])} " if os.environ.get("HANSA_HOME") else ""
+        output.note(f"Start the server: {home}hansa serve")
     _complain_of_missing(
         known,
         "They were so when the backup was made. hansa doctor says what they are; look for them in an older backup.",

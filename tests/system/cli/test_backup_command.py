@@ -25,4 +25,6 @@ def test_who_restores_a_backup_without_some_files_is_told_which(people, tmp_path
         assert f"left out: {LOST}" in told.stderr
         assert "hansa doctor" in told.stderr
     assert json.loads(restored.stdout)["left_out"] == [LOST]
+    again = alice.hansa("restore", str(tmp_path / "backup"), HANSA_HOME=str(tmp_path / "a third"))
+    assert f"Start the server: HANSA_HOME='{tmp_path / 'a third'}' hansa serve" in again.stderr
     assert (tmp_path / "elsewhere" / "hansa.sqlite3").exists()

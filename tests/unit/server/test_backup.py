@@ -291,8 +291,21 @@ def test_a_damaged_backup_is_refused_before_anything_is_in_its_place(backup, els
     with pytest.raises(BackupError, match=spoiled):
         restore(elsewhere, backup, max)
 
-    assert not elsewhere.database.exists()
-    assert not (elsewhere.home / "blobs").exists()
+    assert not elsewhere.home.exists()
+
+
+def test_whoever_is_refused_finds_the_folder_as_it_was_and_a_server_starts_in_it(backup, elsewhere):
+    (backup / "hansa.sqlite3").write_bytes(b"x")
+    elsewhere.home.mkdir()
+    with pytest.raises(BackupError, match="damaged"):
+        restore(elsewhere, backup, max)
+    assert list(elsewhere.home.iterdir()) == []
+    prepare(elsewhere)
+
+    before = sorted(elsewhere.home.iterdir())
+    with pytest.raises(BackupError, match="not empty"):
+        restore(elsewhere, backup, max)
+    assert sorted(elsewhere.home.iterdir()) == before
 
 
 @pytest.mark.parametrize("digest", ["../../../etc/cron.d/hansa", "ab", "AB" * 32, "ab" * 32 + "\n"])

@@ -101,6 +101,21 @@ def test_without_pg_dump_it_says_what_to_install(filled, tmp_path, monkeypatch):
         filled.save(tmp_path / "dump")
 
 
+def test_a_pg_dump_older_than_the_server_is_told_which_is_wanted(filled, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "pg_dump"
+    program.write_text(
+        "#!/bin/sh\n"
+        "echo 'pg_dump: error: aborting because of server version mismatch' >&2\n"
+        "echo 'pg_dump: detail: server version: 17.2; pg_dump version: 15.8' >&2\n"
+        "exit 1\n"
+    )
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    with pytest.raises(BackupError, match="Put a pg_dump of version 17 or newer first in PATH"):
+        filled.save(tmp_path / "dump")
+
+
 def test_what_pg_restore_refuses_is_told(empty, tmp_path):
     (tmp_path / "dump").write_bytes(b"no dump")
     with pytest.raises(BackupError, match="pg_restore failed"):

@@ -5,6 +5,7 @@ signed in; what else signs anybody in (tokens, codes of invitations, passwords) 
 """
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -184,7 +185,7 @@ class PostgresDump:
         environ = {**os.environ, **({"PGPASSWORD": self._place.password} if self._place.password else {})}
         done = subprocess.run([program, *arguments], env=environ, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
         if done.returncode:
-            raise BackupError(f"{program} failed: {' '.join(done.stderr.split())[-500:]}")
+            raise BackupError(f"{program} failed: {' '.join(done.stderr.split())[-500:]}{_advice(done.stderr)}")
 
     def _conninfo(self) -> str:
         """Without the password, which other users of this machine could read in the list of processes."""
@@ -205,6 +206,13 @@ class PostgresDump:
         except psycopg.Error as error:
             seen = " ".join(str(error).split())
             raise BackupError(f"The {self._place} cannot be asked: {seen}. Look at HANSA_DATABASE_URL.") from error
+
+
+def _advice(stderr: str) -> str:
+    """What to do where PostgreSQL's programs are older than its server, which they name first in what they say."""
+    if "version mismatch" not in stderr or (server := re.search(r"server version: (\d+)", stderr)) is None:
+        return ""
+    return f". Put a pg_dump of version {server[1]} or newer first in PATH."
 
 
 def _contents(cursor: "psycopg.Cursor[tuple[Any, ...]]") -> Contents:  # Any: the columns of whatever is asked for

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hansa.crashpoints import crash_point
@@ -29,8 +31,7 @@ def restore(config: Config, source: Path, progress: Progress) -> Manifest:
     dump = dumps.of(config)
     _check_kind(known, dump)
     _check_version(known)
-    config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with HomeLock(config.home):
+    with _left_as_found(config.home):
         _check_empty(config.home)
         is_placed = _is_placing(known, config.home) and dump.has(known)
         if not is_placed:
@@ -54,6 +55,24 @@ def restore(config: Config, source: Path, progress: Progress) -> Manifest:
     config.home.chmod(0o700)
     homes.prepare(config)
     return known
+
+
+@contextmanager
+def _left_as_found(home: Path) -> Iterator[None]:
+    """The folder, locked. Who is refused before anything is in its place leaves nothing in it."""
+    found = {path.name for path in home.iterdir()} if home.is_dir() else None
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with HomeLock(home):
+        try:
+            yield
+        except BackupError:
+            if RESTORING not in (found or ()) and not (home / PLACING).exists():
+                shutil.rmtree(home / RESTORING, ignore_errors=True)
+                if "server.lock" not in (found or ()):
+                    (home / "server.lock").unlink()
+                if found is None:
+                    home.rmdir()
+            raise
 
 
 def _note_placing(known: Manifest, home: Path) -> None:
