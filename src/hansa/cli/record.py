@@ -1,5 +1,6 @@
 """A training's record as people read it: what it is, who takes part, and how each client stands in a round."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from rich.table import Table
@@ -133,6 +134,14 @@ def round_headline(shown: Round) -> Text:
     )
     wanted = f"  {shown.wanted} of {shown.cohort} wanted" if shown.wanted is not None else ""
     return Text.assemble((f"round {shown.number}{attempt}", "bold"), f"  {clean(shown.state)}  {version}{wanted}")
+
+
+def earlier_attempts(rounds: Sequence[Round], shown: Round) -> list[str]:
+    """Why the attempts before the one shown came to nothing, the newest first, after an empty line."""
+    vain = [each for each in rounds if each.number == shown.number and each.attempt < shown.attempt]
+    newest_first = sorted(vain, key=lambda each: -each.attempt)
+    told = [f"attempt {each.attempt} {each.state}: {each.reason or 'no reason is known'}" for each in newest_first]
+    return ["", *told] if told else []
 
 
 def tasks(shown: Round) -> Table:

@@ -268,6 +268,21 @@ def test_an_abandoned_attempt_is_shown_beside_the_next(hansa, api):
     assert "1 try 2" in out
 
 
+def test_show_of_a_round_tells_why_its_earlier_attempts_came_to_nothing(hansa, api, monkeypatch):
+    newest = a_round(2, attempt=3)
+    lost = "version 2 is lost, its file is not in the store (blob " + "7" * 64 + ")"
+    api.all_rounds = [
+        a_round(1, state="abandoned", reason="of another round"),
+        a_round(2, state="abandoned", reason="only 1 of 2 reported"),
+        a_round(2, attempt=2, state="abandoned", reason=lost),
+        newest,
+    ]
+    monkeypatch.setattr(api, "round", lambda training, number: newest)
+    lines = hansa("trainings", "show", "first", "--round", "2").out.splitlines()
+    assert lines[-3:] == ["", f"attempt 2 abandoned: {lost}", "attempt 1 abandoned: only 1 of 2 reported"]
+    assert "abandoned" not in hansa("trainings", "show", "first", "--round", "2", "--json").out
+
+
 def test_a_training_that_works_on_a_copy_of_the_model_says_so(hansa, api, monkeypatch):
     monkeypatch.setattr(
         api, "create_training", lambda wanted: TrainingCreated(detail="made", training_id=uid(6), model_id=uid(8))
