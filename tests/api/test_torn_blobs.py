@@ -12,7 +12,7 @@ from hansa.server.doctor import blobs as doctor
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.notifications.models import Notification
 from hansa.server.registry.models import ModelVersion
-from hansa.server.trainings import mending
+from hansa.server.trainings import dependants, mending
 from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import aggregation, rounds, trainings
 from support.answers import refused
@@ -476,6 +476,49 @@ async def test_a_file_that_somebody_has_taken_away_is_missed_without_being_read(
     await mending._sweep()
 
     assert (await read(Task.objects.get, participation__client=bob.user)).state == "offered"
+
+
+async def test_what_is_looked_after_is_what_rounds_still_count_on_and_not_all_that_the_plan_keeps(three, make_training):
+    """Of a training that keeps everything: a late update, the newest version, and nothing that has counted."""
+    plan = {"rounds": 4, "keep_updates": 4, "closing": {"quorum": 2, "min_reports": 2}, "late": {"kind": "fold"}}
+    training = await call(lambda: start(make_training(*three, **plan)))
+    *held, slow = [await call(lease, client) for client in three]
+    for client, task, add in zip(three[:2], held, (1.0, 2.0), strict=True):
+        await upload_and_report(client, task, update(add))
+    await call(settle, training)
+    first = await read(dependants.indispensable)
+    assert sorted(first[:2]) == sorted(update(add).digest for add in (1.0, 2.0))
+    assert first[2:] == [(await version(training, 0)).blob_id]
+
+    await call(add_up, training)
+    await upload_and_report(three[2], slow, update(3.0))
+    newest = (await version(training, 1)).blob_id
+    assert await read(dependants.indispensable) == [update(3.0).digest, newest]
+
+    await a_round(training, three[:2], 4.0, 5.0)
+    assert await read(dependants.indispensable) == [(await version(training, 2)).blob_id]
+    assert await read(Update.objects.filter(blob__isnull=False).count) == 5
+
+
+async def test_models_on_their_way_along_a_chain_are_looked_after(bob, carol, make_training):
+    training = await call(lambda: start(make_training(bob, carol, rounds=2, daisy_chain={"period": 2})))
+    for client, add in ((bob, 1.0), (carol, 2.0)):
+        await upload_and_report(client, await call(lease, client), update(add))
+    await call(settle, training)
+
+    travelling = [update(add).digest for add in (1.0, 2.0)]
+    assert set(await read(dependants.indispensable)) == {*travelling, (await version(training, 0)).blob_id}
+
+
+async def test_files_are_looked_for_a_few_at_a_time(bob, carol, make_training, monkeypatch):
+    monkeypatch.setattr(dependants, "BATCH", 1)
+    await closed_round(make_training, bob, carol)
+    for add in (1.0, 2.0):
+        take_away(update(add).digest)
+
+    await mending._sweep()
+
+    assert await read(Task.objects.filter(state="offered").count) == 2
 
 
 async def test_what_the_doctor_has_left_a_note_of_is_looked_at_and_set_aside(bob, carol, make_training, home):

@@ -1,17 +1,18 @@
 """Who depends on which blob, and which blobs the trainings that run cannot do without. Reads only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 
 from hansa.protocol.tasks import TaskKind
-from hansa.rounds.states import LIVE_ROUND_STATES, TrainingStatus
+from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.models import Blob
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings.models import Round, Task, Training, Update
 
+BATCH = 500
 RUNNING = (TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value)
 
 
@@ -43,23 +44,35 @@ def newest_versions() -> QuerySet[ModelVersion]:
     return ModelVersion.objects.filter(model__training__status__in=RUNNING, lost="", number=Subquery(newest))
 
 
-def indispensable() -> list[Known]:
-    """What the trainings that run need: first what clients have sent to live rounds, then the newest versions."""
+def indispensable() -> list[str]:
+    """The digests of what the trainings that run need: first what live rounds count on, then the newest versions.
+
+    Updates that a plan keeps once they have counted are none of it.
+    """
     live = [state.value for state in LIVE_ROUND_STATES]
     tasks = Task.objects.filter(round__state__in=live, uploaded__isnull=False)
-    updates = Update.objects.filter(task__round__training__status__in=RUNNING, blob__isnull=False)
-    digests = [
-        *tasks.order_by().values_list("uploaded_id", flat=True),
-        *updates.order_by().values_list("blob_id", flat=True),
-        *newest_versions().values_list("blob_id", flat=True),
+    sent = Update.objects.filter(task__round__state__in=live)
+    sent_on = Update.objects.filter(sent_to__round__state__in=live)
+    late = Update.objects.filter(folded_into__state__in=live)
+    closed = Q(task__state=TaskState.CLOSED.value, task__round__state=RoundState.DONE.value, folded_into=None)
+    waiting = Update.objects.filter(closed, task__round__training__status__in=RUNNING)
+    needed = [
+        tasks.values_list("uploaded_id", flat=True),
+        *(each.filter(blob__isnull=False).values_list("blob_id", flat=True) for each in (sent, sent_on, late, waiting)),
+        newest_versions().values_list("blob_id", flat=True),
     ]
-    return known(dict.fromkeys(digests))
+    return list(dict.fromkeys(digest for rows in needed for digest in rows.order_by().iterator() if digest is not None))
 
 
 def known(digests: Iterable[str | None]) -> list[Known]:
     """What is recorded of these blobs, in their order; without those that are gone."""
     wanted = [digest for digest in digests if digest is not None]
     found = {}
-    for start in range(0, len(wanted), 500):
-        found.update(Blob.objects.in_bulk(wanted[start : start + 500]))
+    for batch in batched(wanted):
+        found.update(Blob.objects.in_bulk(batch))
     return [Known.of(found[digest]) for digest in wanted if digest in found]
+
+
+def batched(digests: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Few enough at a time for one query, and for one thread to look at without keeping others waiting."""
+    return (digests[start : start + BATCH] for start in range(0, len(digests), BATCH))

@@ -9,7 +9,7 @@ all. So a crash in the middle of this, or a file that somebody has taken away, i
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from threading import Event
 from time import monotonic
@@ -75,8 +75,9 @@ async def _sweep() -> None:
     """What was left a note of; then files that trainings need and that are not there, or too short, without reading."""
     for digest in await work(doubts.left):
         await _guarded(partial(_settle_doubt, digest))
-    for digest in await work(_not_there, await read(dependants.indispensable)):
-        await attend(digest)
+    for batch in dependants.batched(await read(dependants.indispensable)):
+        for digest in await work(_not_there, await read(dependants.known, batch)):
+            await attend(digest)
 
 
 async def _settle_doubt(digest: str) -> None:
@@ -91,11 +92,11 @@ def _not_there(needed: Iterable[Known]) -> list[str]:
 async def _sample() -> None:
     """Read what is needed, then others at random, as far as the bytes and seconds for it go."""
     first = await read(dependants.indispensable)
-    needed = {known.digest for known in first}
+    needed = set(first)
     others = [digest for digest in await read(_digests) if digest not in needed]
     random.shuffle(others)
     left, until, count = SAMPLE_BYTES, monotonic() + SAMPLE_SECONDS, 0
-    for known in [*first, *await read(dependants.known, others[:1000])]:
+    async for known in _known([*first, *others[:1000]]):
         if monotonic() >= until:
             break
         if known.size <= left:
@@ -104,6 +105,12 @@ async def _sample() -> None:
             await _examine(known)
     if count:
         log.info("%d of %d blobs were read and compared after the start.", count, len(needed) + len(others))
+
+
+async def _known(digests: Sequence[str]) -> AsyncIterator[Known]:
+    for batch in dependants.batched(digests):
+        for known in await read(dependants.known, batch):
+            yield known
 
 
 def _digests() -> list[str]:
