@@ -1,6 +1,9 @@
 """GET /metrics: Prometheus reads what the process counted and what the rows say, and no name of anybody's."""
 
+import asyncio
 import re
+import shutil
+import threading
 from dataclasses import replace
 
 import httpx
@@ -13,9 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from docs.blocks import ROOT
 from hansa.rounds.states import RoundState, TrainingStatus
 from hansa.server import config, measures
-from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle import bridge
+from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.lifecycle.observing import Observed
-from hansa.server.ops import accounting, census
+from hansa.server.ops import accounting, census, questions
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import mending
 from hansa.server.trainings.services import rounds
@@ -277,6 +281,47 @@ async def test_without_its_database_the_process_still_tells_what_it_counted(scra
     assert value(seen, "hansa_database_up") == 0
     assert ("hansa_leases_lost_total", ()) in seen
     assert not any(name == "hansa_rounds" for name, _ in seen)
+
+
+async def test_a_database_that_hangs_does_not_keep_who_scrapes_waiting(scraped, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(census, "_count", go_on.wait)
+    try:
+        seen = await scraped()
+    finally:
+        go_on.set()
+
+    assert seen["hansa_database_up", ()] == 0
+    assert ("hansa_disk_free_bytes", ()) in seen
+    assert not any(name == "hansa_rounds" for name, _ in seen)
+
+
+async def test_while_disk_and_database_hang_and_all_threads_wait_for_them_the_counters_are_told(scraped, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.1)
+    waiting = [asyncio.create_task(work(go_on.wait)) for _ in range(bridge.WORKERS)]
+    waiting += [asyncio.create_task(read(go_on.wait)) for _ in range(bridge.READERS)]
+    try:
+        seen = await scraped()
+    finally:
+        go_on.set()
+        await asyncio.gather(*waiting)
+
+    assert seen["hansa_database_up", ()] == 0
+    assert ("hansa_leases_lost_total", ()) in seen
+    assert ("hansa_disk_free_bytes", ()) not in seen
+
+
+async def test_of_a_disk_that_cannot_be_asked_nothing_is_told(scraped, monkeypatch):
+    def refuse(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(shutil, "disk_usage", refuse)
+    seen = await scraped()
+
+    assert seen["hansa_database_up", ()] == 1
+    assert ("hansa_disk_free_bytes", ()) not in seen
 
 
 # Who may read them.

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import shutil
+import threading
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import httpx
@@ -13,19 +15,22 @@ from django.db import OperationalError
 from hansa.server import pulse
 from hansa.server.blobs import store
 from hansa.server.home import DISK_FLOOR
-from hansa.server.ops import readiness
+from hansa.server.lifecycle import bridge
+from hansa.server.lifecycle.bridge import call
+from hansa.server.ops import questions, readiness
 from hansa.server.ops.probes import LivezAnswer, ReadyzAnswer
-from hansa.server.ops.readiness import Finding, Question
+from hansa.server.ops.questions import Question
 from hansa.server.trainings.hints import HINTS
 from support.answers import shown
 from support.people import in_process
 
-CHECKS = {"database", "store", "disk", "orchestrator", "running"}
+CHECKS = {"database", "writer", "store", "disk", "orchestrator", "running"}
 
 
 @pytest.fixture(autouse=True)
 def orchestrated(monkeypatch):
-    """The orchestrator has just taken a turn, and nothing was found wanting before."""
+    """The orchestrator has just taken a turn, and nothing was found before."""
+    monkeypatch.setattr(questions, "REMEMBERED_SECONDS", 0.0)
     monkeypatch.setattr(readiness, "_unwell", set())
     pulse.beat(pulse.ORCHESTRATOR)
     yield
@@ -92,22 +97,22 @@ async def test_a_database_without_some_migrations_is_not_ready(nobody, monkeypat
 
 
 async def test_what_does_not_answer_in_time_is_not_well_and_is_not_asked_twice_at_once(monkeypatch):
-    monkeypatch.setattr(readiness, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.01)
     asked, answer = [], asyncio.Event()
 
     async def hang():
         asked.append(1)
         await answer.wait()
-        return Finding(True, "answers")
+        return "an answer"
 
-    question = Question(hang, do="Look at it.")
+    question = Question(hang, unanswered="none")
     late = [await question.answer(), *await asyncio.gather(*(question.answer() for _ in range(5)))]
-    assert late == [Finding(False, "no answer within 0.01 s", "Look at it.")] * 6
+    assert late == ["none"] * 6
     assert len(asked) == 1
 
-    monkeypatch.setattr(readiness, "ANSWER_SECONDS", 10)
+    monkeypatch.setattr(questions, "ANSWER_SECONDS", 10)
     answer.set()
-    assert await question.answer() == Finding(True, "answers")
+    assert await question.answer() == "an answer"
     await question.answer()
     assert len(asked) == 2, "answered: the next one asks anew"
 
@@ -117,16 +122,63 @@ async def test_who_leaves_does_not_take_the_answer_from_those_who_stay():
 
     async def wait():
         await answer.wait()
-        return Finding(True, "answers")
+        return "an answer"
 
-    question = Question(wait, do="")
+    question = Question(wait, unanswered="none")
     leaving, staying = asyncio.create_task(question.answer()), asyncio.create_task(question.answer())
     await asyncio.sleep(0)
     leaving.cancel()
     await asyncio.wait([leaving])
     answer.set()
 
-    assert await staying == Finding(True, "answers")
+    assert await staying == "an answer"
+
+
+async def test_who_asks_again_within_a_moment_gets_what_was_found_before(nobody, home, monkeypatch):
+    looked = []
+    monkeypatch.setattr(readiness, "_write_something", lambda: looked.append("here"))
+    monkeypatch.setattr(questions, "REMEMBERED_SECONDS", 60.0)
+    for _ in range(3):
+        await nobody.get("/readyz")
+    assert looked == ["here"]
+
+    monkeypatch.setattr(questions, "REMEMBERED_SECONDS", 0.0)
+    await nobody.get("/readyz")
+    assert looked == ["here"] * 2
+
+
+async def test_a_failure_to_ask_is_not_remembered(monkeypatch):
+    monkeypatch.setattr(questions, "REMEMBERED_SECONDS", 60.0)
+    asked = []
+
+    async def stumble():
+        asked.append(1)
+        if len(asked) == 1:
+            raise ZeroDivisionError
+        return "an answer"
+
+    question = Question(stumble, unanswered="none", remembers=True)
+    with pytest.raises(ZeroDivisionError):
+        await question.answer()
+    assert [await question.answer() for _ in range(3)] == ["an answer"] * 3
+    assert len(asked) == 2
+
+
+async def test_a_writer_that_is_stuck_is_not_ready(nobody, monkeypatch):
+    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(bridge, "_writers", lambda: one)
+    go_on = threading.Event()
+    with ThreadPoolExecutor(1) as one:
+        stuck = asyncio.create_task(call(go_on.wait))
+        try:
+            found = await failing(nobody)
+        finally:
+            go_on.set()
+            await stuck
+
+        assert found.keys() == {"writer"}
+        assert found["writer"].seen == "no answer within 2 s"
+        assert (await nobody.get("/readyz")).status_code == 200
 
 
 async def test_a_store_that_cannot_be_written_is_named_without_its_folder(nobody, home):
@@ -198,6 +250,21 @@ async def test_probes_may_be_asked_from_anywhere(handler, home, transactional_db
     async with at(handler, "203.0.113.7") as stranger:
         assert (await stranger.get("/livez")).status_code == 200
         assert (await stranger.get("/readyz")).status_code == 200
+
+
+async def test_figures_are_told_only_where_the_metrics_may_be_read(handler, home, transactional_db, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 0, 1234 * 2**20))
+    monkeypatch.setattr(pulse, "silence", lambda activity: 61.4)
+    monkeypatch.setattr(readiness, "_unapplied_migrations", lambda: 3)
+
+    async def seen(address):
+        async with at(handler, address) as somebody:
+            checks = (await somebody.get("/readyz")).json()["checks"]
+        return [checks[name]["seen"] for name in ("disk", "orchestrator", "database")]
+
+    assert await seen("203.0.113.7") == ["enough is free", "it does not move", "migrations are missing"]
+    assert await seen("127.0.0.1") == ["1,234 MiB are free", "it has not moved for 61 s", "3 migrations are missing"]
 
 
 def test_the_store_that_is_looked_at_is_the_one_that_is_used(home):

@@ -1,7 +1,10 @@
 """What the rows say about the server as a whole, as Prometheus gauges: counted anew for each scrape, a query each."""
 
+import asyncio
+import logging
 import shutil
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from django.db import Error as DatabaseError
 from django.db.models import Count, QuerySet, Sum
@@ -12,21 +15,40 @@ from hansa.server.blobs import store
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.bridge import read, work
 from hansa.server.notifications.models import Notification, State
+from hansa.server.ops.questions import Question
 from hansa.server.trainings.models import Round, Task, Training
+
+log = logging.getLogger(__name__)
 
 
 async def gauges() -> list[Metric]:
-    """All of them. While the database does not answer, `hansa_database_up` is 0 and those that ask it are missing."""
-    disk = await work(shutil.disk_usage, store.home())
-    found = [
+    """All of them, but for those of what gives no answer in time; of the database `hansa_database_up` tells that."""
+    disk, counted = await asyncio.gather(_DISK.answer(), _ROWS.answer())
+    return [*disk, _single("hansa_database_up", "Whether the database answers.", 1 if counted else 0), *counted]
+
+
+async def _ask_disk() -> list[Metric]:
+    try:
+        disk = await work(shutil.disk_usage, store.home())
+    except OSError as error:
+        log.debug("The disk of the blobs cannot be asked: %s", error)
+        return []
+    return [
         _single("hansa_disk_free_bytes", "Free on the disk of the blobs.", disk.free),
         _single("hansa_disk_size_bytes", "Size of the disk of the blobs.", disk.total),
     ]
+
+
+async def _ask_rows() -> list[Metric]:
     try:
-        counted = await read(_count)
-    except DatabaseError:
-        counted = []
-    return [*found, _single("hansa_database_up", "Whether the database answers.", 1 if counted else 0), *counted]
+        return await read(_count)
+    except DatabaseError as error:
+        log.debug("The database does not answer: %s", error)
+        return []
+
+
+_DISK: Final[Question[list[Metric]]] = Question(_ask_disk, unanswered=[])
+_ROWS: Final[Question[list[Metric]]] = Question(_ask_rows, unanswered=[])
 
 
 def _count() -> list[Metric]:

@@ -11,6 +11,7 @@ from hansa.protocol.base import Answer
 from hansa.server.lifecycle.in_place import in_place
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.rendering import StructJSONRenderer
+from hansa.server.ops.admission import comes_from_allowed_network
 from hansa.server.ops.readiness import findings
 
 NEVER_STORED = {"Cache-Control": "no-store"}
@@ -65,9 +66,13 @@ class Readyz(Probe):
     """For load balancers, and for people who want to know what is the matter."""
 
     async def get(self, request: Request) -> Response:
-        """200 if all checks are well, else 503."""
+        """200 if all checks are well, else 503; with figures from where the metrics may be read."""
         found = await findings()
         ready = all(finding.ok for finding in found.values())
-        checks = {name: CheckAnswer(ok=each.ok, seen=each.seen, do=each.do) for name, each in found.items()}
+        precise = comes_from_allowed_network(request)
+        checks = {
+            name: CheckAnswer(ok=each.ok, seen=each.precisely if precise else each.seen, do=each.do)
+            for name, each in found.items()
+        }
         answer = ReadyzAnswer(status="ready" if ready else "not ready", checks=checks)
         return Response(answer, status=200 if ready else 503, headers=NEVER_STORED)

@@ -1,7 +1,7 @@
 """Whether this server can do its work now: one finding for each thing it needs, with what to do about it.
 
 Anybody may ask, so a finding names neither folders nor hosts nor what a database said; the log does, once, when a
-finding changes.
+finding changes. And anybody may ask without end: findings are good for a second.
 """
 
 import asyncio
@@ -20,13 +20,12 @@ from django.db.migrations.executor import MigrationExecutor
 from hansa.server import pulse
 from hansa.server.blobs import store
 from hansa.server.home import DISK_FLOOR
-from hansa.server.lifecycle.bridge import read, work
+from hansa.server.lifecycle.bridge import call, read, work
+from hansa.server.ops.questions import ANSWER_SECONDS, Question
 from hansa.server.trainings.hints import HINTS
 
 log = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 2.0
-"""How long the database, or the disk, may take: probes ask for so long."""
 SILENT_SECONDS = 60.0
 """The orchestrator takes a turn every second; with a thousand trainings, or on a busy machine, more rarely."""
 
@@ -38,23 +37,13 @@ class Finding:
     ok: bool
     seen: str
     do: str = ""
+    figures: str = ""
+    """What was seen, with figures, for those who may know them."""
 
-
-class Question:
-    """Asks one thing, never twice at once: who asks meanwhile waits for the same answer, or for as long as it may."""
-
-    def __init__(self, ask: Callable[[], Awaitable[Finding]], *, do: str) -> None:
-        self._ask = ask
-        self._do = do
-        self._asking: asyncio.Task[Finding] | None = None
-
-    async def answer(self) -> Finding:
-        """The finding; not well if there is none in time. What hangs goes on hanging, once."""
-        asking = self._asking
-        if asking is None or asking.done() or asking.get_loop() is not asyncio.get_running_loop():
-            asking = self._asking = asyncio.ensure_future(self._ask())
-        done, _ = await asyncio.wait([asking], timeout=ANSWER_SECONDS)
-        return asking.result() if done else Finding(False, f"no answer within {ANSWER_SECONDS:g} s", self._do)
+    @property
+    def precisely(self) -> str:
+        """What was seen, as precisely as it is known."""
+        return self.figures or self.seen
 
 
 async def findings() -> Mapping[str, Finding]:
@@ -73,7 +62,8 @@ async def _database() -> Finding:
         log.debug("The database does not answer: %s", error)
         return Finding(False, f"it cannot be asked ({type(error).__name__})", _LOOK_AT_DATABASE)
     if unapplied:
-        return Finding(False, f"{unapplied} migrations are missing", "Run `hansa migrate`, or start by `hansa serve`.")
+        run = "Run `hansa migrate`, or start by `hansa serve`."
+        return Finding(False, "migrations are missing", run, f"{unapplied} migrations are missing")
     return Finding(True, "answers, and is up to date")
 
 
@@ -118,12 +108,20 @@ async def _disk() -> Finding:
         free = (await work(shutil.disk_usage, store.home())).free
     except OSError as error:
         return Finding(False, f"it cannot be asked: {error.strerror}", _LOOK_AT_STORE)
-    seen = f"{free / 2**20:,.0f} MiB are free"
+    figures = f"{free / 2**20:,.0f} MiB are free"
     if free < DISK_FLOOR:
-        return Finding(
-            False, seen, f"Free some: {DISK_FLOOR / 2**20:,.0f} MiB on the disk of HANSA_HOME are the least."
-        )
-    return Finding(True, seen)
+        least = f"Free some: {DISK_FLOOR / 2**20:,.0f} MiB on the disk of HANSA_HOME are the least."
+        return Finding(False, "too little is free", least, figures)
+    return Finding(True, "enough is free", figures=figures)
+
+
+async def _writer() -> Finding:
+    await call(_nothing)
+    return Finding(True, "takes work")
+
+
+def _nothing() -> None:
+    """What waits behind all that is to be written, and writes nothing."""
 
 
 def _orchestrator() -> Finding:
@@ -131,7 +129,8 @@ def _orchestrator() -> Finding:
     if silent is None:
         return Finding(False, "it has not begun", "Wait some seconds; then look at the server's log for what it met.")
     if silent > SILENT_SECONDS:
-        return Finding(False, f"it has not moved for {silent:.0f} s", "Look at the log, then restart the server.")
+        look = "Look at the log, then restart the server."
+        return Finding(False, "it does not move", look, f"it has not moved for {silent:.0f} s")
     return Finding(True, "moves trainings on")
 
 
@@ -143,10 +142,18 @@ def _running() -> Finding:
 
 _LOOK_AT_DATABASE: Final = "Look at HANSA_DATABASE_URL and at that server; with SQLite at the disk of HANSA_HOME."
 _LOOK_AT_STORE: Final = "Look at the disk of HANSA_HOME, and at whether the server's user may write there."
+_LOOK_AT_WRITER: Final = "Look at the log for what it writes, and at the database's locks; then restart the server."
+
+
+def _question(ask: Callable[[], Awaitable[Finding]], *, do: str) -> Question[Finding]:
+    return Question(ask, unanswered=Finding(False, f"no answer within {ANSWER_SECONDS:g} s", do), remembers=True)
+
+
 _QUESTIONS: Final = {
-    "database": Question(_database, do=_LOOK_AT_DATABASE),
-    "store": Question(_store, do=_LOOK_AT_STORE),
-    "disk": Question(_disk, do=_LOOK_AT_STORE),
+    "database": _question(_database, do=_LOOK_AT_DATABASE),
+    "writer": _question(_writer, do=_LOOK_AT_WRITER),
+    "store": _question(_store, do=_LOOK_AT_STORE),
+    "disk": _question(_disk, do=_LOOK_AT_STORE),
 }
 
 _unwell: set[str] = set()
@@ -157,7 +164,7 @@ def _tell_changes(found: Mapping[str, Finding]) -> None:
     for name, finding in found.items():
         if not finding.ok and name not in _unwell:
             _unwell.add(name)
-            log.warning("Not ready: %s: %s. %s", name, finding.seen, finding.do)
+            log.warning("Not ready: %s: %s. %s", name, finding.precisely, finding.do)
         elif finding.ok and name in _unwell:
             _unwell.discard(name)
-            log.info("Well again: %s: %s.", name, finding.seen)
+            log.info("Well again: %s: %s.", name, finding.precisely)

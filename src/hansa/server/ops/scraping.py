@@ -1,48 +1,23 @@
 """`GET /metrics`, for Prometheus: what the process has counted and what the rows say, in one text."""
 
+import asyncio
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
-from django.conf import settings
 from django.http import HttpResponse
 from prometheus_client import exposition
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
-from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from hansa.server import measures
-from hansa.server.accounts.models import User
-from hansa.server.lifecycle.addresses import host
-from hansa.server.lifecycle.bridge import work
 from hansa.server.lifecycle.in_place import in_place
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.rendering import StructJSONRenderer
 from hansa.server.ops import census
+from hansa.server.ops.admission import MayScrape
 from hansa.server.ops.probes import NEVER_STORED
-
-if TYPE_CHECKING:
-    from rest_framework.views import APIView
-
-
-class MayScrape(BasePermission):
-    """Who asks from a network of HANSA_METRICS_ALLOW, and staff from anywhere."""
-
-    in_place = True
-    message = "The metrics are for staff, and for the networks in HANSA_METRICS_ALLOW."
-
-    def has_permission(self, request: Request, view: "APIView") -> bool:
-        """Whether the caller may read them."""
-        if (
-            isinstance(request.user, User)
-            and request.user.is_active
-            and (request.user.is_staff or request.user.is_superuser)
-        ):
-            return True
-        address = host(request)
-        return address is not None and any(address in network for network in settings.CONFIG.metrics_allow)
 
 
 class Metrics(MessageView):
@@ -59,10 +34,11 @@ class Metrics(MessageView):
     async def get(self, request: Request) -> HttpResponse:
         """Prometheus's text format 0.0.4, or OpenMetrics where it is accepted."""
         seen = _Seen(await census.gauges())
+        # On no thread of the bridge: while a disk or a database hangs, all of them may wait for it.
         if "application/openmetrics-text" in request.META.get("HTTP_ACCEPT", ""):
-            text, kind = await work(openmetrics.generate_latest, seen), openmetrics.CONTENT_TYPE_LATEST
+            text, kind = await asyncio.to_thread(openmetrics.generate_latest, seen), openmetrics.CONTENT_TYPE_LATEST
         else:
-            text, kind = await work(exposition.generate_latest, seen), exposition.CONTENT_TYPE_PLAIN_0_0_4
+            text, kind = await asyncio.to_thread(exposition.generate_latest, seen), exposition.CONTENT_TYPE_PLAIN_0_0_4
         return HttpResponse(text, content_type=kind, headers=NEVER_STORED)
 
 
