@@ -80,6 +80,16 @@ def test_a_traceback_stands_below_its_line_and_cannot_be_taken_for_one(console):
     assert "ValueError" in json.loads(lines_of(logs.JSONLines(), **below))["exception"]
 
 
+def test_no_mark_of_direction_reaches_a_line(console):
+    """All that Unicode calls Bidi_Control: they reorder what stands beside them."""
+    marks = [0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+    with bound(reason="".join(map(chr, marks))):
+        line = lines_of(console, msg="%s", args=("".join(map(chr, marks)),))
+
+    assert not set(line) & set(map(chr, marks))
+    assert line.count("\\u061c") == 2
+
+
 @given(st.text(), st.text())
 def test_no_text_breaks_a_line(message, value):
     with bound(value=value):

@@ -27,7 +27,15 @@ _QUIET: Final = frozenset({"livez", "readyz", "metrics", "api/health/"})
 """Asked every few seconds by machines: worth a line only when something is wrong."""
 _UNSAFE: Final = {
     code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    for code in (
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        0x61C,
+        0x200E,
+        0x200F,
+        *range(0x2028, 0x202F),
+        *range(0x2066, 0x206A),
+    )
 } | {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x1B: "\\e"}
 """What would break, hide or reorder a line on a terminal: control characters, line and direction marks."""
 _COLOURS: Final = {
