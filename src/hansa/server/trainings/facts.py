@@ -14,9 +14,8 @@ from hansa.protocol.tasks import TaskKind
 from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
 from hansa.rounds.plan import min_there
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
-from hansa.server.trainings import attendance
+from hansa.server.trainings import attendance, telling
 from hansa.server.trainings.models import Participation, Round, Task, Training
-from hansa.server.trainings.services import push
 
 HANDOVER = timedelta(seconds=10)
 """How long a client that has reported a task may take to ask for its next: it must not be given up in between."""
@@ -217,12 +216,12 @@ def _busy(tasks: QuerySet[Task], now: datetime) -> dict[UUID, int]:
 
 
 def _being_told(tasks: QuerySet[Task]) -> dict[UUID, int]:
-    told = tasks.filter(Exists(push.being_told()), state=TaskState.OFFERED.value)
+    told = tasks.filter(Exists(telling.being_told()), state=TaskState.OFFERED.value)
     return dict(told.values_list("round_id").annotate(Count("id")))
 
 
 def _untold(tasks: QuerySet[Task]) -> dict[UUID, int]:
-    told = tasks.filter(state=TaskState.OFFERED.value, reason__startswith=push.NOT_TOLD)
+    told = tasks.filter(state=TaskState.OFFERED.value, reason__startswith=telling.NOT_TOLD)
     return dict(told.values_list("round_id").annotate(Count("id")))
 
 
@@ -235,7 +234,7 @@ def busy_offers(tasks: QuerySet[Task], now: datetime) -> QuerySet[Task]:
     reported = (TaskState.REPORTED.value, TaskState.CLOSED.value)  # in time, or late
     just_reported = Q(state__in=reported, reported_at__gt=now - HANDOVER)
     elsewhere = Task.objects.filter(at_work | just_reported, participation__client=OuterRef("participation__client"))
-    return tasks.filter(Exists(elsewhere) | Exists(push.being_told()), state=TaskState.OFFERED.value)
+    return tasks.filter(Exists(elsewhere) | Exists(telling.being_told()), state=TaskState.OFFERED.value)
 
 
 def _later(moment: datetime, other: datetime | None) -> datetime:

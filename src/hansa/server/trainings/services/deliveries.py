@@ -26,10 +26,11 @@ from hansa.server.notifications.models import State
 from hansa.server.notifications.outcomes import Outcome
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task
-from hansa.server.trainings.services.push import NOT_TOLD, ON_OFFER
+from hansa.server.trainings.services.push import ON_OFFER
 from hansa.server.trainings.services.rounds import mark_absent
 from hansa.server.trainings.services.trainings import remove_clients
 from hansa.server.trainings.services.turns import take_turn_at
+from hansa.server.trainings.telling import NOT_TOLD
 
 log = logging.getLogger(__name__)
 

@@ -35,9 +35,6 @@ ROUND_KINDS = {
 ON_OFFER = Q(state=TaskState.OFFERED.value) | Q(state=TaskState.LOST.value, leased_at=None)
 """Tasks their clients may still be told of: offers, and invitations nobody waits for."""
 
-NOT_TOLD = "not told, waiting for the client to ask"
-"""How the reason of a task begins that we may not send to its client's endpoint."""
-
 
 def started(training: Training, now: datetime) -> None:
     """Tell the participants that the training has begun; it comes before all else that is told of it."""
@@ -74,11 +71,6 @@ def dismiss(training_id: UUID, clients: Iterable[User]) -> None:
 def forget(training_id: UUID) -> None:
     """The training is deleted, and with it what was told of it."""
     outbox.forget(training_id)
-
-
-def being_told() -> QuerySet[Notification]:
-    """For a query over tasks: the message that is on its way to a task's client, if there is one."""
-    return Notification.objects.filter(subject=OuterRef("id"), state=State.PENDING)
 
 
 def _untold(training: Training) -> QuerySet[Task]:
