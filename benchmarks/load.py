@@ -219,6 +219,11 @@ def call(seconds: Sequence[float]) -> Call:
     return Call(calls=len(seconds), p50_ms=at(0.5), p99_ms=at(0.99), max_ms=at(1.0))
 
 
+def goal(calls: Mapping[str, Call]) -> str:
+    late = sorted(kind for kind, it in calls.items() if it.p99_ms > GOAL_SECONDS * 1000)
+    return f"the goal, a p99 of {GOAL_SECONDS:g} s: " + (f"missed by {', '.join(late)}" if late else "met by all")
+
+
 def described(found: Figures) -> str:
     """For people."""
     pace = f", reports in {found.seconds:g} s" if found.seconds else ""
@@ -229,6 +234,7 @@ def described(found: Figures) -> str:
             f"  {kind:22}{it.calls:8,}{it.p50_ms:9.1f}{it.p99_ms:9.1f}{it.max_ms:9.1f}"
             for kind, it in found.calls.items()
         ),
+        goal(found.calls),
         f"last task {found.last_task:.2f} s, last report {found.last_report:.2f} s, version {found.version:.2f} s on",
         f"memory {found.rss_anon_mib:.0f} MiB of the server's own, {found.rss_mib:.0f} with pages of files",
         f"work {found.cpu_seconds:.2f} s of the server's CPU, {found.cpu_ms_per_client:.1f} ms for each client",
