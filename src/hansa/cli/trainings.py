@@ -91,12 +91,16 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option on the command line
         clients=lookup.client_ids(session.api.users(), clients),
         name=name,
     )
+    _make(session, wanted)
+
+
+def _make(session: Session, wanted: TrainingCreate) -> None:
     made = session.api.create_training(wanted)
     if made.model_id != wanted.model_id:
         output.note(f"Another training has this model: this one works on a copy of it, model {made.model_id}.")
     if told := objection(wanted.plan, participants=len(wanted.clients)):
         output.warn(f"hansa trainings start will refuse it as it is. {told}")
-    called = name or made.training_id[:8]
+    called = wanted.name or made.training_id[:8]
     session.show(made, f"Training {made.training_id} is made. Next: hansa trainings start {called}")
 
 

@@ -19,11 +19,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from hansa.crashpoints import crash_point
 from hansa.server import config, database, home
+
+if TYPE_CHECKING:
+    from granian.server.embed import Server
 
 log = logging.getLogger("hansa.server")
 
@@ -213,22 +217,14 @@ def _announce(settings: config.Config, host: str, port: int, *, tls: bool) -> No
         print("HANSA_DEBUG is on: errors show the server's inside. Not for a server that others reach.", flush=True)
 
 
-async def _serve(
-    host: str, port: int, tls_cert: Path | None, tls_key: Path | None, announce: Callable[[], None]
-) -> None:
+def _server(host: str, port: int, tls_cert: Path | None, tls_key: Path | None) -> "Server":
     from granian.constants import HTTPModes, Interfaces
     from granian.log import LogLevels
     from granian.server.embed import Server
 
     from hansa.server.asgi import application
-    from hansa.server.lifecycle import events
-    from hansa.server.trainings.hints import HINTS
 
-    # What was loaded at the start stays: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    gc.enable()
-    server = Server(
+    return Server(
         application,
         address=host,
         port=port,
@@ -242,6 +238,19 @@ async def _serve(
         log_level=LogLevels.error,
         log_dictconfig={"loggers": {"_granian": {"propagate": True}}},  # its lines are written like all others
     )
+
+
+async def _serve(
+    host: str, port: int, tls_cert: Path | None, tls_key: Path | None, announce: Callable[[], None]
+) -> None:
+    from hansa.server.lifecycle import events
+    from hansa.server.trainings.hints import HINTS
+
+    server = _server(host, port, tls_cert, tls_key)
+    # What was loaded at the start stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.enable()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
