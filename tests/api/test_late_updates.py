@@ -24,6 +24,7 @@ from hansa.server.trainings.services.aggregation import LateUpdateUnreadableErro
 from support.answers import nothing_changes, refused, shown
 from support.damage import take_away
 from support.federation import ended, orchestrating, take, until
+from support.moments import moments
 from support.older import Small, accepted, pickled, send_update
 from support.slow_mean import bits, slow_mean
 from support.work import add_up, lease, report_of, settle, start, update, upload, upload_and_report
@@ -349,6 +350,35 @@ async def test_it_counts_again_when_the_version_it_has_counted_in_is_lost(undone
     assert (second.attempt, second.folded) == (undone + 1, made.folded)
     assert [line[0] for line in second.folded] == [BOB]
     assert (await version_blob(training, 2)) == lost, "the same bits"
+
+
+async def test_it_counts_no_second_time_when_moments_of_its_round_are_lost(bob, carol, begin):
+    training = await call(begin, uncertainty={"method": "swag"})
+    late = await call(lease, bob)
+    await close_with(carol, training, 1)
+    await call(add_up, training)
+    await send_moments(carol, training)
+    await call(add_up, training)
+    await upload_and_report(bob, late, update(1.0))
+    await close_with(carol, training, 2)
+    await call(add_up, training)
+    await send_moments(carol, training)
+    assert (await round_of(training, 2)).state == "combining"
+
+    take_away(moments(1.0).digest)
+    await mending.attend(moments(1.0).digest)
+
+    second = await round_of(training, 2)
+    assert (second.state, [line[0] for line in second.folded]) == ("swag", [BOB])
+    assert (await read(Update.objects.get, task=late)).folded_into_id == second.id
+
+
+async def send_moments(client, training):
+    """The client sends moments for the version that its round has made, and they are all."""
+    await upload(client, task := await call(lease, client), moments(1.0))
+    body = {**report_of(moments(1.0)), "metrics": {}}
+    assert (await client.post(url(task), json=body)).status_code == 200
+    await call(settle, training)
 
 
 async def version_blob(training, number):

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from hansa.rounds.decide import MAX_FAILURES
 from hansa.server.accounts.models import User
 from hansa.server.blobs import doubts, store
 from hansa.server.blobs.models import Blob
@@ -297,7 +298,85 @@ async def test_moments_are_asked_for_again(bob, carol, make_training):
     assert (await version(training, 1)).moments_id is not None
 
 
+async def test_moments_that_are_lost_each_time_they_come_are_done_without(bob, make_training):
+    training = await closed_round(make_training, bob, uncertainty={"method": "swag"})
+    await call(add_up, training)
+    for number in range(MAX_FAILURES):
+        assert await states(training) == [(1, 1, "swag")], number
+        await send_moments(bob, training)
+        take_away(moments(1.0).digest)
+        await mending.attend(moments(1.0).digest)
+        await call(settle, training)
+
+    assert await states(training) == [(1, 1, "done")]
+    made = await read(Round.objects.get, training=training)
+    assert "they were lost again and again" in made.moments_reason
+    assert (await version(training, 1)).moments_id is None
+    await read(training.refresh_from_db)
+    assert (training.status, training.failures) == ("completed", 0)
+
+
+async def send_moments(client, training):
+    await upload(client, task := await call(lease, client), moments(1.0))
+    body = {**report_of(moments(1.0)), "metrics": {}}
+    assert (await client.post(f"/api/tasks/{task.id}/report/", json=body)).status_code == 200
+    await call(settle, training)
+
+
+async def test_results_that_are_lost_each_time_they_come_end_the_training_also_while_the_round_collects(
+    bob, carol, make_training, clock
+):
+    training = await call(lambda: start(make_training(bob, carol)))
+    for _ in range(MAX_FAILURES):
+        clock.advance(1)
+        await upload_and_report(bob, await call(lease, bob), update(1.0))
+        take_away(update(1.0).digest)
+        await mending.attend(update(1.0).digest)
+    await call(settle, training)
+
+    await read(training.refresh_from_db)
+    assert training.status == "error"
+    assert "its file is not in the store" in training.reason
+
+
+@pytest.fixture
+def five(person):
+    return [person(f"client{number}", client=True) for number in range(5)]
+
+
+async def test_many_files_lost_at_once_are_one_loss(bob, five, make_training, clock):
+    training = await call(lambda: start(make_training(*five, bob)))
+    for number, client in enumerate(five):
+        await upload_and_report(client, await call(lease, client), update(float(number + 1)))
+    clock.advance(1)
+    for number in range(5):
+        take_away(update(float(number + 1)).digest)
+    for number in range(5):
+        await mending.attend(update(float(number + 1)).digest)
+        await call(settle, training)
+
+    await read(training.refresh_from_db)
+    assert (training.status, training.failures) == ("ongoing", 1)
+    assert await read(Task.objects.filter(state="offered").count) == 6
+
+
 # Versions
+
+
+async def test_a_version_that_is_lost_each_time_it_is_made_ends_the_training(bob, carol, make_training):
+    training = await call(lambda: start(make_training(bob, carol, rounds=2)))
+    for _ in range(MAX_FAILURES):
+        await a_round(training, (bob, carol), 1.0, 2.0)
+        await call(settle, training)
+        made = (await version(training, 1)).blob_id
+        take_away(made)
+        await mending.attend(made)
+    await call(settle, training)
+
+    await read(training.refresh_from_db)
+    assert training.status == "error"
+    assert "round 1 was tried 3 times" in training.reason
+    assert "version 1 is lost" in training.reason
 
 
 @ALL_DAMAGE

@@ -9,9 +9,11 @@
     that one as well                    the training stops, with the reason and the file to put back
 
 All of them are repairs: moves (`rounds.states`) that nothing but damage on the disk brings about. Twice in a row they
-are one.
+are one. Each time that lost bytes undo something counts as a failure of the training, so that a disk that loses
+everything ends it with the reason, or, where it is moments that are lost, the round goes without them.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -29,7 +31,7 @@ from hansa.server.trainings.dependants import RUNNING
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import push, relays
-from hansa.server.trainings.services.closing import close_tasks, release_updates
+from hansa.server.trainings.services.closing import close_tasks, go_without_moments, release_updates
 from hansa.server.trainings.services.folding import unfold
 from hansa.server.trainings.services.rounds import abandon
 from hansa.server.trainings.services.turns import take_turn_at
@@ -39,6 +41,11 @@ ASKED_IN = {
     TaskKind.SWAG.value: (RoundState.SWAG.value, RoundState.COMBINING.value),
 }
 """The states of a round that cannot do without the results of a kind: it collects them, or computes with them."""
+GOES_BACK: Mapping[str, tuple[RoundState, Mapping[str, object]]] = {
+    RoundState.AGGREGATING.value: (RoundState.COLLECTING, {"accepted": None, "folded": None, "closed_at": None}),
+    RoundState.COMBINING.value: (RoundState.SWAG, {"moments_accepted": None}),
+}
+"""From where it computes to where it collects again, and what of its record is then no longer so."""
 
 
 def withdraw(*, training_id: UUID, digest: str, reason: str, now: datetime) -> None:
@@ -71,7 +78,7 @@ def _is_needed(update: Update) -> bool:
 
 
 def _ask_again(training: Training, asked: Round, lost: list[Update], reason: str, now: datetime) -> None:
-    if not lost or not _collecting_again(training, asked, reason, now):
+    if not lost or not _collecting_again(training, asked, lost, reason, now):
         return
     tasks = Task.objects.filter(id__in=[update.task_id for update in lost])
     outbox.take_back(list(tasks.values_list("id", flat=True)))
@@ -94,26 +101,36 @@ def _ask_again(training: Training, asked: Round, lost: list[Update], reason: str
     transaction.on_commit(lambda: HINTS.tasks_offered(clients))
 
 
-def _collecting_again(training: Training, asked: Round, reason: str, now: datetime) -> bool:
-    """The round waits for results, with its clock begun anew. False: that was in vain too often, it is abandoned."""
-    back = {
-        RoundState.AGGREGATING.value: (RoundState.COLLECTING, {"accepted": None, "folded": None, "closed_at": None}),
-        RoundState.COMBINING.value: (RoundState.SWAG, {"moments_accepted": None}),
-    }
-    if asked.state not in back:
-        Round.objects.filter(id=asked.id).update(clock_from=now, reason=reason)
-        return True
-    if training.failures + 1 >= MAX_FAILURES and asked.state == RoundState.AGGREGATING.value:
-        abandon(training_id=training.id, reason=reason, now=now)
-        return False
-    state, emptied = back[asked.state]
-    unfold(asked)
-    Round.objects.filter(id=asked.id).update(
-        state=state.value, reason=reason, clock_from=now, claim=None, claimed_until=None, **emptied
-    )
-    Training.objects.filter(id=training.id).update(failures=F("failures") + 1)
-    _let_in_again(asked, TaskKind.TRAIN if state is RoundState.COLLECTING else TaskKind.SWAG)
+def _collecting_again(training: Training, asked: Round, lost: list[Update], reason: str, now: datetime) -> bool:
+    """The round waits for results, with its clock begun anew. False: that was in vain too often, it does without."""
+    if _is_another_loss(asked, lost):
+        if training.failures + 1 >= MAX_FAILURES:
+            _do_without(training, asked, reason, now)
+            return False
+        training.failures += 1
+        Training.objects.filter(id=training.id).update(failures=F("failures") + 1)
+    row = Round.objects.filter(id=asked.id)
+    row.update(clock_from=now, reason=reason)
+    if asked.state in GOES_BACK:
+        state, emptied = GOES_BACK[asked.state]
+        row.update(state=state.value, claim=None, claimed_until=None, **emptied)
+        if state is RoundState.COLLECTING:
+            unfold(asked)
+        _let_in_again(asked, TaskKind.TRAIN if state is RoundState.COLLECTING else TaskKind.SWAG)
     return True
+
+
+def _is_another_loss(asked: Round, lost: list[Update]) -> bool:
+    """Whether the disk has lost again what came since it was asked for; what it lost at once is found one by one."""
+    since = asked.clock_from
+    return asked.state in GOES_BACK or since is None or any(update.received_at > since for update in lost)
+
+
+def _do_without(training: Training, asked: Round, reason: str, now: datetime) -> None:
+    if asked.state in ASKED_IN[TaskKind.SWAG.value]:
+        go_without_moments(f"they were lost again and again: {reason}", training, now)
+    else:
+        abandon(training_id=training.id, reason=reason, now=now)
 
 
 def _let_in_again(asked: Round, kind: TaskKind) -> None:
@@ -166,8 +183,14 @@ def _begin_anew(training: Training, base: ModelVersion, reason: str, now: dateti
     later = ModelVersion.objects.filter(model_id=training.model_id, number__gt=base.number, lost="")
     later.update(lost=reason[:500])
     training.rounds_done = vain[0].number - 1
-    Training.objects.filter(id=training.id).update(rounds_done=training.rounds_done)
+    training.failures = max(training.failures + 1, _undone(training, vain[0].number))
+    training.save(update_fields=["rounds_done", "failures"])
     release_updates(training=training, rounds_done=training.rounds_done)
+
+
+def _undone(training: Training, number: int) -> int:
+    """How many attempts at a round had closed and came to nothing. That it was done in between does not count here."""
+    return training.rounds.filter(number=number, state=RoundState.ABANDONED.value, closed_at__isnull=False).count()
 
 
 def _rows(rounds: list[Round]) -> QuerySet[Round]:
