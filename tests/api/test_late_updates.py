@@ -18,7 +18,7 @@ from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Metric, ModelVersion
 from hansa.server.trainings import assignments, mending, orchestrator, uploads
 from hansa.server.trainings.aggregation import aggregate
-from hansa.server.trainings.models import Round, Task, Update
+from hansa.server.trainings.models import Participation, Round, Task, Update
 from hansa.server.trainings.services import aggregation, folding, rounds, tasks, trainings
 from hansa.server.trainings.services.aggregation import LateUpdateUnreadableError
 from support.answers import nothing_changes, refused, shown
@@ -482,6 +482,46 @@ async def test_a_late_update_that_never_can_be_read_is_done_without_after_a_few_
 
     assert len(tried) == orchestrator.MAX_TROUBLES
     assert (await round_of(training, 2)).folded == []
+
+
+async def test_one_that_is_lost_while_it_waits_may_be_sent_again(alice, bob, carol, late, training):
+    await upload_and_report(bob, late, update(1.0))
+    take_away(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+
+    told = await read(Task.objects.get, id=late.id)
+    assert "lost before it could count" in told.reason
+    assert "asked for again" not in told.reason
+    assert (told.state, told.reported_at, told.uploaded_id) == ("closed", None, None)
+    again = await bob.post(url(late), json=report_of(update(1.0)))
+    assert refused(again, 409, "upload_incomplete")
+    await upload_and_report(bob, late, update(1.0))
+    await close_with(carol, training, 2)
+    await call(add_up, training)
+    assert [line[:2] for line in (await round_of(training, 2)).folded] == [[BOB, update(1.0).digest]]
+
+
+async def test_one_that_is_lost_and_not_sent_again_counts_nowhere(bob, carol, late, training):
+    await upload_and_report(bob, late, update(1.0))
+    take_away(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+
+    await close_with(carol, training, 2)
+    await call(add_up, training)
+
+    second = await round_of(training, 2)
+    assert (second.attempt, second.folded) == (1, [])
+
+
+async def test_one_that_is_lost_when_it_could_count_no_more_is_said_to_be_lost(bob, carol, late, training):
+    await upload_and_report(bob, late, update(1.0))
+    await call(Participation.objects.filter(client=bob.user).update, excluded="for a test")
+    take_away(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+
+    row = await read(Update.objects.get, task=late)
+    assert row.blob_id is None
+    assert row.reason.startswith("lost: its bytes were lost on the server's disk")
 
 
 async def test_what_was_computed_with_a_late_update_that_is_lost_is_not_committed(bob, carol, late, training, clock):

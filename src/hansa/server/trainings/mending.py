@@ -157,7 +157,7 @@ async def _settle(damage: Damage) -> None:
         LOSSES.over(damage.digest)
         return  # the file is whole again, whoever refers to it
     for training_id in await read(dependants.with_results, damage.digest):
-        lost = f"what a client had sent is asked for again: {reason} (blob {damage.digest})"
+        lost = f"{reason} (blob {damage.digest})"
         await call(torn.withdraw, training_id=training_id, digest=damage.digest, reason=lost, now=timezone.now())
 
 

@@ -168,7 +168,7 @@ class Orchestrator:
         """Do what there is to do about an aggregation that failed; come back when it may be tried again."""
         match error:
             case LateUpdateLostError():
-                await self._go_without(training_id, error)
+                await self._go_without(training_id, claim, error)
             case TornBlobError():
                 if await attend(error.digest) is None:  # it is whole again: whoever had it damaged has mended it
                     await self._try_again(training_id, claim, error)
@@ -181,16 +181,18 @@ class Orchestrator:
                 log.error("Training %s: the aggregation failed.", training_id, exc_info=error)
                 await self._try_again(training_id, claim, error)
 
-    async def _go_without(self, training_id: UUID, error: LateUpdateLostError) -> None:
+    async def _go_without(self, training_id: UUID, claim: UUID, error: LateUpdateLostError) -> None:
         """Drop a late update, unless it is only what the row says of its file that is wrong: then it counts."""
         if isinstance(error, LateUpdateUnreadableError):
             whole = await attend(error.digest) is None
             if whole and not self._tried_enough(training_id):
                 await asyncio.sleep(TROUBLE_SECONDS)
                 return
-        log.warning("Training %s: %s; its round is aggregated without it.", training_id, error)
         number, ordinal = error.number, error.ordinal
-        await call(folding.drop, training_id=training_id, number=number, ordinal=ordinal, reason=str(error))
+        if await call(folding.drop, training_id=training_id, number=number, ordinal=ordinal, reason=str(error)):
+            log.warning("Training %s: %s; its round is aggregated without it.", training_id, error)
+        else:
+            await self._try_again(training_id, claim, error)
 
     async def _try_again(self, training_id: UUID, claim: UUID, error: Exception) -> None:
         """Not the data's fault: the accepted list stands, and the same bits can be computed in a moment. So often."""

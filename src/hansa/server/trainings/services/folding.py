@@ -34,6 +34,11 @@ _LATE = Q(task__kind=TaskKind.TRAIN.value, task__state=TaskState.CLOSED.value)
 
 def takes(task: Task) -> bool:
     """Whether the result of a task whose round has closed may still come, to count in the round that closes next."""
+    return may_count(task) and not Update.objects.filter(task=task).exists()
+
+
+def may_count(task: Task) -> bool:
+    """Whether what comes of a task whose round has closed counts in the round that closes next; come or not."""
     training, late = task.round.training, task.round.training.parsed_plan.late
     if not isinstance(late, plans.Fold) or (task.kind, task.state) != (TaskKind.TRAIN.value, TaskState.CLOSED.value):
         return False
@@ -42,8 +47,7 @@ def takes(task: Task) -> bool:
     if not task.participation.active or task.participation.excluded:
         return False
     number = next_to_close(training)
-    in_time = number <= training.plan["rounds"] and number - task.round.number <= late.max_staleness
-    return in_time and not Update.objects.filter(task=task).exists()
+    return number <= int(training.plan["rounds"]) and number - task.round.number <= late.max_staleness
 
 
 def next_to_close(training: Training) -> int:

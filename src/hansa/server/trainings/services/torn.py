@@ -4,6 +4,8 @@
     a result of the live round          its client is asked for it once more; a round that had closed collects again
     a local model on its way            the chain is begun anew from the version that it began with
     (daisy chaining)
+    a late update that waits            is taken once more while it could still count; its client is not asked
+    a late update of the closed round   the round does without it (`folding.drop`): it would come later still
     a result nobody needs any more      is let go, as it would have been
     the newest version                  its round is begun anew from the version before
     that one as well                    the training stops, with the reason and the file to put back
@@ -32,7 +34,7 @@ from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import push, relays
 from hansa.server.trainings.services.closing import close_tasks, go_without_moments, release_updates
-from hansa.server.trainings.services.folding import unfold
+from hansa.server.trainings.services.folding import may_count, unfold
 from hansa.server.trainings.services.rounds import abandon
 from hansa.server.trainings.services.turns import take_turn_at
 
@@ -47,6 +49,18 @@ GOES_BACK: Mapping[str, tuple[RoundState, Mapping[str, object]]] = {
 }
 """From where it computes to where it collects again, and what of its record is then no longer so."""
 
+NOT_REPORTED: Mapping[str, object] = {
+    "uploaded": None,
+    "uploaded_at": None,
+    "uploaded_norm": None,
+    "reported_at": None,
+    "num_examples": None,
+    "seconds": None,
+    "metrics": {},
+    "progress": None,
+}
+"""What a task says that nothing has come of yet."""
+
 
 def withdraw(*, training_id: UUID, digest: str, reason: str, now: datetime) -> None:
     """Whatever clients of this training have sent, and is lost, is asked for again, or let go if nobody needs it."""
@@ -57,17 +71,20 @@ def withdraw(*, training_id: UUID, digest: str, reason: str, now: datetime) -> N
             return
         unreported = Task.objects.filter(round__training=training, uploaded=digest, update=None)
         unreported.update(uploaded=None, uploaded_at=None, uploaded_norm=None)
-        lost = list(Update.objects.filter(blob=digest, task__round__training=training).select_related("task__round"))
+        of_training = Update.objects.filter(blob=digest, task__round__training=training)
+        lost = list(of_training.select_related("task__round__training", "task__participation"))
         for asked in {update.task.round for update in lost}:
             of_round = [update for update in lost if update.task.round_id == asked.id]
-            _ask_again(training, asked, [each for each in of_round if _is_needed(each)], reason, now)
+            again = f"what a client had sent is asked for again: {reason}"
+            _ask_again(training, asked, [each for each in of_round if _is_needed(each)], again, now)
+        _let_come_again([each for each in lost if _waits(each)], reason)
         travelling = relays.travelling(training, training.rounds_done)
         sent_on = Task.objects.filter(travelling, round__training=training, update__in=[each.pk for each in lost])
         if (relayed := sent_on.select_related("round__base").first()) is not None:
-            _begin_anew(training, relayed.round.base, reason, now)
-        let_go = Update.objects.filter(blob=digest, task__round__training=training)
-        Task.objects.filter(id__in=let_go.values("task_id")).update(uploaded=None)
-        let_go.update(blob=None, reason=reason[:500])
+            anew = f"the chain is begun anew, as a local model on its way is lost: {reason}"
+            _begin_anew(training, relayed.round.base, anew, now)
+        Task.objects.filter(id__in=of_training.values("task_id")).update(uploaded=None)
+        of_training.update(blob=None, reason=f"lost: {reason}"[:500])
         push.keep_up(training, now)
         transaction.on_commit(lambda: HINTS.moved(training_id))
 
@@ -77,26 +94,25 @@ def _is_needed(update: Update) -> bool:
     return task.state == TaskState.REPORTED.value and task.round.state in ASKED_IN[task.kind]
 
 
+def _waits(update: Update) -> bool:
+    """Late, and in no round's list yet."""
+    return update.folded_into_id is None and may_count(update.task)
+
+
+def _let_come_again(waiting: list[Update], reason: str) -> None:
+    """As if they had not come. A client that has its receipt has nothing left to send, and is told nothing."""
+    said = f"its late update was lost before it could count: {reason}; it counts if it is sent again"
+    Update.objects.filter(id__in=[update.pk for update in waiting]).delete()
+    Task.objects.filter(id__in=[update.task_id for update in waiting]).update(reason=said[:500], **NOT_REPORTED)
+
+
 def _ask_again(training: Training, asked: Round, lost: list[Update], reason: str, now: datetime) -> None:
     if not lost or not _collecting_again(training, asked, lost, reason, now):
         return
     tasks = Task.objects.filter(id__in=[update.task_id for update in lost])
     outbox.take_back(list(tasks.values_list("id", flat=True)))
     Update.objects.filter(id__in=[update.pk for update in lost]).delete()
-    tasks.update(
-        state=TaskState.OFFERED.value,
-        reason=reason[:500],
-        instance="",
-        leased_at=None,
-        uploaded=None,
-        uploaded_at=None,
-        uploaded_norm=None,
-        reported_at=None,
-        num_examples=None,
-        seconds=None,
-        metrics={},
-        progress=None,
-    )
+    tasks.update(state=TaskState.OFFERED.value, reason=reason[:500], instance="", leased_at=None, **NOT_REPORTED)
     clients = list(tasks.values_list("participation__client_id", flat=True))
     transaction.on_commit(lambda: HINTS.tasks_offered(clients))
 
