@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from django.db import OperationalError
 
+from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings import orchestrator
 from hansa.server.trainings.aggregation import aggregate
@@ -99,6 +100,21 @@ async def test_a_full_disk_pauses_the_training_until_somebody_has_made_room(
         await alice.post(f"/api/trainings/{training.id}/resume/")
 
         assert (await ended(alice, training))["status"] == "completed"
+
+
+async def test_what_is_computed_for_a_round_that_has_gone_on_leaves_no_file(bob, carol, make_training, home, clock):
+    training = await call(lambda: start(make_training(bob, carol)))
+    for client, add in ((bob, 1.0), (carol, 2.0)):
+        await upload_and_report(client, await call(lease, client), update(add))
+    await call(settle, training)
+    job = await call(aggregation.claim, training_id=training.id, now=clock.now)
+    before = {path.name for path in store.files()}
+    await call(trainings.cancel, training_id=training.id, now=clock.now)
+
+    await orchestrator.Orchestrator()._compute(job)
+
+    assert {path.name for path in store.files()} == before
+    assert list((home / "tmp").iterdir()) == []
 
 
 class Failing:

@@ -52,6 +52,10 @@ MAX_TROUBLES = 5
 """Aggregations that fail for reasons of the machine are tried so often before the round is begun anew."""
 
 
+class OvertakenError(Exception):
+    """The round is no longer as it was claimed: its file, unless a row has it by now, is removed from the store."""
+
+
 class Orchestrator:
     """One per server. `run` ends when it is cancelled."""
 
@@ -225,10 +229,17 @@ class Orchestrator:
             finally:
                 heartbeat.cancel()
             crash_point("aggregation.computed")
-            note = partial(aggregation.commit, job=job, digests=digests, now=timezone.now())
-            await blobs.keep(blob.path, digests.sha256, partial(call, note))
+            try:
+                await blobs.keep(blob.path, digests.sha256, partial(self._commit, job, digests))
+            except OvertakenError:
+                log.info("Training %s: round %d went on without what was computed.", job.training_id, job.number)
+                return
         what = "is aggregated" if job.kind is TaskKind.TRAIN else "has its moments"
         log.info("Training %s: round %d %s: %s", job.training_id, job.number, what, digests.sha256)
+
+    async def _commit(self, job: Job, digests: Digests) -> None:
+        if not await call(aggregation.commit, job=job, digests=digests, now=timezone.now()):
+            raise OvertakenError
 
     async def _keep_claim(self, job: Job) -> None:
         while True:
