@@ -7,7 +7,8 @@ import pytest
 
 from hansa.rounds.decide import MAX_FAILURES
 from hansa.server.accounts.models import User
-from hansa.server.blobs import doubts, store
+from hansa.server.blobs import doubts, inspection, store
+from hansa.server.blobs.inspection import Damage, Wrong
 from hansa.server.blobs.models import Blob
 from hansa.server.doctor import blobs as doctor
 from hansa.server.lifecycle.bridge import call, read
@@ -15,7 +16,7 @@ from hansa.server.notifications.models import Notification
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import dependants, mending
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import aggregation, rounds, trainings
+from hansa.server.trainings.services import aggregation, rounds, torn, trainings
 from support.answers import refused
 from support.damage import aside, cut_off, flip_a_bit, hit_the_header, take_away
 from support.federation import ended, orchestrating, params_of, rounds_of, take, until
@@ -105,6 +106,22 @@ async def test_a_damaged_file_is_set_aside_with_its_reason(bob, carol, make_trai
     assert not store.path_of(update(1.0).digest).exists()
 
 
+async def test_what_was_set_aside_before_stays(bob, carol, make_training, home):
+    await closed_round(make_training, bob, carol)
+    digest = update(1.0).digest
+    damage = Damage(digest, Wrong.BYTES, "for a test")
+    content = store.path_of(digest).read_bytes()
+    for number in range(1, 4):
+        store.path_of(digest).write_bytes(content + bytes([number]))
+        assert inspection.set_aside(damage).name == f"{digest}-{number}"
+    (home / "damaged" / f"{digest}-1.txt").unlink()
+    (home / "damaged" / f"{digest}-2").unlink()
+
+    store.path_of(digest).write_bytes(content)
+    assert inspection.set_aside(damage).name == f"{digest}-4", "also where a reason, or a file, was deleted"
+    assert [path.name[-1] for path in aside(home)] == ["1", "3", "4"]
+
+
 async def test_attended_to_twice_is_attended_to_once(bob, carol, make_training):
     training = await closed_round(make_training, bob, carol)
     flip_a_bit(update(1.0).digest)
@@ -115,6 +132,30 @@ async def test_attended_to_twice_is_attended_to_once(bob, carol, make_training):
 
     assert await states(training) == before
     assert (await read(Training.objects.get, id=training.id)).failures == 1
+
+
+async def test_nobody_places_a_file_anew_while_its_rows_are_withdrawn(bob, carol, make_training, monkeypatch):
+    training = await closed_round(make_training, bob, carol)
+    digest = update(1.0).digest
+    take_away(digest)
+    withdraw, held = torn.withdraw, []
+
+    def withdrawn(**given):
+        held.append(store.lock(digest).locked())
+        withdraw(**given)
+
+    monkeypatch.setattr(torn, "withdraw", withdrawn)
+    with_results = mending.dependants.with_results
+
+    def sent_first(digest):
+        assert store.lock(digest).locked(), "whoever places the file waits until its rows are withdrawn"
+        return with_results(digest)
+
+    monkeypatch.setattr(mending.dependants, "with_results", sent_first)
+    await mending.attend(digest)
+
+    assert held == [True]
+    assert await states(training) == [(1, 1, "collecting")]
 
 
 async def test_what_is_whole_is_left_alone(bob, carol, make_training, home):

@@ -139,8 +139,7 @@ def set_aside(damage: Damage) -> Path | None:
     source = store.path_of(damage.digest)
     folder = store.home() / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
-    number = sum(1 for _ in folder.glob(f"{damage.digest}-*.txt")) + 1
-    target = folder / f"{damage.digest}-{number}"
+    target = folder / f"{damage.digest}-{_unused_number(folder, damage.digest)}"
     target.with_name(f"{target.name}.txt").write_text(f"Blob {damage.digest} is damaged: {damage.seen}.\n")
     try:
         source.replace(target)
@@ -150,3 +149,9 @@ def set_aside(damage: Damage) -> Path | None:
     store.fsync_folder(folder)
     store.fsync_folder(source.parent)
     return target
+
+
+def _unused_number(folder: Path, digest: str) -> int:
+    """One more than the highest there is, of a file or of a reason: somebody may have deleted the other."""
+    numbers = (path.name.removeprefix(f"{digest}-").removesuffix(".txt") for path in folder.glob(f"{digest}-*"))
+    return max((int(number) for number in numbers if number.isdecimal()), default=0) + 1

@@ -153,12 +153,13 @@ async def _settle(damage: Damage) -> None:
     else:
         for training_id, version in await read(dependants.needing, damage.digest):
             await _go_back(training_id, version, reason)
-    if await work(store.path_of(damage.digest).exists):
-        LOSSES.over(damage.digest)
-        return  # the file is whole again, whoever refers to it
-    for training_id in await read(dependants.with_results, damage.digest):
-        lost = f"{reason} (blob {damage.digest})"
-        await call(torn.withdraw, training_id=training_id, digest=damage.digest, reason=lost, now=timezone.now())
+    async with store.lock(damage.digest):  # nobody places the file anew while its rows are withdrawn
+        if await work(store.path_of(damage.digest).exists):
+            LOSSES.over(damage.digest)
+            return  # it is whole again, whoever refers to it
+        for training_id in await read(dependants.with_results, damage.digest):
+            lost = f"{reason} (blob {damage.digest})"
+            await call(torn.withdraw, training_id=training_id, digest=damage.digest, reason=lost, now=timezone.now())
 
 
 async def _made_again(row: Round, kind: TaskKind, digest: str) -> bool:
