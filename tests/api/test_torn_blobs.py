@@ -490,6 +490,27 @@ async def test_where_the_version_before_is_gone_as_well_the_training_stops_and_s
     assert (await alice.get(f"/api/trainings/{training.id}/")).json()["status"] == "completed"
 
 
+async def test_a_file_that_is_put_back_while_its_loss_is_settled_stops_nothing(bob, carol, make_training, monkeypatch):
+    """Its loss is found, and before anything comes of that somebody has put it back and resumed the training."""
+    training = await call(lambda: start(make_training(bob, carol)))
+    begun = (await version(training, 0)).blob_id
+    content = store.path_of(begun).read_bytes()
+    take_away(begun)
+    await mending.attend(begun)
+    needing = mending.dependants.needing
+
+    def put_back_first(digest):
+        store.path_of(begun).write_bytes(content)
+        Training.objects.filter(id=training.id).update(status="ongoing")
+        return needing(digest)
+
+    monkeypatch.setattr(mending.dependants, "needing", put_back_first)
+    await mending.attend(begun)
+
+    await read(training.refresh_from_db)
+    assert training.status == "ongoing"
+
+
 async def test_two_versions_lost_at_once_are_no_reason_to_guess(bob, carol, make_training):
     training = await call(lambda: start(make_training(bob, carol, rounds=3)))
     for adds in ((1.0, 2.0), (3.0, 4.0)):

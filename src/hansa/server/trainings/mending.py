@@ -152,7 +152,8 @@ async def _settle(damage: Damage) -> None:
             break
     else:
         for training_id, version in await read(dependants.needing, damage.digest):
-            await _go_back(training_id, version, reason)
+            if not await work(store.path_of(damage.digest).exists):  # else it was put back, and the training resumed
+                await _go_back(training_id, version, reason)
     async with store.lock(damage.digest):  # nobody places the file anew while its rows are withdrawn
         if await work(store.path_of(damage.digest).exists):
             LOSSES.over(damage.digest)
