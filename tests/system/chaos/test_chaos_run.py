@@ -181,16 +181,17 @@ def test_an_update_that_counts_twice_in_its_round_is_found(doctored):
     assert Fault.DUPLICATED in doctored.faults()
 
 
-def test_an_update_that_counts_in_a_later_round_as_well_is_found(doctored):
+@pytest.mark.parametrize("another", [None, "0" * 64], ids=["the same bytes", "bytes that nobody sent"])
+def test_an_update_that_counts_in_a_later_round_as_well_is_found(doctored, another):
     of, accepted = doctored.a_round()
     ordinal, digest, weight = accepted[0]
     query = """SELECT later.id FROM trainings_round AS later JOIN trainings_round AS of ON later.training_id =
                of.training_id AND later.number > of.number AND later.version_id IS NOT NULL WHERE of.id = ? LIMIT 1"""
     ((later,),) = doctored.sql(query, of)
     ((number,),) = doctored.sql("SELECT number FROM trainings_round WHERE id = ?", of)
-    folded = json.dumps([[ordinal, digest, weight, number]])
+    folded = json.dumps([[ordinal, another or digest, weight, number]])
     doctored.sql("UPDATE trainings_round SET folded = ? WHERE id = ?", folded, later)
-    assert Fault.DUPLICATED in doctored.faults()
+    assert (Fault.DIFFERING if another else Fault.DUPLICATED) in doctored.faults()
 
 
 def test_an_update_that_nobody_sent_is_found(doctored):

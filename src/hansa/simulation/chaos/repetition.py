@@ -143,7 +143,9 @@ class Repetition:
         for ordinal, listed, weight, number in row.folded:
             attempts = [of for of in self.record.rounds_of[self.training.id] if of.number == number]
             tasks = [task for of in attempts for task in self.record.tasks_of[of.id] if task.ordinal == ordinal]
-            late = next(task for task in tasks if self._is_of(task, listed))
+            late = next((task for task in tasks if self._is_of(task, listed)), None)
+            if late is None:
+                raise KeyError(f"the late update {listed} of client {ordinal}")
             yield self._update(self.record.rounds[late.round], late), weight
 
     def _is_of(self, task: Task, listed: str) -> bool:
