@@ -5,6 +5,9 @@ when the server has the update's bytes, which saves sending them twice, and goes
 the first must survive a power cut: as to the others, the server says what it already has.
 
 There may be several entries: a client of two trainings that was killed may be given the other one's task first.
+
+An entry holds the task as it was given, so that a client that is started again can deliver it without being asked: the
+server offers nobody a task whose round has closed, and yet its plan may count what comes late.
 """
 
 import hashlib
@@ -46,6 +49,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     trace: str = ""
     """The trace that its requests belong to."""
     uploaded: bool = False
+    given: Task | None = None
+    """The task itself. None in entries of earlier clients: those wait until the server offers their task again."""
     format: Literal[1] = 1
 
 
@@ -63,20 +68,24 @@ class Journal:
     def find(self, task: Task) -> Entry | None:
         """The task's result, if it is here whole. Without one, what a kill in mid-work left behind is removed."""
         entry = self._read(self._path(task.id))
-        if entry is not None and (entry.task, entry.kind, entry.base) == (task.id, task.kind, task.digest):
-            update, outcome = self.update(task.id), entry.outcome
-            if outcome.digest is None or (update.exists() and update.stat().st_size == outcome.size):
-                return entry
+        wanted = (task.id, task.kind, task.digest)
+        if entry is not None and (entry.task, entry.kind, entry.base) == wanted and self._is_whole(entry):
+            return entry
         self.forget(task.id)
         self._remove_all_but_newest(KEPT - 1)
         return None
+
+    def undelivered(self) -> list[Task]:
+        """The tasks whose results are here whole, oldest result first."""
+        entries = [self._read(path) for path in reversed(self._newest_first())]
+        return [entry.given for entry in entries if entry is not None and entry.given and self._is_whole(entry)]
 
     def trained(self, task: Task, outcome: Outcome, trace: str = "") -> Entry:
         """Keep a result for good. Its update file must be written; it is synced here, before the entry."""
         if outcome.digest is not None:
             with self.update(task.id).open("rb+") as file:
                 os.fsync(file.fileno())
-        entry = Entry(task=task.id, kind=task.kind, base=task.digest, outcome=outcome, trace=trace)
+        entry = Entry(task=task.id, kind=task.kind, base=task.digest, outcome=outcome, trace=trace, given=task)
         durable.replace(self._path(task.id), msgspec.json.encode(entry))
         return entry
 
@@ -109,9 +118,15 @@ class Journal:
             )
             return None
 
+    def _is_whole(self, entry: Entry) -> bool:
+        update, outcome = self.update(entry.task), entry.outcome
+        return outcome.digest is None or (update.exists() and update.stat().st_size == outcome.size)
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
     def _remove_all_but_newest(self, count: int) -> None:
-        entries = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        kept = {path.stem for path in entries[:count]}
+        kept = {path.stem for path in self._newest_first()[:count]}
         for path in self._folder.iterdir():
             if path.stem not in kept:
                 path.unlink()

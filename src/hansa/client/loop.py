@@ -12,7 +12,7 @@ import msgspec
 
 from hansa.client import events, remedy
 from hansa.client.answers import decoded
-from hansa.client.api import params_path
+from hansa.client.api import Api, params_path
 from hansa.client.cache import ParamsCache
 from hansa.client.delivery import Delivery
 from hansa.client.errors import ApiError, BadAnswer, HansaError, UsageError
@@ -29,6 +29,7 @@ from hansa.client.work import TrainerFailed, Workbench, one_line
 from hansa.crashpoints import crash_point
 from hansa.formats.errors import ModelFileError
 from hansa.protocol import PROTOCOL_VERSION, Answer
+from hansa.protocol.errors import ErrorCode
 from hansa.protocol.tasks import Task, TaskRelease, TaskRequest
 
 logger = logging.getLogger(__name__)
@@ -76,9 +77,26 @@ class Loop:
         self._drops = patience.backoff()
 
     def run(self) -> None:
-        """Take one task after the other."""
+        """Deliver what an earlier run has left, then take one task after the other."""
+        self._deliver_what_is_left()
         while True:
             task = self._lease()
+            with self._heart.holding(task) as held:
+                self._take(task, held)
+
+    def _deliver_what_is_left(self) -> None:
+        """The results of a run that was killed, or stopped, before it had their receipts.
+
+        Without waiting to be asked: a task whose round has closed meanwhile is offered to nobody, and what comes of it
+        may count all the same. Only to a server that is known to be Hansa's: a stranger's 404 would throw them away.
+        """
+        left = self._journal.undelivered()
+        if left:
+            self._patience.until_done(
+                Api(self._transport).myself, remedy=lambda error: remedy.for_lease(error, known=False)
+            )
+            self._known = True
+        for task in left:
             with self._heart.holding(task) as held:
                 self._take(task, held)
 
@@ -145,7 +163,7 @@ class Loop:
                 case Remedy.FAIL:
                     self._fail(task, f"the server refused it: {error.detail}")
                 case _:
-                    self._drop(task, error.detail)
+                    self._drop(task, error.detail, keep=error.code == ErrorCode.WRONG_STATE)
         except (HansaError, ModelFileError, OSError) as error:
             # A wrong result, a plan this client does not understand, a full disk here: a later round may go better.
             logger.error("round %d cannot be done: %s", task.round, error)
@@ -198,8 +216,10 @@ class Loop:
         self._patience.check(held)
         return outcome
 
-    def _drop(self, task: Task, reason: str) -> None:
-        self._journal.forget(task.id)
+    def _drop(self, task: Task, reason: str, *, keep: bool = False) -> None:
+        """Do no more about a task; `keep` its result where the server is going to offer it again."""
+        if not keep:
+            self._journal.forget(task.id)
         self._report(events.Dropped(task, reason, failed=False))
         if task.id == self._dropped:
             self._patience.pause(self._drops.next())  # the server offers again what cannot be done

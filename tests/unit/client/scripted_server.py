@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from hansa.protocol.accounts import User
 from hansa.protocol.tasks import LENGTH_HEADER, OFFSET_HEADER, HeartbeatAnswer, Receipt, Task, TaskKind, Upload, Verdict
 from hansa.tracecontext import Span, received
 
@@ -21,6 +22,9 @@ Fault = Callable[["Handler"], bool]
 """Answers in the server's place, and returns True; or False, to let it answer."""
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
+MYSELF = User(
+    id="1", username="client", first_name="", last_name="", email="", actor=False, client=True, message_endpoint=""
+)
 
 
 class ScriptedServer(ThreadingHTTPServer):
@@ -169,6 +173,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         parts = path.strip("/").split("/")
         match (self.command, *parts):
+            case ("GET", "api", "users", "myself"):
+                self.reply(200, MYSELF)
             case ("POST", "api", "tasks", "next"):
                 self.lease()
             case ("GET", "api", "models", "model", "versions", _, "params") | ("GET", "api", "tasks", _, "base"):

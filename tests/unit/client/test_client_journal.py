@@ -6,6 +6,7 @@ import shutil
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hansa.client import durable
@@ -89,6 +90,26 @@ def test_an_uploaded_update_is_not_uploaded_again_unless_the_server_lost_it(jour
     assert after_a_kill(tmp_path, tmp_path_factory).find(a_task()).uploaded
     journal.uploaded(entry, whole=False)
     assert not after_a_kill(tmp_path, tmp_path_factory).find(a_task()).uploaded
+
+
+def test_what_is_left_to_deliver_is_known_without_being_asked_for_it(journal, tmp_path, tmp_path_factory):
+    for name in ("one", "two"):
+        trained(journal, a_task(task_id=name))
+    left = after_a_kill(tmp_path, tmp_path_factory).undelivered()
+    assert left == [a_task(task_id="one"), a_task(task_id="two")], "the oldest first"
+    journal.forget("one")
+    assert [task.id for task in journal.undelivered()] == ["two"]
+    journal.update("two").write_bytes(b"half")
+    assert journal.undelivered() == []
+
+
+def test_an_entry_of_an_earlier_client_waits_until_its_task_is_offered_again(journal):
+    entry = trained(journal)
+    durable.replace(
+        journal.update("one").with_suffix(".json"), msgspec.json.encode(msgspec.structs.replace(entry, given=None))
+    )
+    assert journal.undelivered() == []
+    assert journal.find(a_task()).outcome == TRAINED
 
 
 def test_a_delivered_result_leaves_nothing(journal, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from running import AddOne
 from scripted_server import TOKEN, status, updates
 
-from hansa.client import Client
+from hansa.client import ApiError, Client
 from hansa.client.events import Downloaded, Dropped, Leased, Reconnecting, Reported, Stopped, Trained, Uploaded
 from hansa.client.journal import Journal
 
@@ -117,6 +117,58 @@ def test_a_client_stopped_while_it_cannot_deliver_keeps_the_task(server, start, 
     assert server.releases == []
 
 
+@pytest.mark.parametrize("event", [Trained, Uploaded])
+def test_a_result_is_delivered_after_a_restart_though_nobody_offers_its_task_any_more(server, start, event, tmp_path):
+    """As when its round has closed meanwhile, and counts what comes late."""
+    server.offer(number=1)
+    stopped_after(event, server, tmp_path, AddOne())
+    server.close_task("train-1")
+    server.offer(number=2)
+    second = AddOne()
+    client = start(second)
+    client.until(Reported, times=2)
+    assert [report["task"] for report in server.reports] == ["train-1", "train-2"]
+    assert client.of(Leased)[0].resumed
+    assert second.trained == 1
+
+
+def test_a_result_that_is_not_wanted_any_more_is_dropped_after_a_restart_and_the_client_goes_on(
+    server, start, tmp_path
+):
+    server.offer(number=1)
+    stopped_after(Trained, server, tmp_path, AddOne())
+    server.close_task("train-1")
+    server.fail_once("PUT", "/update/", status(409, "round_closed", "round 1 has closed"))
+    client = start()
+    assert client.until(Dropped).reason == "round 1 has closed"
+    server.offer(number=2)
+    client.until(Reported)
+    assert Journal(tmp_path / "state").undelivered() == []
+
+
+def test_a_result_whose_task_is_offered_again_waits_for_that(server, start, tmp_path):
+    server.offer(number=1)
+    stopped_after(Trained, server, tmp_path, AddOne())
+    server.fail_once("PUT", "/update/", status(409, "wrong_state", "The task was not leased."))
+    second = AddOne()
+    client = start(second)
+    client.until(Reported)
+    assert [report["task"] for report in server.reports] == ["train-1"]
+    assert second.trained == 0
+
+
+@pytest.mark.parametrize("answer", [404, 403, 400])
+def test_what_is_not_hansas_server_gets_no_result_and_takes_none_away(server, start, tmp_path, answer):
+    server.offer()
+    stopped_after(Trained, server, tmp_path, AddOne())
+    asked = len(server.requests)
+    server.fail_once("GET", "/api/users/myself/", status(answer))
+    assert isinstance(start().join().error, ApiError)
+    assert server.requests[asked:] == ["GET /api/users/myself/"]
+    start().until(Reported)
+    assert [report["task"] for report in server.reports] == ["train-1"]
+
+
 class Killed(BaseException):
     """Stands for kill -9: nothing is tidied up but the lock, which dies with the process."""
 
@@ -139,7 +191,7 @@ def test_a_client_killed_at_a_phase_boundary_does_nothing_twice(server, start, m
         context.setattr(Journal, step, die)
         assert isinstance(start(first).join().error, Killed)
     server.offer(number=2)
-    start(second).until(Reported, times=1 if step == "forget" else 2)
+    start(second).until(Reported, times=1 if (step, when) == ("forget", "after") else 2)
 
     assert [report["task"] for report in server.reports] == ["train-1", "train-2"]
     # The result is lost only if it had not yet been written down.
