@@ -288,7 +288,8 @@ def check(path: Path, size: int, target: UploadTarget) -> float:
     check_fits(layout, target.spec)
     ties.check(path, layout, target.ties)
     norm = DifferenceNorm()
-    ours, theirs = bytearray(chunks.MAX_BYTES), bytearray(chunks.MAX_BYTES)
+    room = min(chunks.MAX_BYTES, target.spec.nbytes)  # no more than is used: the system clears each page of it
+    ours, theirs = bytearray(room), bytearray(room)
     with chunks.FileSource(path) as update, _checked(target.base) as base:
         base_layout = safetensors.read_layout(base, target.base.size)
         for chunk in chunks.chunks(target.spec):
