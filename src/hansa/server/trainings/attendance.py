@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
 
 from hansa.rounds.states import TaskState
 from hansa.server.accounts import presence
 from hansa.server.lifecycle.bridge import read
+from hansa.server.prepared import Rows, Slot
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
 
@@ -94,5 +95,12 @@ def _asks(client: UUID, now: datetime) -> bool:
 
 
 def _waiting_for(user_id: UUID) -> list[UUID]:
-    theirs = selectable().filter(client_id=user_id, training=OuterRef("pk")).order_by()
-    return list(Training.objects.filter(Exists(theirs), awaits_clients=True).values_list("id", flat=True))
+    return [training_id for (training_id,) in _AWAITING(user=user_id)]
+
+
+def _awaiting() -> QuerySet[Training, tuple[UUID]]:
+    theirs = selectable().filter(client_id=Slot("user", UUIDField()), training=OuterRef("pk")).order_by()
+    return Training.objects.filter(Exists(theirs), awaits_clients=True).values_list("id")
+
+
+_AWAITING = Rows(_awaiting)

@@ -1,19 +1,20 @@
 """From rows to the facts that `decide` looks at. Reads only."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Window
+from django.db.models import CharField, Count, Exists, F, Min, OuterRef, Q, QuerySet, UUIDField, Window
 from django.db.models.functions import RowNumber
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.facts import Facts, RoundFacts, TaskCounts
 from hansa.rounds.plan import min_there
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
+from hansa.server.prepared import Rows, Slot
 from hansa.server.trainings import attendance, telling
 from hansa.server.trainings.models import Participation, Round, Task, Training
 
@@ -25,16 +26,35 @@ NAMED_GONE = 5
 """How many lost clients a reason names before it counts the rest."""
 
 
+_LIVE_STATES: Final = tuple(sorted(state.value for state in LIVE_ROUND_STATES))
+_LIVE = Rows(
+    lambda: (
+        Round.objects.filter(training=Slot("training", UUIDField()), state__in=_LIVE_STATES).defer(*LISTS).order_by()
+    )
+)
+
+
 def load(training: Training, now: datetime) -> Facts:
     """The facts of a training as the database has them."""
-    return load_all([training], Training.objects.filter(id=training.id), now)[training.id]
+    live = _LIVE(training=training.id)
+    return _facts([training], Training.objects.filter(id=training.id), live, now)[training.id]
 
 
 def load_all(trainings: Sequence[Training], of: QuerySet[Training], now: datetime) -> dict[UUID, Facts]:
     """The facts of many trainings, with as many queries as of one. `of` is the query that finds them."""
-    rounds = Round.objects.filter(training__in=of.values("id"), state__in=[state.value for state in LIVE_ROUND_STATES])
-    live = {row.training_id: row for row in rounds.defer(*LISTS).order_by()}
-    phases = _phases(list(live.values()), rounds, now) if live else {}
+    return _facts(trainings, of, list(_live_of(of).defer(*LISTS).order_by()), now)
+
+
+def _live_of(trainings: QuerySet[Training]) -> QuerySet[Round]:
+    return Round.objects.filter(training__in=trainings.values("id"), state__in=_LIVE_STATES)
+
+
+def _facts(
+    trainings: Sequence[Training], of: QuerySet[Training], rounds: Sequence[Round], now: datetime
+) -> dict[UUID, Facts]:
+    """The facts of trainings whose live rounds are these."""
+    live = {row.training_id: row for row in rounds}
+    phases = _phases(rounds, _live_of(of), now) if live else {}
     between = [training for training in trainings if training.id not in live]
     participants, latest = (_participants(of), _latest(of)) if between else ({}, {})
     there = _there(between, now)
@@ -151,7 +171,7 @@ class _Tasks:
 def _phases(live: Sequence[Round], rounds: QuerySet[Round], now: datetime) -> dict[UUID, RoundFacts]:
     """The facts of these rounds by their trainings; `rounds` is the query that finds them."""
     tasks = _phase_tasks(live, rounds)
-    standing = _standing(tasks)
+    standing = _standing_of_one(live[0]) if len(live) == 1 else _standing(_counted(tasks))
     stands = [standing.get(row.id, _Tasks()) for row in live]
     untaken = [
         row.state == RoundState.COLLECTING.value and not of.counts.taken for row, of in zip(live, stands, strict=True)
@@ -184,7 +204,7 @@ def _phases(live: Sequence[Round], rounds: QuerySet[Round], now: datetime) -> di
 
 def _phase_tasks(live: Sequence[Round], rounds: QuerySet[Round]) -> QuerySet[Task]:
     """The tasks of the kind that counts in the state of their round."""
-    if len(live) == 1:  # after every report one training is looked at: that query is to be a cheap one
+    if len(live) == 1:
         kind = phase_kind(RoundState(live[0].state))
         return Task.objects.filter(round=live[0], kind=kind.value).order_by()
     states_by_kind = defaultdict(list)
@@ -196,18 +216,38 @@ def _phase_tasks(live: Sequence[Round], rounds: QuerySet[Round]) -> QuerySet[Tas
     return Task.objects.filter(in_phase, round__in=rounds.values("id")).order_by()
 
 
-def _standing(tasks: QuerySet[Task]) -> dict[UUID, _Tasks]:
-    states = {name: Count("id", filter=Q(state=name)) for name in ("offered", "leased", "reported", "lost", "failed")}
+_COUNTED: Final = ("offered", "leased", "reported", "lost", "failed")
+
+
+def _counted(tasks: QuerySet[Task]) -> QuerySet[Task, tuple[Any, ...]]:  # Any: a number or a moment
+    """A row for each round: its id, the earliest end of a lease, the first lease, and how many tasks are where."""
+    states = {name: Count("id", filter=Q(state=name)) for name in _COUNTED}
     absent = Count("id", filter=Q(state=TaskState.LOST.value, leased_at=None))
     expiry = Min("lease_until", filter=Q(state=TaskState.LEASED.value))
-    rows = tasks.values("round_id").annotate(expiry=expiry, first=Min("leased_at"), absent=absent, **states)
+    by_round = tasks.values("round_id").annotate(expiry=expiry, first=Min("leased_at"), absent=absent, **states)
+    return by_round.values_list("round_id", "expiry", "first", "absent", *_COUNTED)
+
+
+_COUNTED_OF_ONE = Rows(
+    lambda: _counted(
+        Task.objects.filter(round=Slot("round", UUIDField()), kind=Slot("kind", CharField())).order_by(),
+    )
+)
+
+
+def _standing_of_one(live: Round) -> dict[UUID, _Tasks]:
+    """After every report one training is looked at: that is to be cheap."""
+    return _standing(_COUNTED_OF_ONE(round=live.id, kind=phase_kind(RoundState(live.state)).value))
+
+
+def _standing(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, _Tasks]:  # Any: as above
     return {
-        row["round_id"]: _Tasks(
-            counts=TaskCounts(absent=row["absent"], **{name: row[name] for name in states}),
-            next_expiry=row["expiry"],
-            first_taken_at=row["first"],
+        round_id: _Tasks(
+            counts=TaskCounts(absent=absent, **dict(zip(_COUNTED, states, strict=True))),
+            next_expiry=expiry,
+            first_taken_at=first,
         )
-        for row in map(dict[str, Any], rows)  # Any: a number or a moment, by its name
+        for round_id, expiry, first, absent, *states in rows
     }
 
 

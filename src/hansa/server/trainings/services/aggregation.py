@@ -147,7 +147,10 @@ def _stored(row: Round, kind: TaskKind) -> tuple[StoredUpdate, ...]:
 
 def _blobs(updates: QuerySet[Update]) -> dict[tuple[int, int], Blob | None]:
     """By the number of their round and the ordinal of their client."""
-    rows = updates.select_related("blob", "task__participation", "task__round")
+    # Not the round's lists, which are as long as its cohort: they would be read once for each of it.
+    parts = ("task__round", "task__participation", "blob")
+    columns = ("task__round__number", "task__participation__ordinal", "blob__size", "blob__checksums")
+    rows = updates.select_related(*parts).only(*parts, *columns)
     return {(row.task.round.number, row.task.participation.ordinal): row.blob for row in rows}
 
 

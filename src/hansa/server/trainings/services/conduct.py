@@ -8,18 +8,25 @@ to nothing. Each is part of a change that its caller has opened.
 
 from collections.abc import Sequence
 
-from django.db.models import F, QuerySet
+from django.db.models import BigIntegerField, F, QuerySet
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.states import TaskState
+from hansa.server.prepared import Changed, Slot
 from hansa.server.trainings.models import Participation, Task, Training
+
+_TRAINED = Changed(
+    lambda: Participation.objects.filter(id=Slot("participation", BigIntegerField())),
+    num_examples=Slot("num_examples", BigIntegerField()),
+    failures=0,
+)
 
 
 def note_report(task: Task, num_examples: int) -> None:
     """The client has trained, on so many examples. Writes only what is news."""
     known = task.participation
     if task.kind == TaskKind.TRAIN.value and (known.num_examples, known.failures) != (num_examples, 0):
-        Participation.objects.filter(id=known.id).update(num_examples=num_examples, failures=0)
+        _TRAINED(participation=known.id, num_examples=num_examples)
 
 
 def note_lost(closing: QuerySet[Task]) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, UUIDField
 
 from hansa.crashpoints import crash_point
 from hansa.rounds.decide import decide
@@ -37,6 +37,7 @@ from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, Traini
 from hansa.server import measures
 from hansa.server.changes import change
 from hansa.server.lifecycle.context import note
+from hansa.server.prepared import Rows, Slot
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training
@@ -56,10 +57,12 @@ from hansa.server.trainings.services.folding import unfold
 from hansa.server.trainings.services.opening import open_phase, open_round
 from hansa.server.trainings.services.turns import take_turn_at
 
+_TRAINING = Rows(lambda: Training.objects.filter(id=Slot("training", UUIDField())).order_by())
+
 
 def look(*, training_id: UUID, now: datetime) -> Decision:
     """What would be done next; changes nothing. A training that is gone waits for ever."""
-    training = Training.objects.filter(id=training_id).first()
+    training = _TRAINING.first(training=training_id)
     return Wait("the training is gone") if training is None else decide(facts.load(training, now), now)
 
 

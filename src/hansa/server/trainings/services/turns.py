@@ -14,9 +14,14 @@ from django.db.models import QuerySet
 from hansa.server.trainings.models import Training
 
 
+def others_write() -> bool:
+    """Whether other threads than this one may be changing rows: not on SQLite."""
+    return connection.features.has_select_for_update
+
+
 def take_turn(trainings: QuerySet[Training]) -> bool:
     """Lock the rows of these trainings until the transaction ends; False where nobody else could be writing."""
-    if not connection.features.has_select_for_update:
+    if not others_write():
         return False
     list(trainings.order_by("id").select_for_update(of=("self",), no_key=True))
     return True
@@ -24,9 +29,9 @@ def take_turn(trainings: QuerySet[Training]) -> bool:
 
 def take_turn_at(training_id: UUID) -> bool:
     """The turn at one training."""
-    return take_turn(Training.objects.filter(id=training_id))
+    return others_write() and take_turn(Training.objects.filter(id=training_id))
 
 
 def take_turn_at_task(task_id: UUID) -> bool:
     """The turn at the training of a task."""
-    return take_turn(Training.objects.filter(rounds__tasks=task_id))
+    return others_write() and take_turn(Training.objects.filter(rounds__tasks=task_id))
