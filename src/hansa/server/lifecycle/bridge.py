@@ -89,8 +89,13 @@ async def slowly(policy: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -
 @cache
 def _writers() -> Executor:
     """Made on first use: which database it is, Django's settings say, which need not be read when this is imported."""
-    writers = 1 if connections[DEFAULT_DB_ALIAS].vendor == "sqlite" else WRITERS
-    return ThreadPoolExecutor(writers, thread_name_prefix="hansa-writer")
+    return ThreadPoolExecutor(1 if has_one_writer() else WRITERS, thread_name_prefix="hansa-writer")
+
+
+@cache
+def has_one_writer() -> bool:
+    """Whether all services run on one thread: on SQLite."""
+    return connections[DEFAULT_DB_ALIAS].vendor == "sqlite"
 
 
 async def _run(executor: Executor, job: Callable[[], T]) -> T:

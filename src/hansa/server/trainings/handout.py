@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from hansa.protocol import tasks as wire
 from hansa.server.lifecycle.batches import Batches
-from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle.bridge import read
+from hansa.server.lifecycle.shared import share
 from hansa.server.trainings import assignments
 from hansa.server.trainings.services import leasing
 from hansa.server.trainings.services.leasing import Ask
@@ -26,7 +27,7 @@ async def _have_work(asks: Sequence[Ask]) -> list[bool]:
 
 
 async def _lease(asks: Sequence[Ask]) -> list[UUID | None]:
-    return await call(leasing.lease, asks, now=timezone.now())
+    return await share(leasing.lease, asks, now=timezone.now())
 
 
 async def _messages(task_ids: Sequence[UUID]) -> list[wire.Task]:

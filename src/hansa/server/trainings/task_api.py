@@ -24,6 +24,7 @@ from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, ref, refusals
+from hansa.server.lifecycle.shared import share
 from hansa.server.measures import CLIENTS_WAITING
 from hansa.server.trainings import assignments, attendance, uploads
 from hansa.server.trainings.handout import task_for
@@ -76,7 +77,7 @@ class TaskHeartbeat(MessageView):
     async def post(self, request: Request, task_id: UUID) -> Response:
         """Renew the lease; the answer says whether to go on."""
         alive = await self.message(wire.Heartbeat)
-        reason = await call(
+        reason = await share(
             tasks.renew,
             task_id=task_id,
             user_id=caller(request).id,
@@ -164,7 +165,7 @@ class TaskReport(MessageView):
     async def post(self, request: Request, task_id: UUID) -> Response:
         """Report a task as done. The same report again gets the same receipt."""
         asked = await self.message(wire.TaskReport)
-        receipt = await call(
+        receipt = await share(
             tasks.report, task_id=task_id, user_id=caller(request).id, report=asked, now=timezone.now()
         )
         return Response(receipt)

@@ -31,8 +31,9 @@ from hansa.server.blobs.services import keep
 from hansa.server.blobs.serving import BlobDamagedError
 from hansa.server.blobs.suspicion import SUSPICION
 from hansa.server.lifecycle.body import DisconnectedError, UnreadRequest
-from hansa.server.lifecycle.bridge import call, compute, work
+from hansa.server.lifecycle.bridge import compute, work
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceError, is_disk_full
+from hansa.server.lifecycle.shared import share
 from hansa.server.trainings import moments, ties
 from hansa.server.trainings.assignments import UploadTarget
 from hansa.server.trainings.services import tasks
@@ -223,7 +224,7 @@ def _require_whole(digester: Digester, place: Placement) -> None:
 
 
 async def _renew(place: Placement) -> None:
-    await call(tasks.renew, task_id=place.target.task_id, user_id=place.target.user_id, now=timezone.now())
+    await share(tasks.renew, task_id=place.target.task_id, user_id=place.target.user_id, now=timezone.now())
 
 
 def _take_up(descriptor: int, place: Placement, digester: Digester) -> None:
@@ -264,6 +265,7 @@ async def _store(place: Placement, digester: Digester) -> Digests:
         raise InvalidError(str(error), error.code) from error
     crash_point("uploads.checked")
     note = partial(
+        share,
         tasks.record_upload,
         task_id=place.target.task_id,
         user_id=place.target.user_id,
@@ -271,7 +273,7 @@ async def _store(place: Placement, digester: Digester) -> Digests:
         norm=norm,
         now=timezone.now(),
     )
-    await keep(place.path, place.digest, partial(call, note))
+    await keep(place.path, place.digest, note)
     return digests
 
 
