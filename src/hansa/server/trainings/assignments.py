@@ -92,18 +92,27 @@ def _message(task: Task, brief: _Brief) -> wire.Task:
     )
 
 
+_PARTS = (
+    "round__training__model",
+    "round__base__blob",
+    "round__version__blob",
+    "participation",
+    "source__blob",
+    "uploaded",
+)
+_BLOBS = ("round__base__blob", "round__version__blob", "source__blob", "uploaded")
+_COLUMNS = (
+    *("kind", "state", "reason", "round", "round__base", "round__version", "round__training", "source"),
+    *("round__number", "round__state", "round__training__status", "round__training__rounds_done"),
+    *(f"round__training__model__{name}" for name in ("spec", "ties", "param_order")),
+    *("participation__active", "participation__excluded"),
+    *(f"{blob}__{name}" for blob in _BLOBS for name in ("size", "checksums")),
+)
 _OWN = Rows(
     lambda: (
         Task.objects.filter(id=Slot("task", UUIDField()), participation__client_id=Slot("user", UUIDField()))
-        .select_related(
-            "round__training__model",
-            "round__base__blob",
-            "round__version__blob",
-            "participation",
-            "source__blob",
-            "uploaded",
-        )
-        .defer(*(f"round__{name}" for name in facts.LISTS), "round__training__model__structure", "metrics")
+        .select_related(*_PARTS)
+        .only(*_PARTS, *_COLUMNS)
     )
 )
 """A task of one's own, with what it begins from and what has come of it."""

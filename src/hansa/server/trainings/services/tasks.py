@@ -33,11 +33,20 @@ WITH_FILE = frozenset({TaskKind.TRAIN.value, TaskKind.SWAG.value})
 """Tasks whose result is a file: params, or moments."""
 
 
+_PARTS = ("round__training", "participation", "uploaded")
+_COLUMNS = (
+    *("kind", "state", "reason", "progress", "reported_at", "uploaded_norm"),
+    *(f"round__{name}" for name in ("number", "state", "base", "version")),
+    *(f"round__training__{name}" for name in ("status", "model", "rounds_done")),
+    *(f"participation__{name}" for name in ("client", "active", "excluded", "num_examples", "failures")),
+    "uploaded__size",
+)
+"""What is asked of a client's own task each time that the client comes. Anything else costs a query, and is seldom."""
 _OWN = Rows(
     lambda: (
         Task.objects.filter(id=Slot("task", UUIDField()), participation__client_id=Slot("user", UUIDField()))
-        .select_related("round__training", "participation", "uploaded")
-        .defer(*(f"round__{name}" for name in facts.LISTS), "uploaded__checksums", "metrics")
+        .select_related(*_PARTS)
+        .only("round", *_PARTS, *_COLUMNS)
     )
 )
 _TASK = partial(Task.objects.filter, id=Slot("task", UUIDField()))
