@@ -50,6 +50,7 @@ CHANGES: Final = (
     "registry.delete_model",
     "registry.record_posted_metrics",
     "registry.set_preprocessing",
+    "repeats.make",
     "rounds.AbandonRound",
     "rounds.CloseRound",
     "rounds.CloseSwag",

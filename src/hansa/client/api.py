@@ -3,13 +3,14 @@
 Each call answers with the protocol's Struct, or raises what `hansa.client.errors` lists. Ids are those the server gave.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from hansa.client.answers import decoded
 from hansa.client.errors import UsageError
+from hansa.client.repeating import made_once
 from hansa.client.transfer import COMPLETION_SECONDS, fetch
 from hansa.client.transport import Form, Transport
 from hansa.protocol.accounts import (
@@ -97,13 +98,18 @@ class Api:
             file = source.open("rb")
         except OSError as error:
             raise UsageError(f"the model file {source} cannot be read: {error.strerror}") from error
+        fields: dict[str, str | list[str]] = {"name": name, "description": description, "buffers": list(buffers)}
         with file:
-            form = Form(
-                fields={"name": name, "description": description, "buffers": list(buffers)},
-                files={"model_file": (source.name, file)},
-            )
-            answer = self.transport.request("POST", "/api/models/", form=form, timeout=COMPLETION_SECONDS)
-        return decoded(answer, ModelCreated)
+
+            def send(key: Mapping[str, str]) -> ModelCreated:
+                file.seek(0)
+                form = Form(fields=fields, files={"model_file": (source.name, file)})
+                sent = self.transport.request(
+                    "POST", "/api/models/", form=form, headers=key, timeout=COMPLETION_SECONDS
+                )
+                return decoded(sent, ModelCreated)
+
+            return made_once(send)
 
     def model(self, model: str) -> Model:
         """A model's record and its arrays."""
@@ -146,7 +152,11 @@ class Api:
 
     def create_training(self, training: TrainingCreate) -> TrainingCreated:
         """Make a training; it begins with `start`."""
-        return self._call("POST", "/api/trainings/", body=training, into=TrainingCreated)
+
+        def send(key: Mapping[str, str]) -> TrainingCreated:
+            return self._call("POST", "/api/trainings/", body=training, headers=key, into=TrainingCreated)
+
+        return made_once(send)
 
     def training(self, training: str, *, wait: float = 0, revision: int | None = None) -> TrainingDetail:
         """A training's record; with `wait` and `revision`, once that is another one, or after `wait` seconds."""

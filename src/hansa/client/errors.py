@@ -31,7 +31,12 @@ class NotTrusted(UsageError):  # noqa: N818 - as above
 
 
 class Unreachable(HansaError):  # noqa: N818 - as above
-    """No answer came, or it broke off. Whether the server acted on the request is not known."""
+    """No answer came, or it broke off. Whether the server acted on the request is not known, unless `sent` is False."""
+
+    def __init__(self, text: str = "", *, sent: bool = True) -> None:
+        super().__init__(text)
+        self.sent = sent
+        """Whether any of the request may have arrived; False where there was no connection."""
 
 
 class BadAnswer(HansaError):  # noqa: N818 - as above

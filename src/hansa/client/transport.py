@@ -242,7 +242,8 @@ class Transport:
                     f"{self.url}: its certificate is not trusted ({error}). If it comes from a private authority, "
                     "name that one's certificate with `ca` (--ca)."
                 ) from error
-            raise Unreachable(f"{self.url}: {_reason(error, seconds)}") from error
+            sent = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+            raise Unreachable(f"{self.url}: {_reason(error, seconds)}", sent=sent) from error
         except httpx.DecodingError as error:
             raise BadAnswer(f"{self.url}{path}: the answer's compression is broken: {error}") from error
 

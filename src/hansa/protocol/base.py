@@ -8,6 +8,9 @@ PROTOCOL_VERSION = 2
 1: tasks to train from a version, and to evaluate one. 2: tasks that begin from a local model, and for SWAG moments.
 """
 
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+"""Names a request that makes something, so that it makes one thing however often it is sent."""
+
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From a client to the server. Unknown fields are refused."""

@@ -38,6 +38,8 @@ class ErrorCode(StrEnum):
     THROTTLED = "throttled"
     IN_USE = "in_use"
     BLOB_DAMAGED = "blob_damaged"
+    IN_PROGRESS = "in_progress"
+    KEY_REUSED = "key_reused"
 
 
 class ErrorBody(Answer, frozen=True):

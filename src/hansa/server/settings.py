@@ -60,6 +60,7 @@ CORS_ALLOW_HEADERS = (
     "accept",
     "authorization",
     "content-type",
+    "idempotency-key",
     "if-none-match",
     "if-range",
     "range",

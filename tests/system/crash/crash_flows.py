@@ -10,6 +10,7 @@ from steady_trainer import SwagTrainer
 def averaging(world: World) -> None:
     """FedAvg: three clients, two rounds, each evaluated."""
     training = world.training()
+    assert len(world.root.get("trainings/")) == len(world.root.get("models/")) == 1, "asked for again, made once"
     world.start(training)
     with world.at_work():
         world.ended(training)

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
 from hansa.crashpoints import VARIABLE
+from hansa.protocol.base import IDEMPOTENCY_HEADER
 from support.serving import environment
 from system.processes import PATIENCE, eventually, free_port, hansa
 
@@ -156,6 +158,8 @@ class Caller:
         `refused`: what it says in any case.
         """
         began, broken = time.monotonic(), False
+        if method == "POST":
+            request["headers"] = {IDEMPOTENCY_HEADER: str(uuid4())}  # for those that heed it: the others are harmless
         while time.monotonic() < max(began, self.server.born) + PATIENCE:
             self.server.alive()
             try:

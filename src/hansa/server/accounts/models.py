@@ -1,4 +1,4 @@
-"""Users, their API tokens, and one-time invitations. No secret is stored in clear."""
+"""Users, their API tokens, one-time invitations, and what they were answered. No secret is stored in clear."""
 
 import uuid
 
@@ -66,3 +66,22 @@ class Invitation(models.Model):
 
     def __str__(self) -> str:
         return f"invitation of {self.user_id}"
+
+
+class Answered(models.Model):
+    """What was answered to a request that made something, for its repetition. See `repeats`."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=64)
+    """Of the user's own choosing."""
+    request = models.CharField(max_length=64)
+    """SHA-256 of what was asked for."""
+    answer = models.TextField()
+    """JSON."""
+    answered_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("user", "key"), name="one_answer_per_key"),)
+
+    def __str__(self) -> str:
+        return f"answer to {self.key} of {self.user_id}"

@@ -11,11 +11,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hansa.protocol.base import Answer
+from hansa.protocol.models import ModelCreated
+from hansa.server.accounts.repeats import Key
 from hansa.server.dummy import archives, services
-from hansa.server.lifecycle.bridge import call, slowly, work
+from hansa.server.lifecycle.bridge import call, read, slowly, work
 from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.registry import storing
+from hansa.server.registry.models import Model
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -69,9 +72,11 @@ class Dummy(MessageView):
         services.check_is_ours(owner, await slowly(check_password, services.PASSWORD, owner.password))
         form = await work(archives.as_form)
         try:
-            model, _ = await storing.store_model(owner, archives.MODEL, form)
+            each_time = Key(owner.id, request.path).once(ModelCreated)
+            stored = await storing.store_model(owner, archives.MODEL, form, each_time)
         finally:
             await work(form.close)
+        model = await read(Model.objects.get, id=stored.model_id)
         made = await call(services.make_training, owner=owner, model=model, now=now)
         answer = DummyCreated(
             message=MESSAGE,

@@ -15,7 +15,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hansa.protocol import models as wire
+from hansa.server.accounts import repeats
+from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
+from hansa.server.accounts.repeats import Once
 from hansa.server.blobs import serving
 from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.services import OCTETS, SAFETENSORS
@@ -30,12 +33,6 @@ from hansa.server.registry.inlining import inlined
 from hansa.server.registry.models import ModelKind
 from hansa.server.registry.upload import Form, form_of
 
-ALL_PARAMS = (
-    "The file does not say which arrays are buffers (such as running means), so all are taken as params. "
-    "If it has buffers, create the model again and name them in the field 'buffers'."
-)
-
-CREATED = "Model Upload Accepted"
 SAFETENSORS_TYPES = (SAFETENSORS, "application/x-safetensors")
 
 
@@ -50,6 +47,7 @@ class Models(MessageView):
         return Response(await read(records.records, caller(request)))
 
     @extend_schema(
+        parameters=[repeats.KEY_PARAMETER],
         request=MODEL_FORM | body(wire.ModelCreate),
         responses={201: ref(wire.ModelCreated), **refusals(403, 404, 409, 422)},
     )
@@ -61,23 +59,29 @@ class Models(MessageView):
                 "Only people may create models; this account was made for a machine. Sign in with a password of your "
                 "own, or ask an administrator for the actor role."
             )
-        if self.request.content_type.partition(";")[0].strip() == "application/json":
-            return await self._created(request, creation.said(await self.message(wire.ModelCreate)), None)
-        async with form_of(self.unread, limit=settings.CONFIG.max_model_bytes) as form:
-            return await self._created(request, creation.said_in_form(form.fields), form)
+        with repeats.keyed(request) as key:
+            if self.request.content_type.partition(";")[0].strip() == "application/json":
+                said = creation.said(await self.message(wire.ModelCreate))
+                answer = await self._created(user, said, None, key.once(wire.ModelCreated, said))
+            else:
+                async with form_of(self.unread, limit=settings.CONFIG.max_model_bytes) as form:
+                    said = creation.said_in_form(form.fields)
+                    parts = await work(form.fingerprint) if key.text else ""
+                    answer = await self._created(user, said, form, key.once(wire.ModelCreated, said, parts))
+        return Response(answer, status=201)
 
-    async def _created(self, request: Request, said: creation.NewModel, form: Form | None) -> Response:
-        warning = ""
+    async def _created(
+        self, owner: User, said: creation.NewModel, form: Form | None, once: Once[wire.ModelCreated]
+    ) -> wire.ModelCreated:
+        if (answer := await once.first_answer()) is not None:
+            return answer
         if said.kind == ModelKind.MEAN:
-            model = await storing.store_mean(caller(request), said, form)
-        elif form is None:
+            return await storing.store_mean(owner, said, form, once)
+        if form is None:
             raise ValidationError(
                 {storing.MODEL_FILE: ["JSON carries no file. Send multipart/form-data with the model."]}
             )
-        else:
-            model, ingested = await storing.store_model(caller(request), said, form)
-            warning = "" if ingested.kinds_known else ALL_PARAMS
-        return Response(wire.ModelCreated(detail=CREATED, model_id=str(model.id), warning=warning), status=201)
+        return await storing.store_model(owner, said, form, once)
 
 
 # No docstring: schema tools describe a view by the first that they find.

@@ -10,7 +10,9 @@ from rest_framework.exceptions import ValidationError
 
 from hansa.crashpoints import crash_point
 from hansa.formats.errors import ModelFileError
+from hansa.protocol.models import ModelCreated
 from hansa.server.accounts.models import User
+from hansa.server.accounts.repeats import Once
 from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.services import keep_all
 from hansa.server.lifecycle.bridge import call, compute, work
@@ -23,9 +25,14 @@ from hansa.server.registry.upload import Form
 
 MODEL_FILE = "model_file"
 PREPROCESSING_FILE = "model_preprocessing_file"
+CREATED = "Model Upload Accepted"
+ALL_PARAMS = (
+    "The file does not say which arrays are buffers (such as running means), so all are taken as params. "
+    "If it has buffers, create the model again and name them in the field 'buffers'."
+)
 
 
-async def store_model(owner: User, said: NewModel, form: Form) -> tuple[Model, Ingested]:
+async def store_model(owner: User, said: NewModel, form: Form, once: Once[ModelCreated]) -> ModelCreated:
     """A new model from the files of a form. Raises ValidationError for a missing file, InvalidError for a bad one."""
     path = form.path(MODEL_FILE)
     if path is None:
@@ -43,16 +50,20 @@ async def store_model(owner: User, said: NewModel, form: Form) -> tuple[Model, I
         create = partial(
             services.create_model, owner=owner, said=said, ingested=ingested, preprocessing=digests, now=timezone.now()
         )
-        model = await keep_all(files | _placing(pipeline, digests), partial(call, create))
-    return model, ingested
+        answer = partial(_answer, warning="" if ingested.kinds_known else ALL_PARAMS)
+        return await keep_all(files | _placing(pipeline, digests), partial(call, once.make, create, answer))
 
 
-async def store_mean(owner: User, said: NewModel, form: Form | None) -> Model:
+async def store_mean(owner: User, said: NewModel, form: Form | None, once: Once[ModelCreated]) -> ModelCreated:
     """A new mean of models; in a form it may bring a preprocessing of its own."""
     pipeline = form.path(PREPROCESSING_FILE) if form else None
     digests = await _examined(pipeline) if pipeline else None
     create = partial(services.create_mean, owner=owner, said=said, preprocessing=digests, now=timezone.now())
-    return await keep_all(_placing(pipeline, digests), partial(call, create))
+    return await keep_all(_placing(pipeline, digests), partial(call, once.make, create, _answer))
+
+
+def _answer(model: Model, warning: str = "") -> ModelCreated:
+    return ModelCreated(detail=CREATED, model_id=str(model.id), warning=warning)
 
 
 async def store_preprocessing(model: Model, form: Form) -> None:

@@ -1,6 +1,7 @@
 """What actors call. The messages are in `hansa.protocol.trainings`."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from hansa.protocol import trainings as wire
 from hansa.protocol.models import Detail, Model
 from hansa.protocol.tasks import MAX_WAIT_SECONDS
 from hansa.rounds import plan as plans
+from hansa.server.accounts import repeats
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import MayOwn, caller
 from hansa.server.lifecycle.bridge import call, read
@@ -22,7 +24,8 @@ from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, listing, ref, refusals
 from hansa.server.registry.selectors import owned_model
 from hansa.server.trainings import naming, selectors, trained_models
-from hansa.server.trainings.asking import wanted
+from hansa.server.trainings.asking import Wanted, wanted
+from hansa.server.trainings.models import Training
 from hansa.server.trainings.services import trainings
 from hansa.server.trainings.waiting import wait_for
 
@@ -46,26 +49,18 @@ class Trainings(MessageView):
         return Response(await read(selectors.steered, caller(request)))
 
     @extend_schema(
+        parameters=[repeats.KEY_PARAMETER],
         request=EITHER_FORM,
-        responses={201: ref(wire.TrainingCreated), **refusals(403, 404, 422)},
+        responses={201: ref(wire.TrainingCreated), **refusals(403, 404, 409, 422)},
     )
     async def post(self, request: Request) -> Response:
         """Create a training. If the model has one already, a copy of it is trained: read `model_id`."""
-        user = caller(request)
-        asked = wanted(await self.message(dict[str, Any], limit=LONG_MESSAGE))  # Any: any JSON
-        training = await call(
-            trainings.create,
-            actor=user,
-            model=await read(owned_model, user, _uuid(asked.model_id, "model")),
-            plan=asked.plan,
-            clients=await read(naming.to_join, user, asked.clients),
-            name=asked.name,
-            shorthand=asked.shorthand,
-            now=timezone.now(),
-        )
-        answer = wire.TrainingCreated(
-            detail="Training created successfully!", training_id=str(training.id), model_id=str(training.model_id)
-        )
+        with repeats.keyed(request) as key:
+            message = await self.message(dict[str, Any], limit=LONG_MESSAGE)  # Any: any JSON
+            once = key.once(wire.TrainingCreated, message)
+            answer = await once.first_answer()
+            if answer is None:
+                answer = await call(once.make, await _creation(caller(request), wanted(message)), _created)
         return Response(answer, status=201)
 
 
@@ -258,6 +253,26 @@ class PlanSchema(MessageView):
     async def get(self, request: Request) -> Response:
         """The JSON Schema of plans."""
         return Response(plans.schema())
+
+
+async def _creation(user: User, asked: Wanted) -> Callable[[], Training]:
+    """What makes the training that is asked for. Raises NotFoundError for a model or a client that is not there."""
+    return partial(
+        trainings.create,
+        actor=user,
+        model=await read(owned_model, user, _uuid(asked.model_id, "model")),
+        plan=asked.plan,
+        clients=await read(naming.to_join, user, asked.clients),
+        name=asked.name,
+        shorthand=asked.shorthand,
+        now=timezone.now(),
+    )
+
+
+def _created(training: Training) -> wire.TrainingCreated:
+    return wire.TrainingCreated(
+        detail="Training created successfully!", training_id=str(training.id), model_id=str(training.model_id)
+    )
 
 
 def _uuid(text: str, what: str) -> UUID:
