@@ -532,7 +532,8 @@ async def test_what_was_computed_with_a_late_update_that_is_lost_is_not_committe
 
     closed = await round_of(training, 2)
     assert (closed.folded, closed.claim) == ([], None)
-    assert "without the late update of client 0 from round 1" in closed.reason
+    for told in (closed.reason, closed.closing_reason):
+        assert "without the late update of client 0 from round 1" in told
     digests = store.digested(store.path_of(update(1.0).digest))
     assert not await call(aggregation.commit, job=job, digests=digests, now=clock.now)
     assert not await call(folding.drop, training_id=training.id, number=1, ordinal=BOB, reason="lost again")

@@ -52,6 +52,7 @@ async def test_every_round_says_where_it_is_and_why(alice, first_round, clock):
         closed_at=now,
         aggregated_at=now,
         done_at=now,
+        closing_reason="2 of 2 clients have reported",
     )
     assert (rounds[1].number, rounds[1].state, rounds[1].base_version, rounds[1].version) == (2, "collecting", 1, None)
 

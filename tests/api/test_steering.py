@@ -6,6 +6,7 @@ import pytest
 
 from hansa.protocol.models import Detail
 from hansa.rounds.decisions import Aggregate
+from hansa.server.accounts.models import User
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings.models import Participation, Round, Task, Training
 from hansa.server.trainings.services import trainings
@@ -46,6 +47,23 @@ async def test_a_training_without_clients_cannot_start(alice, make_training):
 
     async with nothing_changes():
         refused(await alice.post(url(training, "start")), 422, "no_clients", "Add clients, then start")
+
+
+async def test_a_training_whose_clients_have_all_closed_their_accounts_cannot_start(alice, bob, carol, make_training):
+    training = await call(lambda: make_training(bob, carol))
+    await call(lambda: User.objects.filter(client=True).update(is_active=False))
+
+    async with nothing_changes():
+        answer = await alice.post(url(training, "start"))
+        refused(answer, 422, "no_clients", "closed (bob, carol)", "Add other clients")
+
+
+async def test_who_has_closed_their_account_does_not_count_when_a_training_starts(alice, bob, carol, make_training):
+    training = await call(lambda: make_training(bob, carol, closing={"quorum": 2}))
+    await call(lambda: User.objects.filter(username="carol").update(is_active=False))
+
+    async with nothing_changes():
+        refused(await alice.post(url(training, "start")), 422, "unsound_plan", "closing.quorum is 2", "1 of 1")
 
 
 @pytest.mark.parametrize(

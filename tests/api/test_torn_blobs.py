@@ -87,6 +87,7 @@ async def test_the_record_says_why_the_round_collects_again(alice, bob, carol, m
     (round_,) = await rounds_of(alice, training)
     assert "what a client had sent is asked for again" in round_["reason"]
     assert update(1.0).digest in round_["reason"]
+    assert round_["closing_reason"] == "", "it is open again"
     task = await read(Task.objects.get, participation__client=bob.user)
     assert (task.state, task.uploaded_id, task.num_examples) == ("offered", None, None)
     assert "does not match its checksum" in task.reason
@@ -268,6 +269,29 @@ async def test_a_client_pays_once_for_a_task_it_has_lost_and_not_for_one_the_ser
     assert await states(training) == [(1, 1, "aggregating")]
     conduct = await read(training.participations.get, client=three[2].user)
     assert (conduct.failures, conduct.excluded) == (int(gives_back), "")
+
+
+async def test_a_task_that_is_taken_and_lost_before_and_after_the_servers_disk_lost_another_is_one_failure(
+    three, make_training
+):
+    plan = {"closing": {"quorum": 2, "min_reports": 2}, "participation": {"exclude_after": 2}}
+    training = await call(lambda: start(make_training(*three, rounds=3, **plan)))
+    first, second, third = [await call(lease, client) for client in three]
+    given_up = {"reason": "not now", "failed": False}
+    await three[2].post(f"/api/tasks/{third.id}/release/", json=given_up)
+    await upload_and_report(three[0], first, update(1.0))
+    await upload_and_report(three[1], second, update(2.0))
+    await call(settle, training)
+    take_away(update(1.0).digest)
+    await mending.attend(update(1.0).digest)
+    assert (await call(lease, three[2])).id == third.id, "it is let in again"
+    await three[2].post(f"/api/tasks/{third.id}/release/", json=given_up)
+    await upload_and_report(three[0], await call(lease, three[0]), update(1.0))
+    await call(settle, training)
+
+    assert await states(training) == [(1, 1, "aggregating")]
+    conduct = await read(training.participations.get, client=three[2].user)
+    assert (conduct.failures, conduct.excluded) == (1, "")
 
 
 async def test_a_disk_that_loses_everything_ends_the_training_with_the_reason(bob, carol, make_training):

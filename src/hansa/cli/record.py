@@ -136,6 +136,12 @@ def round_headline(shown: Round) -> Text:
     return Text.assemble((f"round {shown.number}{attempt}", "bold"), f"  {clean(shown.state)}  {version}{wanted}")
 
 
+def reasons(shown: Round) -> list[str]:
+    """Why it has closed, if that is another reason than that of its state; then that one."""
+    closed = shown.closing_reason
+    return [f"closed: {closed}", shown.reason] if closed and closed not in shown.reason else [shown.reason]
+
+
 def earlier_attempts(rounds: Sequence[Round], shown: Round) -> list[str]:
     """Why the attempts before the one shown came to nothing, the newest first, after an empty line."""
     vain = [each for each in rounds if each.number == shown.number and each.attempt < shown.attempt]

@@ -14,7 +14,16 @@ from hansa.cli.exits import ExitCode
 from hansa.cli.output import Column, right
 from hansa.cli.plans import compose, objection
 from hansa.cli.progress import headline, progress, rounds_table
-from hansa.cli.record import earlier_attempts, exclusions, participants, round_headline, summary, tasks, troubles
+from hansa.cli.record import (
+    earlier_attempts,
+    exclusions,
+    participants,
+    reasons,
+    round_headline,
+    summary,
+    tasks,
+    troubles,
+)
 from hansa.cli.session import (
     AsClient,
     AsJson,
@@ -151,7 +160,7 @@ def show(
     if round_number is not None:
         one = api.round(found, round_number)
         before = earlier_attempts(api.rounds(found), one) if one.attempt > 1 and not session.json else []
-        session.show(one, round_headline(one), one.reason, *latecomers(one), "", tasks(one), *before)
+        session.show(one, round_headline(one), *reasons(one), *latecomers(one), "", tasks(one), *before)
         return
     record, rounds, metrics = api.training(found), api.rounds(found), api.metrics(found)
     newest = api.round(found, record.round) if record.round else None

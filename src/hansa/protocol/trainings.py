@@ -233,6 +233,8 @@ class Round(Answer, frozen=True):
     """How many reports close it, where more clients than that were asked."""
     selection: Selection | None = None
     """Shown of a single round, to the training's actor."""
+    closing_reason: str = ""
+    """Why it has closed, with the reports that it had; `reason` is that of its present state."""
 
 
 class Spread(Answer, frozen=True):

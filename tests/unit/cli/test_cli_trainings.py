@@ -148,6 +148,15 @@ def test_show_of_a_round_says_how_each_client_stands(hansa):
     assert "TypeError: no" in " ".join(out.split())
 
 
+def test_show_of_a_round_also_says_why_it_closed(hansa, api):
+    done = a_round(1, reason="evaluated by 2 of 2", closing_reason="the deadline of 60 s has passed")
+    api.round = lambda training, number: done
+    out = hansa("trainings", "show", "first", "--round", "1").out
+    assert out.index("closed: the deadline of 60 s has passed") < out.index("evaluated by 2 of 2")
+    api.round = lambda training, number: a_round(1, reason="the quorum is reached", closing_reason="the quorum is")
+    assert "closed:" not in hansa("trainings", "show", "first", "--round", "1").out
+
+
 @pytest.mark.parametrize("action", ["start", "pause", "resume", "cancel"])
 def test_a_move_is_asked_for_and_answered(hansa, api, action):
     ran = hansa("trainings", action, "first")

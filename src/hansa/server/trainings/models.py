@@ -95,6 +95,8 @@ class Round(models.Model):
     state = models.CharField(max_length=12, choices=_choices(RoundState), default=RoundState.COLLECTING.value)
     reason = models.TextField(blank=True)
     """Why it went into its state."""
+    closing_reason = models.TextField(blank=True)
+    """Why it has closed, with the reports that it had: what became of it later says nothing of that."""
     base = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="rounds_from")
     version = models.OneToOneField(
         ModelVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="round_of"
@@ -165,6 +167,8 @@ class Task(models.Model):
     """Which of the client's state folders holds the lease."""
     lease_until = models.DateTimeField(null=True, blank=True)
     leased_at = models.DateTimeField(null=True, blank=True)
+    failure_counted = models.BooleanField(default=False)
+    """Its client's failures hold this one. Let in again after the server lost bytes, it may be lost a second time."""
     source = models.ForeignKey("Update", null=True, blank=True, on_delete=models.SET_NULL, related_name="sent_to")
     """Daisy chaining: the local model to go on from; None: the round's base."""
     uploaded = models.ForeignKey(Blob, null=True, blank=True, on_delete=models.PROTECT, related_name="uploads")

@@ -140,6 +140,7 @@ def _round_record(row: Round, folded: list[wire.FoldedUpdate]) -> wire.Round:
         done_at=row.done_at.isoformat() if row.done_at else None,
         wanted=row.wanted,
         folded=folded,
+        closing_reason=row.closing_reason,
     )
 
 

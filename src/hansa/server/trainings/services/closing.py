@@ -26,6 +26,7 @@ def close_round(decision: CloseRound, training: Training, now: datetime) -> None
         folded=folding.fold(closing, training),
         closed_at=now,
         reason=decision.reason,
+        closing_reason=decision.reason,
     )
     close_tasks(closing, f"round {closing.number} closed without it: {decision.reason}")
 
@@ -34,7 +35,8 @@ def relay_round(decision: RelayRound, training: Training, now: datetime) -> None
     """COLLECTING → DONE with the accepted list, whose local models the next round's clients go on from."""
     closing = live_round(training, RoundState.AGGREGATING).get()
     accepted = _accepted(closing, TaskKind.TRAIN, training)
-    finish_round(f"{decision.reason}; their models travel on", training, now, accepted=accepted, closed_at=now)
+    closed = {"accepted": accepted, "closed_at": now, "closing_reason": decision.reason}
+    finish_round(f"{decision.reason}; their models travel on", training, now, **closed)
 
 
 def close_swag(decision: CloseSwag, training: Training) -> None:

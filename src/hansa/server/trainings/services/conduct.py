@@ -2,8 +2,8 @@
 
 Only training counts. A task has failed when its client says so or refuses it, and when its round closes while it is
 lost: until then the client may come back to it. One that was never taken is nobody's failure, nor is one that was not
-taken anew since lost bytes had its round collect once more (`torn`). The first report that is accepted sets the count
-to nothing. Each is part of a change that its caller has opened.
+taken anew since lost bytes had its round collect once more (`torn`); and no task is more than one failure. The first
+report that is accepted sets the count to nothing. Each is part of a change that its caller has opened.
 """
 
 from collections.abc import Sequence
@@ -36,12 +36,13 @@ def note_lost(closing: QuerySet[Task]) -> None:
 
 def note_failed(tasks: QuerySet[Task]) -> None:
     """These tasks of one training have failed; whoever has failed as often as the plan allows is excluded."""
-    trained = tasks.filter(kind=TaskKind.TRAIN.value)
+    trained = tasks.filter(kind=TaskKind.TRAIN.value, failure_counted=False)
     failed = list(trained.values_list("participation_id", "round__training_id", "round__number"))
     if not failed:
         return
     who = [participation for participation, *_ in failed]
     Participation.objects.filter(id__in=who).update(failures=F("failures") + 1)
+    trained.update(failure_counted=True)
     _, training_id, number = failed[0]
     allowed = Training.objects.get(id=training_id).parsed_plan.participation.exclude_after
     if allowed is not None:

@@ -113,10 +113,14 @@ def drop(*, training_id: UUID, number: int, ordinal: int, reason: str) -> bool:
         row, update = closed.first(), late.first()
         if row is None or update is None:
             return False
+        without = (
+            f"; without the late update of client {ordinal} from round {number}, which is lost: it cannot be asked for "
+            "again"
+        )
         closed.update(
             folded=[line for line in row.folded or [] if (line[3], line[0]) != (number, ordinal)],
-            reason=f"{row.reason}; without the late update of client {ordinal} from round {number}, which is lost: it "
-            "cannot be asked for again",
+            reason=f"{row.reason}{without}",
+            closing_reason=f"{row.closing_reason}{without}",
             claim=None,
             claimed_until=None,
         )

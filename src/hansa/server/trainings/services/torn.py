@@ -43,8 +43,9 @@ ASKED_IN = {
     TaskKind.SWAG.value: (RoundState.SWAG.value, RoundState.COMBINING.value),
 }
 """The states of a round that cannot do without the results of a kind: it collects them, or computes with them."""
+_NOT_CLOSED: Mapping[str, object] = {"accepted": None, "folded": None, "closed_at": None, "closing_reason": ""}
 GOES_BACK: Mapping[str, tuple[RoundState, Mapping[str, object]]] = {
-    RoundState.AGGREGATING.value: (RoundState.COLLECTING, {"accepted": None, "folded": None, "closed_at": None}),
+    RoundState.AGGREGATING.value: (RoundState.COLLECTING, _NOT_CLOSED),
     RoundState.COMBINING.value: (RoundState.SWAG, {"moments_accepted": None}),
 }
 """From where it computes to where it collects again, and what of its record is then no longer so."""
@@ -151,7 +152,8 @@ def _do_without(training: Training, asked: Round, reason: str, now: datetime) ->
 
 def _let_in_again(asked: Round, kind: TaskKind) -> None:
     """Those the round went on without may come after all, and who came late is in time now. Nobody waits for them, as
-    for those who are invited, and unless they take their task once more it is no failure of theirs to lose it.
+    for those who are invited. To lose their task is no failure of theirs unless they take it once more, and no second
+    one then.
     """
     closed = asked.tasks.filter(kind=kind.value, state=TaskState.CLOSED.value, participation__active=True)
     closed.filter(update__isnull=False).update(state=TaskState.REPORTED.value, reason="")

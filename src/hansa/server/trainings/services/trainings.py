@@ -20,7 +20,7 @@ from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
 from hansa.server.registry.models import Model, ModelKind
 from hansa.server.registry.services import copy_model
-from hansa.server.trainings import facts
+from hansa.server.trainings import attendance, facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
 from hansa.server.trainings.services import push
@@ -103,9 +103,9 @@ def start(*, training_id: UUID, now: datetime) -> None:
                 f"{training.model.name!r} is a mean of models, and has no params to train: train its members. This "
                 "training only says how it answers."
             )
-        participants = training.participations.filter(active=True).count()
+        participants = attendance.selectable().filter(training=training).count()
         if not participants:
-            raise InvalidError("At least one participant must be registered! Add clients, then start.", "no_clients")
+            raise InvalidError(_nobody(training), "no_clients")
         plan = training.parsed_plan
         if participants >= plan.participation.min_to_start:
             try:
@@ -117,6 +117,18 @@ def start(*, training_id: UUID, now: datetime) -> None:
             raise ConflictError(f"The training is {training.status}; only an initial one can be started.")
         push.started(training, now)
         _moved(training_id)
+
+
+def _nobody(training: Training) -> str:
+    closed = training.participations.filter(active=True, client__is_active=False).values_list("client__username")
+    names = sorted(name for (name,) in closed)
+    if not names:
+        return "At least one participant must be registered! Add clients, then start."
+    who = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return (
+        f"Nobody is left to take part: the accounts of all participants are closed ({who}). Add other clients, or have "
+        "an administrator open an account again; then start."
+    )
 
 
 def pause(*, training_id: UUID, reason: str = "paused by its actor") -> None:
