@@ -7,7 +7,7 @@ from hansa.server.accounts import selectors
 from hansa.server.lifecycle.asgi import Handler
 from support.exchange import Exchange
 from support.people import in_process
-from support.serving import serving
+from support.serving import furnish, serving
 from support.work import update
 
 FRONT = "https://front.example"
@@ -196,8 +196,9 @@ async def test_without_the_setting_nothing_is_said(alice, nobody):
 
 
 def test_the_setting_is_heard_by_the_server_that_is_started(tmp_path):
+    origins = {"HANSA_CORS_ORIGINS": f"http://localhost:3000,{FRONT}"}
     with (
-        serving(tmp_path / "home", settings={"HANSA_CORS_ORIGINS": f"http://localhost:3000,{FRONT}"}) as server,
+        serving(furnish(tmp_path / "home"), settings=origins) as server,
         server.client(Origin=FRONT) as page,
     ):
         assert allowed(page.get("/api/health/")) == FRONT
@@ -212,7 +213,7 @@ def test_the_setting_is_heard_by_the_server_that_is_started(tmp_path):
 
 def test_a_star_lets_all_origins_read_and_takes_cookies_from_none(tmp_path):
     with (
-        serving(tmp_path / "home", settings={"HANSA_CORS_ORIGINS": "*"}) as server,
+        serving(furnish(tmp_path / "home"), settings={"HANSA_CORS_ORIGINS": "*"}) as server,
         server.client(Origin=OTHER) as page,
     ):
         answer = page.get("/api/users/myself/")

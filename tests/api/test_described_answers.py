@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from support import databases
-from support.serving import PASSWORD, Serving, create_superuser, environment, serving
+from support.serving import PASSWORD, Serving, environment, furnish, serving
 from support.work import file_of, small_params
 
 CHECKS = [
@@ -68,7 +68,7 @@ class Federation:
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     home = tmp_path_factory.mktemp("described") / "home"
-    assert create_superuser(home).returncode == 0
+    furnish(home)
     with serving(home) as server, server.client() as http:
         root = ("root", PASSWORD)
         people = {role: registered(http, role, root) for role in ROLES[1:-1]}

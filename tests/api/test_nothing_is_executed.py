@@ -19,7 +19,7 @@ from hansa.server.lifecycle.bridge import call
 from support.audit import Audit
 from support.harm import KINDS, VECTOR, Harm
 from support.older import pickled
-from support.serving import PASSWORD, create_superuser, environment, serving
+from support.serving import PASSWORD, environment, furnish, serving
 from support.work import add_up, lease, settle, start, update, upload_and_report
 
 MODELS = "POST /api/models/"
@@ -191,7 +191,7 @@ def test_a_server_that_was_sent_all_of_it_has_run_nothing_loaded_no_torch_and_wr
     tmp_path, monkeypatch
 ):
     home, target = tmp_path / "home", tmp_path / "written"
-    assert create_superuser(home).returncode == 0
+    furnish(home)
     audit = Audit(tmp_path, kept=home)
     monkeypatch.chdir(audit.nowhere)
     with serving(home, settings=audit.settings) as server, server.client() as client:

@@ -9,15 +9,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
 
-from support.databases import settings_of
+from support.databases import copy_home, settings_of
 
 PASSWORD = "correct horse battery"  # of a server that lives for a test
 READY_SECONDS = 60
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of a server without TLS: left to itself httpx loads all public authorities, 25 ms of a processor."""
 
 
 def free_port() -> int:
@@ -64,7 +68,7 @@ def refusal(home: Path, settings: Mapping[str, str] | None = None, **arguments: 
 class Serving:
     """A server that answers."""
 
-    def __init__(self, process: "subprocess.Popen[str]", url: str, verify: ssl.SSLContext | bool) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", url: str, verify: ssl.SSLContext) -> None:
         self.process = process
         self.url = url
         self.verify = verify
@@ -94,7 +98,7 @@ def serving(
     home: Path,
     *,
     settings: Mapping[str, str] | None = None,
-    verify: ssl.SSLContext | bool = True,
+    verify: ssl.SSLContext = NO_TLS,
     largest_file: int | None = None,
     **arguments: object,
 ) -> Iterator[Serving]:
@@ -141,13 +145,28 @@ def create_superuser(home: Path, username: str = "root") -> "subprocess.Complete
     return subprocess.run(command, env=environment(home, settings), capture_output=True, text=True, check=False)
 
 
+def furnish(home: Path) -> Path:
+    """Make this folder with all tables and the superuser `root` in it, and return it.
+
+    What a server and `create_superuser` would need for it, two seconds of a processor, is spent once for all tests.
+    """
+    copy_home(Path(_furnished().name) / "home", home)
+    return home
+
+
+@cache
+def _furnished() -> "TemporaryDirectory[str]":
+    """With the home that others are copies of; gone when nobody runs tests any more."""
+    folder: TemporaryDirectory[str] = TemporaryDirectory(prefix="hansa-furnished-")
+    done = create_superuser(Path(folder.name) / "home")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.fixture(scope="session")
 def live_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of the server that several tests share, with a superuser in it."""
-    home = tmp_path_factory.mktemp("live") / "home"
-    done = create_superuser(home)
-    assert done.returncode == 0, done.stderr
-    return home
+    return furnish(tmp_path_factory.mktemp("live") / "home")
 
 
 @pytest.fixture(scope="session")

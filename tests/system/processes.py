@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import httpx
@@ -17,9 +18,9 @@ import httpx
 from hansa.client.api import Api
 from hansa.client.transport import Transport
 from support.databases import settings_of
+from support.serving import NO_TLS, PASSWORD, furnish
 
 PATIENCE = 60.0
-PASSWORD = "a-password-for-tests"
 
 
 def free_port() -> int:
@@ -43,7 +44,7 @@ def hansa(*arguments: str) -> list[str]:
 
 @dataclass
 class Server:
-    """`hansa serve` on a port of its own, with an administrator who is also an actor."""
+    """`hansa serve` on a port of its own."""
 
     home: Path
     port: int = field(default_factory=free_port)
@@ -55,6 +56,10 @@ class Server:
     @property
     def url(self) -> str:
         return f"{'https' if self.ca else 'http'}://127.0.0.1:{self.port}"
+
+    @cached_property
+    def trusted(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca)) if self.ca else NO_TLS
 
     @property
     def pid(self) -> int:
@@ -80,8 +85,7 @@ class Server:
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}: {self.log_tail()}")
         try:
-            verify = ssl.create_default_context(cafile=str(self.ca)) if self.ca else True
-            answer = httpx.get(f"{self.url}/api/health/", timeout=5, verify=verify)
+            answer = httpx.get(f"{self.url}/api/health/", timeout=5, verify=self.trusted)
             return bool(answer.json()["pid"] == self.pid)
         except httpx.TransportError:
             return False
@@ -96,15 +100,7 @@ class Server:
         return log.read_text()[-2000:] if log.exists() else ""
 
     def admin(self) -> Api:
-        """The administrator's API, made on first use."""
-        command = hansa("createsuperuser", "--noinput")
-        environment = {
-            **self.environment,
-            "DJANGO_SUPERUSER_USERNAME": "root",
-            "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
-            "DJANGO_SUPERUSER_EMAIL": "root@example.org",
-        }
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+        """The API of `root`, an administrator, who is also an actor."""
         with Transport(self.url, basic=("root", PASSWORD), ca=self.ca) as transport:
             token = Api(transport).create_token("tests", None).token
         return Api(Transport(self.url, token, ca=self.ca))
@@ -112,8 +108,9 @@ class Server:
 
 @contextmanager
 def serving(folder: Path, *options: str, ca: Path | None = None) -> Iterator[Server]:
-    folder.mkdir(parents=True, exist_ok=True)
+    """A server with an administrator, `root`."""
     server = Server(folder / "home", options=options, ca=ca)
+    furnish(server.home)
     server.start()
     try:
         yield server

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from hansa.formats import safetensors
 from support.memory import ROOM, Memory
-from support.serving import PASSWORD, create_superuser, serving
+from support.serving import PASSWORD, furnish, serving
 
 SIZE = 200 * 10**6
 
@@ -30,7 +30,7 @@ def net(tmp_path):
 @pytest.mark.slow
 def test_a_large_archive_is_taken_in_rendered_and_sent_in_bounded_memory(net, tmp_path):
     home = tmp_path / "home"
-    create_superuser(home)
+    furnish(home)
     with serving(home) as server, server.client() as client:
         client.auth = ("root", PASSWORD)
         token = client.post("/api/tokens/", json={"name": "t"}).json()["token"]

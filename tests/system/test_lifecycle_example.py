@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.serving import NO_TLS
 from system.processes import end, eventually, free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lifecycle"
@@ -60,7 +61,7 @@ def notes(request, tmp_path_factory):
 def _answers(url, process):
     assert process.poll() is None
     try:
-        return httpx.get(f"{url}/count/").status_code == 200
+        return httpx.get(f"{url}/count/", verify=NO_TLS).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -16,7 +16,7 @@ from hansa.formats import safetensors
 from hansa.protocol.trainings import TrainingCreate
 from support.postgres import VARIABLE
 from support.serving import refusal
-from system.processes import PASSWORD, ClientProcess, Server, end, eventually
+from system.processes import PASSWORD, ClientProcess, Server, end, eventually, hansa
 
 ROOT = Path(__file__).parents[2]
 ON_POSTGRESQL = (
@@ -39,6 +39,11 @@ class ServerOnPostgres(Server):
     def environment(self) -> dict[str, str]:
         return {**super().environment, "HANSA_DATABASE_URL": self.database}
 
+    def sign_up_root(self) -> None:
+        command = hansa("createsuperuser", "--noinput", "--username", "root", "--email", "root@example.org")
+        told = {**self.environment, "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
+        subprocess.run(command, env=told, check=True, capture_output=True)
+
 
 @pytest.fixture
 def server(postgres_url, tmp_path):
@@ -50,6 +55,7 @@ def server(postgres_url, tmp_path):
 
 @pytest.fixture
 def api(server):
+    server.sign_up_root()
     api = server.admin()
     yield api
     api.transport.close()

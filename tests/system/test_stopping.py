@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from support.serving import Serving, serving
+from support.serving import Serving, furnish, serving
 
 
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_asked_to_end_ends_quietly(tmp_path: Path, asked: signal.Signals) -> None:
-    with serving(tmp_path / "home") as server:
+    with serving(furnish(tmp_path / "home")) as server:
         os.kill(server.process.pid, asked)
 
         assert server.process.wait(timeout=20) == 0
@@ -23,7 +23,7 @@ def test_a_server_that_is_asked_to_end_ends_quietly(tmp_path: Path, asked: signa
 
 
 def test_a_host_that_is_not_ours_is_refused_without_a_traceback_in_the_log(tmp_path: Path) -> None:
-    with serving(tmp_path / "home") as server:
+    with serving(furnish(tmp_path / "home")) as server:
         with server.client(Host="elsewhere.example") as client, ThreadPoolExecutor(4) as pool:
             answers = list(pool.map(lambda _: client.get("/api/health/"), range(8)))
         server.stop()

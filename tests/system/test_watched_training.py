@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from hansa.client import Api, Client, TrainResult, Transport
 from hansa.formats.safetensors import write
 from hansa.protocol.trainings import TrainingCreate
-from support.serving import PASSWORD, create_superuser, serving
+from support.serving import PASSWORD, furnish, serving
 
 ROUNDS = 2
 NAMES = ("anna", "bert", "clara")
@@ -97,8 +97,7 @@ def trained(api, tmp_path):
 def watched(tmp_path_factory):
     """Before, after, the log, and the training's id."""
     folder = tmp_path_factory.mktemp("watched")
-    done = create_superuser(folder / "home")
-    assert done.returncode == 0, done.stderr
+    furnish(folder / "home")
     with serving(folder / "home", settings={"HANSA_LOG_FORMAT": "json"}) as server:
         log = Log(server.process)
         with Transport(server.url, basic=("root", PASSWORD)) as transport:

@@ -1,34 +1,11 @@
 """A second machine over TLS with a private authority: what `--ca` is for."""
 
 import shlex
-import ssl
-from pathlib import Path
 
-import httpx
 import pytest
 import trustme
 
 from system.processes import PASSWORD, Server, end, eventually
-
-
-class TlsServer(Server):
-    """A server whose certificate is from an authority that only `ca` knows."""
-
-    ca: Path
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
-
-    def answers(self) -> bool:
-        try:
-            trusted = ssl.create_default_context(cafile=self.ca)
-            return httpx.get(f"{self.url}/api/health/", verify=trusted, timeout=5).is_success
-        except httpx.TransportError:
-            return False
-
-    def admin(self):
-        raise NotImplementedError("made by the command line here")
 
 
 @pytest.fixture
@@ -40,8 +17,7 @@ def tls_server(tmp_path):
     for blob in certificate.cert_chain_pems:
         blob.write_to_path(tmp_path / "cert.pem", append=True)
     options = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
-    server = TlsServer(tmp_path / "home", options=options)
-    server.ca = tmp_path / "ca.pem"
+    server = Server(tmp_path / "home", options=options, ca=tmp_path / "ca.pem")
     server.start()
     yield server
     end(server.process)

@@ -17,7 +17,7 @@ import torch
 from safetensors.numpy import load
 
 from support.older_client import Habits, OlderClient, State
-from support.serving import PASSWORD, Serving, create_superuser, serving
+from support.serving import PASSWORD, Serving, furnish, serving
 from system.processes import end, eventually, hansa
 
 Message = dict[str, Any]  # Any: JSON
@@ -165,8 +165,7 @@ class Federation:
 @pytest.fixture(scope="session")
 def older_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     home = tmp_path_factory.mktemp("older") / "home"
-    done = create_superuser(home)
-    assert done.returncode == 0, done.stderr
+    furnish(home)
     with serving(home, settings={"HANSA_PUSH_ALLOW": "127.0.0.1"}) as server:
         yield server
         assert not [name for name in libraries_of(server.process.pid) if "torch" in name]

@@ -12,7 +12,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from support.serving import PASSWORD, create_superuser, environment, free_port, refusal, serving
+from support.serving import PASSWORD, create_superuser, environment, free_port, furnish, refusal, serving
 from support.work import file_of
 
 pytestmark = pytest.mark.slow
@@ -156,7 +156,7 @@ def test_a_commands_failure_is_its_exit_code(live_home):
 
 
 def test_it_ends_at_once_when_asked_and_answers_who_waits(folder):
-    create_superuser(folder)
+    furnish(folder)
     with serving(folder) as server, server.client() as root, server.client() as dave:
         sign_in(root)
         code = root.post("/api/clients/invitations/", json={"username": "dave"}).json()["code"]
@@ -177,6 +177,7 @@ def sign_in(client):
 
 
 def test_killed_it_starts_again_on_the_same_port_at_once(folder):
+    assert not folder.exists(), "the first start makes the folder and all tables"
     port = free_port()
     for end in (signal.SIGKILL, signal.SIGTERM):
         with serving(folder, port=port) as server, server.client() as client:
@@ -218,7 +219,7 @@ def a_task_of(client, root, file):
 
 def test_a_file_that_cannot_grow_is_a_full_disk(folder):
     """By a limit of the kernel that needs no rights: the write of the next byte fails as on a full disk."""
-    create_superuser(folder)
+    furnish(folder)
     large = file_of({"w": np.zeros(2**20, np.float32)}, frozenset())
     small = file_of({"w": np.zeros(2**10, np.float32)}, frozenset())
     with serving(folder, largest_file=3 * 2**20) as server, server.client() as client:
