@@ -6,7 +6,7 @@ import pkgutil
 
 import pytest
 
-PURE = ("hansa.core", "hansa.formats", "hansa.protocol", "hansa.rounds")
+PURE = ("hansa.core", "hansa.formats", "hansa.protocol", "hansa.rounds", "hansa.uncertainty")
 MODULES = [
     module.name
     for package in PURE
