@@ -19,6 +19,8 @@ from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call
 from hansa.server.registry import records
 from hansa.server.registry.models import Model, ModelVersion
+from hansa.server.registry.services import record_run
+from hansa.server.registry.statistics import Executed, ExecutedLayer
 from hansa.server.trainings.models import Round
 from support.answers import refused, shown
 from support.torchfiles import FLAVOURS, pickled, scripted, small_net
@@ -107,6 +109,28 @@ async def test_statistics_are_told_in_the_words_of_torchinfo(alice, flavour):
     linear = stats.summary_list[-1]
     assert (linear.is_leaf_layer, linear.num_params, linear.trainable_params, linear.param_bytes) == (True, 27, 27, 108)
     assert (linear.input_size, linear.output_size, linear.macs, linear.executed) == (None, None, None, None)
+
+
+async def test_what_a_run_told_stands_in_the_statistics(alice):
+    model_id = await created(alice, scripted(small_net()), "None", "1", "4", "4")
+    told = Executed(
+        {
+            "0": ExecutedLayer((1, 1, 4, 4), (1, 2, 2, 2), 72),
+            "1": ExecutedLayer((1, 2, 2, 2), (1, 2, 2, 2), 4),
+            "3": ExecutedLayer((1, 8), (1, 3), 24),
+        }
+    )
+    await call(record_run, model_id=model_id, executed=told)
+    await call(record_run, model_id=model_id, executed=Executed({}))
+
+    stats = (await metadata(alice, model_id)).stats
+
+    assert stats.total_mult_adds == 72 + 4 + 24
+    assert stats.total_output_bytes == 2 * 4 * (8 + 8 + 3), "torchinfo counts them twice, for the gradients"
+    convolution, flatten = stats.summary_list[1], stats.summary_list[3]
+    assert (convolution.executed, convolution.input_size, convolution.output_size) == (True, [1, 1, 4, 4], [1, 2, 2, 2])
+    assert (convolution.output_bytes, convolution.macs) == (32, 72)
+    assert (flatten.executed, flatten.output_size, flatten.macs) == (None, None, None)
 
 
 async def test_there_are_no_statistics_without_a_shape_or_without_layers(alice):

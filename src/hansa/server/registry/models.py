@@ -42,6 +42,8 @@ class Model(models.Model):
     file told of no modules: safetensors, a state dict."""
     structure = models.JSONField(null=True, blank=True)
     """The layers that the archive tells of (`formats.modelfile.LayerInfo`), depth first; null without any."""
+    executed = models.JSONField(null=True, blank=True)
+    """What one run of its program told (`statistics.Executed`); null until there was one."""
     first_round = models.PositiveIntegerField(default=0)
     """What the older contract's count of rounds begins with: a copy goes on where its original stood."""
     created_at = models.DateTimeField()

@@ -31,14 +31,18 @@ def records(user: User) -> list[wire.Model]:
 
 def globals_of(models: QuerySet[Model]) -> list[wire.Model]:
     """The records of these models, oldest first, without their arrays, of which there may be very many."""
-    rows = _with_all(models).defer("structure", "ties", "param_order", "training__plan", "training__shorthand")
+    rows = _with_all(models).defer(
+        "structure", "executed", "ties", "param_order", "training__plan", "training__shorthand"
+    )
     rows = rows.order_by("created_at", "id")
     return [msgspec.structs.replace(_global(model), arrays=[]) for model in rows]
 
 
 def locals_of(found: Sequence[LocalModel]) -> list[wire.Model]:
     """The records of these local models, in their order, without arrays."""
-    bases = Model.objects.defer("structure", "ties", "param_order").in_bulk({local.base_id for local in found})
+    bases = Model.objects.defer("structure", "executed", "ties", "param_order").in_bulk(
+        {local.base_id for local in found}
+    )
     return [
         msgspec.structs.replace(_local(local, bases[local.base_id]), arrays=[])
         for local in found

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from django.db.models import (
     BigIntegerField,
     BinaryField,
@@ -26,7 +27,7 @@ from hansa.server.registry import selectors
 from hansa.server.registry.creation import NewModel
 from hansa.server.registry.ingest import Ingested
 from hansa.server.registry.models import MeanMember, Metric, MetricKind, Model, ModelKind, ModelVersion, spec_as_json
-from hansa.server.registry.statistics import structure_as_json
+from hansa.server.registry.statistics import Executed, structure_as_json
 
 
 def create_model(
@@ -107,6 +108,7 @@ def copy_model(*, model: Model, now: datetime) -> Model:
         ties=model.ties,
         param_order=model.param_order,
         structure=model.structure,
+        executed=model.executed,
         created_at=now,
     )
     if newest is not None:
@@ -115,6 +117,11 @@ def copy_model(*, model: Model, now: datetime) -> Model:
         MeanMember(mean=copied, member_id=each.member_id, position=each.position) for each in model.members.all()
     )
     return copied
+
+
+def record_run(*, model_id: UUID, executed: Executed) -> None:
+    """Keep what a run told of a model's layers. It follows from the model, so whoever is first is right."""
+    Model.objects.filter(id=model_id, executed__isnull=True).update(executed=msgspec.to_builtins(executed))
 
 
 def set_preprocessing(*, model_id: UUID, digests: Digests, now: datetime) -> None:
