@@ -51,6 +51,11 @@ class Terminal:
         own = {"HOME": str(self.home), "PATH": path, "SHELL_STATE": str(self.state), "COLUMNS": "80", "TERM": "dumb"}
         return {**kept, **own, **settings_of(self.home), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
 
+    @property
+    def url(self) -> str:
+        """Where its server answers."""
+        return f"http://127.0.0.1:{self.port}"
+
     def perform(self, block: Block) -> None:
         """Do with a block what its directives say."""
         if "not run" in block.directives:
