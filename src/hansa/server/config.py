@@ -37,6 +37,29 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class Sandbox(StrEnum):
+    """What becomes of a model's program where the machine lacks a protection."""
+
+    STRICT = "strict"
+    """It is not run."""
+    WEAK = "weak"
+    """It is run with the protections that there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """How models are asked: the processes that run their programs, and what one question may cost."""
+
+    processes: int | None = None
+    """None: as many as the process may use cores; 0: no programs are run."""
+    memory_bytes: int = 2 * 2**30
+    """What one process may take beyond what torch takes by itself."""
+    seconds: int = 30
+    """Until the answer; a program that takes longer is stopped."""
+    input_bytes: int = 64 * 2**20
+    sandbox: Sandbox = Sandbox.STRICT
+
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 THIS_MACHINE: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -72,6 +95,7 @@ class Config:
     """From where /metrics may be read without credentials; staff may from anywhere."""
     push_allow: Destinations
     """Where notifications may be sent to."""
+    inference: Inference = Inference()
 
     @property
     def database(self) -> Path:
@@ -104,6 +128,7 @@ def read(environ: Mapping[str, str]) -> Config:
         log_access=_switch(environ, "HANSA_LOG_ACCESS", default="on" if log_format is LogFormat.JSON else "off"),
         metrics_allow=_networks(environ, "HANSA_METRICS_ALLOW", default=THIS_MACHINE),
         push_allow=_destinations(environ, debug=debug),
+        inference=_inference(environ),
     )
 
 
@@ -125,6 +150,11 @@ KNOWN = frozenset(
         "HANSA_LOG_ACCESS",
         "HANSA_METRICS_ALLOW",
         "HANSA_PUSH_ALLOW",
+        "HANSA_SANDBOX",
+        "HANSA_INFERENCE_PROCESSES",
+        "HANSA_INFERENCE_MEMORY_BYTES",
+        "HANSA_INFERENCE_SECONDS",
+        "HANSA_INFERENCE_INPUT_BYTES",
         # read by the command line and the client, not here:
         "HANSA_SERVER",
         "HANSA_TOKEN",
@@ -242,6 +272,18 @@ def _destinations(environ: Mapping[str, str], *, debug: bool) -> Destinations:
             f"HANSA_PUSH_ALLOW: {error} It must be hosts and networks separated by commas, such as {EXAMPLE} (no "
             "http://, no ports)."
         ) from error
+
+
+def _inference(environ: Mapping[str, str]) -> Inference:
+    unset = Inference()
+    has_processes = bool(environ.get("HANSA_INFERENCE_PROCESSES", "").strip())
+    return Inference(
+        processes=_integer(environ, "HANSA_INFERENCE_PROCESSES", default=0, least=0) if has_processes else None,
+        memory_bytes=_integer(environ, "HANSA_INFERENCE_MEMORY_BYTES", default=unset.memory_bytes, least=2**26),
+        seconds=_integer(environ, "HANSA_INFERENCE_SECONDS", default=unset.seconds, least=1),
+        input_bytes=_integer(environ, "HANSA_INFERENCE_INPUT_BYTES", default=unset.input_bytes, least=1),
+        sandbox=Sandbox(_choice(environ, "HANSA_SANDBOX", tuple(Sandbox))),
+    )
 
 
 def _postgres(environ: Mapping[str, str]) -> Postgres | None:
