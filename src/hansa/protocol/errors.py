@@ -40,10 +40,19 @@ class ErrorCode(StrEnum):
     BLOB_DAMAGED = "blob_damaged"
     IN_PROGRESS = "in_progress"
     KEY_REUSED = "key_reused"
+    NO_PROGRAM = "no_program"
+    IMPOSSIBLE_METHOD = "impossible_method"
+    PROGRAM_UNSUPPORTED = "program_unsupported"
+    PROGRAM_FAILED = "program_failed"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    OVERLOADED = "overloaded"
+    INFERENCE_UNAVAILABLE = "inference_unavailable"
 
 
-class ErrorBody(Answer, frozen=True):
+class ErrorBody(Answer, frozen=True, omit_defaults=True):
     """The body of an answer with a status of 400 or more, field errors excepted."""
 
     detail: str
     code: str
+    limit: str | None = None
+    """With `limit_exceeded`, which one; absent otherwise."""

@@ -35,7 +35,7 @@ def _answer(exc: Exception, context: dict[str, Any]) -> Response | None:  # Any:
         detail = f"The database cannot take a value of this request: {str(exc).splitlines()[0]}. Send another."
         return Response({"detail": detail, "code": "invalid"}, status=status.HTTP_400_BAD_REQUEST)
     if isinstance(exc, ServiceError):
-        return Response({"detail": exc.detail, "code": exc.code}, status=exc.status)
+        return Response({"detail": exc.detail, "code": exc.code, **exc.extra}, status=exc.status)
     if isinstance(exc, BusyError):
         exc = exceptions.Throttled(wait=5, detail="Too many passwords are being checked. Use a token, or wait.")
     if isinstance(exc, msgspec.ValidationError):

@@ -9,6 +9,8 @@ ServiceError                    raised by services and selectors; knows its stat
 """
 
 import errno
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from django.db import DataError, OperationalError
 
@@ -29,6 +31,8 @@ class ServiceError(Exception):
 
     status = 400
     code = "invalid"
+    extra: Mapping[str, str] = MappingProxyType({})
+    """What programs are told beside the code."""
 
     def __init__(self, detail: str, code: str | None = None) -> None:
         super().__init__(detail)

@@ -20,7 +20,11 @@ REFUSAL = {
         {
             "type": "object",
             "required": ["detail", "code"],
-            "properties": {"detail": {"type": "string"}, "code": {"type": "string"}},
+            "properties": {
+                "detail": {"type": "string"},
+                "code": {"type": "string"},
+                "limit": {"type": "string", "description": "With some codes: which limit was exceeded."},
+            },
             "additionalProperties": False,
         },
         {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
