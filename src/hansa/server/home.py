@@ -77,6 +77,14 @@ def _explain(home: Path, error: OSError) -> str:
     return f"{home} cannot be used: {error.strerror}. Name another folder by HANSA_HOME."
 
 
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether what was opened is still what has this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 class HomeLock:
     """Held by the process that serves a home; released by the kernel when it ends, however it ends."""
 
@@ -85,6 +93,17 @@ class HomeLock:
 
     def __enter__(self) -> "HomeLock":
         """Take the lock. Raises HomeError with the pid of the process that has it."""
+        self._lock()
+        while not is_at(self._file.fileno(), self._path):
+            # A restore that was refused has just deleted it: locked it keeps nobody away who makes another one.
+            self._file.close()
+            self._lock()
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+        return self
+
+    def _lock(self) -> None:
         try:
             self._file = self._path.open("a+")
         except OSError as error:
@@ -104,10 +123,6 @@ class HomeLock:
             raise HomeError(
                 f"{self._path} cannot be locked: {error.strerror}. Use a folder on a local disk."
             ) from error
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self._file.close()

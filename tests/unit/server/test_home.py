@@ -150,6 +150,23 @@ with HomeLock(Path({str(settings.home)!r})):
             pass
 
 
+def test_a_lock_that_was_deleted_while_it_was_taken_is_taken_anew(settings, monkeypatch):
+    """By a restore that was refused, which leaves the folder as it was."""
+    home.prepare(settings)
+    take = home.fcntl.flock
+
+    def deleted_meanwhile(file, how):
+        monkeypatch.undo()
+        (settings.home / "server.lock").unlink()
+        take(file, how)
+
+    monkeypatch.setattr(home.fcntl, "flock", deleted_meanwhile)
+    with HomeLock(settings.home):
+        assert (settings.home / "server.lock").read_text() == str(os.getpid())
+        with pytest.raises(HomeError, match=f"process {os.getpid()}"), HomeLock(settings.home):
+            pass
+
+
 def test_a_half_written_key_is_never_seen(settings, monkeypatch):
     """A crash while the key is written leaves no key, and the next start makes one."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from hansa.server.backup import manifest
 from hansa.server.backup.manifest import BackupError
 from hansa.server.blobs.holding import opened
+from hansa.server.home import is_at
 
 MARK = ".unfinished-backup"
 """In a folder that is being written, with the process that writes it; what has it may be emptied by the next try."""
@@ -30,7 +31,7 @@ def workplace(target: Path) -> Iterator[Path]:
             raise BackupError(
                 f"{_owner(aside)} makes a backup in {aside} now. Wait for its end, or name another folder."
             ) from None
-        if not _is_at(folder, aside):
+        if not is_at(folder, aside):
             raise BackupError(f"Another process has just made the backup {target}. Name a new folder for another one.")
         _empty(aside)
         (aside / MARK).write_text(str(os.getpid()))
@@ -50,13 +51,6 @@ def _owner(aside: Path) -> str:
         return f"Process {int((aside / MARK).read_text())}"
     except (OSError, ValueError):  # it has only just begun, or is about to end
         return "Another process"
-
-
-def _is_at(folder: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(folder), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _empty(aside: Path) -> None:
