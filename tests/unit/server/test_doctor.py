@@ -314,5 +314,14 @@ def test_what_lies_about_is_told_and_no_fault(bobs_task, home):
     assert (found.level, found.seen.startswith("1 file without a row")) == (Level.OK, True)
 
 
+def test_a_folder_that_cannot_be_looked_through_is_a_finding(bobs_task, home, monkeypatch):
+    def refused():
+        raise PermissionError(13, "Permission denied", str(home / "blobs" / "ab"))
+
+    monkeypatch.setattr(store, "files", refused)
+    level, seen = the_one(list(blobs.strays(timezone.now())))
+    assert (level, seen) == ("error", f"{home}/blobs/ab cannot be looked through: Permission denied")
+
+
 def test_the_room_that_the_next_round_may_need(bobs_task):
     assert blobs.needed_room() == (2 + 2) * bobs_task.round.training.model.param_spec.nbytes

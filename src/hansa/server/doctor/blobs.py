@@ -121,6 +121,19 @@ def _is_needed(digest: str) -> bool:
 
 def strays(now: datetime) -> Iterator[Finding]:
     """What lies about: damaged files that were set aside, files that no row knows, uploads long given up."""
+    try:
+        yield from _strays(now)
+    except OSError as problem:
+        yield error(
+            "store",
+            f"{problem.filename or store.home()} cannot be looked through: {problem.strerror}",
+            "folders that the server's user may read",
+            "run this as the user who runs the server; if it is that one, look at the folder's owner and mode, and at "
+            "the disk (dmesg)",
+        )
+
+
+def _strays(now: datetime) -> Iterator[Finding]:
     aside = [path.name for path in (store.home() / inspection.FOLDER).glob("*") if path.suffix != ".txt"]
     if aside:
         yield warning(
