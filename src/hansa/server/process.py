@@ -13,7 +13,6 @@ import os
 import resource
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from hansa.crashpoints import crash_point
-from hansa.server import config, database, home
+from hansa.server import certificates, config, database, home
 
 if TYPE_CHECKING:
     from granian.server.embed import Server
@@ -151,17 +150,10 @@ def _check_tls(cert: Path | None, key: Path | None) -> None:
         raise StartError("--tls-cert and --tls-key go together: give both, or neither.")
     if cert is None or key is None:
         return
-    for path in (cert, key):
-        if not os.access(path, os.R_OK):
-            raise StartError(f"{path} cannot be read. Give a PEM file that this user may read.")
     try:
-        # An empty passphrase, so that OpenSSL does not ask the terminal for one.
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password="")
-    except ssl.SSLError as error:
-        raise StartError(
-            f"{cert} and {key} are no certificate with its key ({error.reason or error}). Give two PEM files that "
-            "belong together; the key without a passphrase."
-        ) from error
+        certificates.serve(cert, key)
+    except certificates.CertificateError as error:
+        raise StartError(str(error)) from error
 
 
 def _allow_host(host: str) -> None:

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hansa.server import config as configs
 from hansa.server.config import Config, ConfigError
-from hansa.server.doctor import database, home, surroundings
+from hansa.server.doctor import certificate, database, home, surroundings
 from hansa.server.doctor.finding import Finding, Level, error
 
 
@@ -37,6 +38,7 @@ def examine(environ: Mapping[str, str], wish: Wish) -> Iterator[Finding]:
         yield from home.permissions(config)
         yield from surroundings.secret(config, environ, running)
         yield from surroundings.server(running)
+        yield from certificate.certificate(running, datetime.now(UTC))
         yield from _data(config, wish)
 
 

@@ -47,6 +47,18 @@ class Running:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._option('--port', '8000')}"
 
     @property
+    def certificate(self) -> tuple[Path, Path] | None:
+        """Its certificate and the key, where it does TLS itself, and this user can know where they are."""
+        cert, key = (Path(self._option(option, "")) for option in ("--tls-cert", "--tls-key"))
+        if not (cert.name and key.name):
+            return None
+        try:
+            folder = Path(f"/proc/{self.pid}/cwd").readlink()
+        except OSError:  # another user's process
+            return (cert, key) if cert.is_absolute() and key.is_absolute() else None
+        return folder / cert, folder / key
+
+    @property
     def name(self) -> str:
         """A name that it answers to."""
         names = self.config.allowed_hosts if self.config is not None else LOOPBACK_HOSTS

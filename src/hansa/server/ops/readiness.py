@@ -11,14 +11,16 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from hansa.server import pulse
+from hansa.server import certificates, pulse
 from hansa.server.blobs import store
+from hansa.server.certificates import RENEW_BEFORE
 from hansa.server.home import DISK_FLOOR
 from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.ops.questions import ANSWER_SECONDS, Question
@@ -51,6 +53,8 @@ async def findings() -> Mapping[str, Finding]:
     names = list(_QUESTIONS)
     answers = await asyncio.gather(*(question.answer() for question in _QUESTIONS.values()))
     found = {**dict(zip(names, answers, strict=True)), "orchestrator": _orchestrator(), "running": _running()}
+    if (shown := certificates.served()) is not None:
+        found["certificate"] = _certificate(shown.left(datetime.now(UTC)))
     _tell_changes(found)
     return found
 
@@ -140,6 +144,16 @@ def _running() -> Finding:
     return Finding(True, "the server is not about to end")
 
 
+def _certificate(left: timedelta) -> Finding:
+    """As it was when the server started: it is not read anew."""
+    renew = "Renew the certificate, then restart the server."
+    if left <= timedelta():
+        return Finding(False, "clients refuse it: it is not valid", renew)
+    if left < RENEW_BEFORE:
+        return Finding(True, "it expires soon", renew, f"it expires in {left.days} days")
+    return Finding(True, "is valid", figures=f"is valid for {left.days} days")
+
+
 _LOOK_AT_DATABASE: Final = "Look at HANSA_DATABASE_URL and at that server; with SQLite at the disk of HANSA_HOME."
 _LOOK_AT_STORE: Final = "Look at the disk of HANSA_HOME, and at whether the server's user may write there."
 _LOOK_AT_WRITER: Final = "Look at the log for what it writes, and at the database's locks; then restart the server."
@@ -160,11 +174,11 @@ _unwell: set[str] = set()
 
 
 def _tell_changes(found: Mapping[str, Finding]) -> None:
-    """Probes come every few seconds: a line when something fails, and one when it is well again."""
+    """Probes come every few seconds: a line when something is to be done, and one when it is well again."""
     for name, finding in found.items():
-        if not finding.ok and name not in _unwell:
+        if finding.do and name not in _unwell:
             _unwell.add(name)
-            log.warning("Not ready: %s: %s. %s", name, finding.precisely, finding.do)
-        elif finding.ok and name in _unwell:
+            log.warning("%s: %s: %s. %s", "Ready" if finding.ok else "Not ready", name, finding.precisely, finding.do)
+        elif not finding.do and name in _unwell:
             _unwell.discard(name)
             log.info("Well again: %s: %s.", name, finding.precisely)
