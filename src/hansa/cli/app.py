@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="hansa")
     except CommandError as error:
-        output.complain(str(error))
+        output.complain(str(error), error.choices)
         return error.code
     except HansaError as error:
         output.complain(str(error))

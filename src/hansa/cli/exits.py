@@ -1,8 +1,12 @@
 """How a command ends."""
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from hansa.client.errors import ApiError, CredentialsRefused, HansaError, Unreachable, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class ExitCode(IntEnum):
@@ -22,9 +26,13 @@ class ExitCode(IntEnum):
 class CommandError(Exception):
     """A command's end short of its goal, in words for the person who typed it."""
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+    def __init__(
+        self, message: str, code: ExitCode = ExitCode.FAILED, *, choices: "RenderableType | None" = None
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.choices = choices
+        """What to choose from, to be shown below the message."""
 
 
 def exit_code(error: HansaError) -> ExitCode:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -86,9 +86,11 @@ def note(line: str) -> None:
     sys.stderr.write(clean(line) + "\n")
 
 
-def complain(message: str) -> None:
-    """An error on stderr."""
+def complain(message: str, choices: RenderableType | None = None) -> None:
+    """An error on stderr, and what to choose from."""
     _err().print(Text.assemble(("error: ", "bold red"), clean(message)), soft_wrap=True)
+    if choices is not None:
+        _err().print(choices)
 
 
 def warnings_as_lines() -> None:

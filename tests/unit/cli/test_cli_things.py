@@ -3,10 +3,11 @@
 import io
 
 import pytest
-from cli_fakes import TOKEN, URL, a_model, uid
+from cli_fakes import NOON, TOKEN, URL, a_model, a_training, uid
 
 from hansa.cli import output
 from hansa.formats import safetensors
+from hansa.protocol.accounts import Token
 
 pytestmark = pytest.mark.usefixtures("alice")
 
@@ -44,11 +45,60 @@ def test_what_is_not_there_is_told_with_what_is(hansa):
     assert ran.err == "error: no model 'letters'. There are: digits. See: hansa models list\n"
 
 
-def test_a_name_of_two_models_is_told_with_the_ids_to_choose_from(hansa, api):
-    api.all_models = [a_model(1), a_model(2)]
+def lines(ran):
+    """What stands on stderr, word by word."""
+    return [line.split() for line in ran.err.splitlines()]
+
+
+def test_a_name_of_several_models_is_told_with_a_table_to_choose_from(hansa, api):
+    """As copies of a model have it: what tells them apart is when they were made, and the training that each is of."""
+    api.all_trainings = [a_training(7, name="second")]
+    later = "2026-01-03T12:00:00+00:00"
+    api.all_models = [a_model(1), a_model(2, training=uid(7), created_at=later, version=5)]
     ran = hansa("models", "show", "digits")
-    assert ran.code == 1
-    assert f"means 2 models ({uid(1)[:8]} digits, {uid(2)[:8]} digits)" in ran.err
+    assert (ran.code, ran.out) == (1, "")
+    said, head, *rows = lines(ran)
+    assert " ".join(said).startswith("error: 'digits' means 2 models, and none was chosen. Give the id of one")
+    assert head == ["id", "name", "version", "created", "training"]
+    assert [(row[0], row[1], row[2], row[-1]) for row in rows] == [
+        (uid(2)[:8], "digits", "5", "second"),
+        (uid(1)[:8], "digits", "3", "none"),
+    ]
+
+
+def test_a_name_of_several_trainings_is_told_with_how_far_each_is(hansa, api):
+    api.all_trainings = [a_training(1), a_training(2, status="completed", rounds_done=3)]
+    said, head, *rows = lines(hansa("trainings", "pause", "first"))
+    assert "2 trainings" in " ".join(said)
+    assert head == ["id", "name", "status", "rounds", "created", "model"]
+    assert {(row[0], row[2]) for row in rows} == {(uid(1)[:8], "ongoing"), (uid(2)[:8], "completed")}
+
+
+def test_tokens_of_one_name_are_told_apart_by_when_they_were_made(hansa, api):
+    api.all_tokens = [Token(id=uid(n), name="laptop", created_at=NOON, expires_at=None) for n in (31, 32)]
+    _, head, *rows = lines(hansa("tokens", "revoke", "laptop"))
+    assert head == ["id", "name", "created"]
+    assert len(rows) == 2
+
+
+def test_the_beginning_of_several_ids_is_told_with_as_much_of_each_as_tells_them_apart(hansa, api):
+    twins = [f"{uid(1)[:-1]}{last}" for last in "12"]
+    api.all_models = [a_model(id=twin, name=twin[-1]) for twin in twins]
+    _, _, *rows = lines(hansa("models", "show", "0101"))
+    assert {row[0] for row in rows} == set(twins)
+
+
+def test_of_very_many_the_newest_are_shown_and_where_the_others_are(hansa, api):
+    api.all_models = [a_model(n, created_at=f"2026-01-{n:02}T12:00:00+00:00") for n in range(1, 31)]
+    said, _, *rows = lines(hansa("models", "show", "digits"))
+    assert " ".join(said).endswith("Here are the newest 20; all: hansa models list.")
+    assert [row[0] for row in rows] == [uid(n)[:8] for n in range(30, 10, -1)]
+
+
+def test_names_in_such_a_table_cannot_act_on_the_terminal(hansa, api):
+    api.all_trainings = [a_training(7, name="\x1b[31mred")]
+    api.all_models = [a_model(1, training=uid(7)), a_model(2)]
+    assert "\x1b" not in hansa("models", "show", "digits").err
 
 
 def test_names_of_others_cannot_act_on_the_terminal_or_forge_a_table(hansa, api):
