@@ -2,10 +2,27 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from hansa.cli.exits import CommandError, ExitCode
 from hansa.rounds.plan import UnsoundPlanError, check_against, parse
+
+Rounds = Annotated[int | None, typer.Option(metavar="N", min=1, help="How many rounds; else as the plan says.")]
+Epochs = Annotated[int | None, typer.Option(metavar="N", min=1, help="Local epochs per round.")]
+LearningRate = Annotated[float | None, typer.Option(metavar="RATE", help="The clients' learning rate; else their own.")]
+Momentum = Annotated[float | None, typer.Option(metavar="M", help="The clients' momentum; else their own.")]
+Prox = Annotated[float | None, typer.Option(metavar="MU", help="FedProx: the proximal term's weight.")]
+Quorum = Annotated[int | None, typer.Option(metavar="N", min=1, help="Close a round at so many reports.")]
+Deadline = Annotated[str | None, typer.Option(metavar="TIME", help="Close a round after this time (90s, 2h).")]
+MinReports = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Fewer reports do not make a round; else half.")
+]
+KeepUpdates = Annotated[int | None, typer.Option(metavar="N", min=0, help="Keep updates for so many rounds more.")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="Decides selections and clients' seeds; else drawn.")
+]
 
 OPTIONS = {
     "rounds": ("rounds",),

@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from hansa.cli import lookup, output
+from hansa.cli import lookup, output, plans
 from hansa.cli.confirming import Yes, confirm
 from hansa.cli.exits import ExitCode
 from hansa.cli.output import Column, right
-from hansa.cli.plans import compose, objection
 from hansa.cli.progress import headline, progress, rounds_table
 from hansa.cli.record import (
     earlier_attempts,
@@ -56,30 +55,18 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option on the command line
     clients: Annotated[
         str, typer.Option(metavar="NAMES", help="Names or ids, with commas between them, in join order.")
     ],
-    rounds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many rounds; else as the plan says.")
-    ] = None,
+    rounds: plans.Rounds = None,
     plan: Annotated[Path | None, typer.Option(metavar="FILE", help="A plan (JSON). Options go before it.")] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="What to call it.")] = "",
-    epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Local epochs per round.")] = None,
-    lr: Annotated[
-        float | None, typer.Option(metavar="RATE", help="The clients' learning rate; else their own.")
-    ] = None,
-    momentum: Annotated[float | None, typer.Option(metavar="M", help="The clients' momentum; else their own.")] = None,
-    prox: Annotated[float | None, typer.Option(metavar="MU", help="FedProx: the proximal term's weight.")] = None,
-    quorum: Annotated[int | None, typer.Option(metavar="N", min=1, help="Close a round at so many reports.")] = None,
-    deadline: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Close a round after this time (90s, 2h).")
-    ] = None,
-    min_reports: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Fewer reports do not make a round; else half.")
-    ] = None,
-    keep_updates: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Keep updates for so many rounds more.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Decides selections and clients' seeds; else drawn.")
-    ] = None,
+    epochs: plans.Epochs = None,
+    lr: plans.LearningRate = None,
+    momentum: plans.Momentum = None,
+    prox: plans.Prox = None,
+    quorum: plans.Quorum = None,
+    deadline: plans.Deadline = None,
+    min_reports: plans.MinReports = None,
+    keep_updates: plans.KeepUpdates = None,
+    seed: plans.Seed = None,
 ) -> None:
     """Make a training. It begins with `hansa trainings start`."""
     options = {
@@ -95,7 +82,7 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option on the command line
         "seed": seed,
     }
     wanted = TrainingCreate(
-        plan=compose(plan, options),
+        plan=plans.compose(plan, options),
         model_id=lookup.model_id(session.api, model),
         clients=lookup.client_ids(session.api.users(), clients),
         name=name,
@@ -107,7 +94,7 @@ def _make(session: Session, wanted: TrainingCreate) -> None:
     made = session.api.create_training(wanted)
     if made.model_id != wanted.model_id:
         output.note(f"Another training has this model: this one works on a copy of it, model {made.model_id}.")
-    if told := objection(wanted.plan, participants=len(wanted.clients)):
+    if told := plans.objection(wanted.plan, participants=len(wanted.clients)):
         output.warn(f"hansa trainings start will refuse it as it is. {told}")
     called = wanted.name or made.training_id[:8]
     session.show(made, f"Training {made.training_id} is made. Next: hansa trainings start {called}")
