@@ -148,9 +148,7 @@ async def wait_for(
         if (found := await look()) is not None:
             return found
         # Before the first wait only: who is answered at once needs nobody to watch the line, nor the clock.
-        leaving = _watch(request, woken)
-        over = loop.call_at(end, woken.set)
-        try:
+        with _also_woken(woken, request, end) as leaving:
             while not waiters.closing:
                 await release()
                 await woken.wait()
@@ -165,11 +163,20 @@ async def wait_for(
                     return found
                 if loop.time() + COARSE > end:
                     return None
-            return None
-        finally:
-            over.cancel()
-            if leaving is not None:
-                leaving.remove_done_callback(woken.set)
+    return None
+
+
+@contextmanager
+def _also_woken(woken: Flag, request: HttpRequest | Request, end: float) -> "Iterator[asyncio.Task[None] | None]":
+    """Until it is left, the flag is also set at `end`, and when the client goes: then what is given is done."""
+    leaving = _watch(request, woken)
+    over = asyncio.get_running_loop().call_at(end, woken.set)
+    try:
+        yield leaving
+    finally:
+        over.cancel()
+        if leaving is not None:
+            leaving.remove_done_callback(woken.set)
 
 
 def _watch(request: HttpRequest | Request, woken: Flag) -> "asyncio.Task[None] | None":
