@@ -24,6 +24,7 @@ from pathlib import Path
 from hansa.client.api import Api
 from hansa.client.errors import HansaError, Unreachable
 from hansa.client.transport import Transport
+from hansa.simulation.chaos.processes import clean_environment
 
 HANSA = Path(sysconfig.get_path("scripts"), "hansa")
 ACTOR = "benchmark"
@@ -88,7 +89,7 @@ def serving(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator
     """A server on a free port, with its data in `folder`; as it comes but for `settings` (HANSA_* variables)."""
     account = {"USERNAME": ACTOR, "PASSWORD": secrets.token_hex(16), "EMAIL": "benchmark@example.org"}
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("HANSA_", "DJANGO_"))},
+        **clean_environment(),
         **{f"DJANGO_SUPERUSER_{name}": value for name, value in account.items()},
         "HANSA_HOME": str(folder / "server"),
         **(settings or {}),

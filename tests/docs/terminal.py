@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from docs.blocks import Block, Command
+from hansa.simulation.chaos.processes import clean_environment
 from support.databases import settings_of
 from system.processes import free_port
 
@@ -45,8 +46,7 @@ class Terminal:
 
     @property
     def environment(self) -> dict[str, str]:
-        strange = ("HANSA_", "XDG_", "DJANGO_", "PYTEST_", "COV_")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
+        kept = clean_environment("XDG_", "PYTEST_", "COV_")
         path = os.pathsep.join([sysconfig.get_path("scripts"), kept.get("PATH", "")])
         own = {"HOME": str(self.home), "PATH": path, "SHELL_STATE": str(self.state), "COLUMNS": "80", "TERM": "dumb"}
         return {**kept, **own, **settings_of(self.home), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}

@@ -1,6 +1,5 @@
 """The real server in a process of its own, on a port that was free a moment ago."""
 
-import os
 import resource
 import signal
 import socket
@@ -16,6 +15,7 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
+from hansa.simulation.chaos.processes import clean_environment
 from support.databases import copy_home, settings_of
 
 PASSWORD = "correct horse battery"  # of a server that lives for a test
@@ -34,8 +34,13 @@ def free_port() -> int:
 
 def environment(home: Path, settings: Mapping[str, str] | None = None) -> dict[str, str]:
     """Ours without the settings of whoever runs the tests, and with these."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HANSA_", "DJANGO_"))}
-    return {**kept, "HANSA_HOME": str(home), "PYTHONUNBUFFERED": "1", **settings_of(home), **(settings or {})}
+    return {
+        **clean_environment(),
+        "HANSA_HOME": str(home),
+        "PYTHONUNBUFFERED": "1",
+        **settings_of(home),
+        **(settings or {}),
+    }
 
 
 def serve_program(**arguments: object) -> list[str]:

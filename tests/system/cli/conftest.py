@@ -1,7 +1,6 @@
 """People at their terminals: the `hansa` command in processes of its own, each person with a home of their own."""
 
 import json
-import os
 import shlex
 import subprocess
 import sysconfig
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from hansa.formats import safetensors
+from hansa.simulation.chaos.processes import clean_environment
 from support.databases import settings_of
 from system.processes import PASSWORD, Server, end, serving
 
@@ -87,9 +87,10 @@ def at_home(folder: Path) -> Person:
     (folder / "trainer.py").write_text(TRAINER)
     with (folder / "net.safetensors").open("wb") as file:
         safetensors.write(file, {"w": np.zeros(3, np.float32)})
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("HANSA_", "XDG_", "DJANGO_"))}
     places = {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("CONFIG", "STATE", "CACHE")}
-    return Person(folder, {**own, **places, **settings_of(folder), "HOME": str(folder), "COLUMNS": "80"})
+    return Person(
+        folder, {**clean_environment("XDG_"), **places, **settings_of(folder), "HOME": str(folder), "COLUMNS": "80"}
+    )
 
 
 @pytest.fixture

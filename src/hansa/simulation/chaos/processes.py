@@ -110,12 +110,12 @@ def hansa(*arguments: str) -> list[str]:
     return [sys.executable, "-c", SERVE, *arguments]
 
 
-def clean_environment() -> dict[str, str]:
+def clean_environment(*without: str) -> dict[str, str]:
     """Ours without Hansa's and Django's settings: they are those of whoever calls, for another server.
 
-    And what one start has compiled, the next one need not: there are many.
+    And what one start has compiled, the next one need not: there are many. `without`: the beginnings of more names.
     """
-    others = ("HANSA_", "DJANGO_", "PYTHONDONTWRITEBYTECODE")
+    others = ("HANSA_", "DJANGO_", "PYTHONDONTWRITEBYTECODE", *without)
     return {name: value for name, value in os.environ.items() if not name.startswith(others)}
 
 
