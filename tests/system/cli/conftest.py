@@ -1,7 +1,6 @@
 """People at their terminals: the `hansa` command in processes of its own, each person with a home of their own."""
 
 import json
-import shlex
 import subprocess
 import sysconfig
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hansa.client import Api
 from hansa.formats import safetensors
 from hansa.simulation.chaos.processes import clean_environment
 from support.databases import settings_of
@@ -110,8 +110,15 @@ def people(tmp_path) -> Iterator[Any]:
 def server(tmp_path_factory) -> Iterator[Server]:
     """A server with an administrator `root`, for all tests of a file: names in it are to differ."""
     with serving(tmp_path_factory.mktemp("served") / "server") as served:
-        served.admin().transport.close()
         yield served
+
+
+@pytest.fixture(scope="module")
+def api(server) -> Iterator[Api]:
+    """What the administrator could ask the server without a command."""
+    admin = server.admin()
+    yield admin
+    admin.transport.close()
 
 
 @pytest.fixture
@@ -123,11 +130,13 @@ def alice(people, server) -> Person:
 
 
 @pytest.fixture
-def enrolled(alice) -> Any:
-    """Makes a machine a client, by pasting the inviter's line on it; gives the line to paste next."""
+def enrolled(api, server) -> Any:
+    """Makes a machine a client, where the commands for it are not the subject; gives what starts the client."""
 
     def enroll(machine: Person, name: str) -> list[str]:
-        _hansa, *arguments = shlex.split(alice.done("clients", "invite", name))
-        return shlex.split(machine.done(*arguments))[1:]
+        token = machine.folder / f"{name}.token"
+        token.touch(mode=0o600)
+        token.write_text(api.enroll(api.invite(name).code).token)
+        return ["client", "run", "trainer:trainer", "--server", server.url, "--token-file", str(token)]
 
     return enroll

@@ -5,14 +5,14 @@ import sqlite3
 from contextlib import closing
 
 from support.databases import only_sqlite
+from support.serving import furnish
 
 LOST = "ab" * 32
 
 
 @only_sqlite
 def test_who_restores_a_backup_without_some_files_is_told_which(people, tmp_path):
-    alice, home = people("alice"), str(tmp_path / "home")
-    alice.done("migrate", HANSA_HOME=home)
+    alice, home = people("alice"), str(furnish(tmp_path / "home"))
     with closing(sqlite3.connect(tmp_path / "home" / "hansa.sqlite3")) as connection:
         connection.execute("INSERT INTO blobs_blob VALUES (?, 1, 'x', x'00', '2026-01-01')", (LOST,))
         connection.commit()

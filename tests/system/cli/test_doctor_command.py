@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 
 from support.databases import only_sqlite
+from support.serving import furnish
 
 
 def files_of(home):
@@ -41,8 +42,7 @@ def test_settings_that_cannot_be_used_are_a_finding(people, tmp_path):
 
 @only_sqlite
 def test_of_much_that_is_wrong_the_table_shows_some_and_json_all(people, tmp_path):
-    alice, home = people("alice"), str(tmp_path / "home")
-    alice.done("migrate", HANSA_HOME=home)
+    alice, home = people("alice"), str(furnish(tmp_path / "home"))
     rows = [(f"{number:064x}", "2026-01-01") for number in range(45)]
     with closing(sqlite3.connect(tmp_path / "home" / "hansa.sqlite3")) as connection:
         connection.executemany("INSERT INTO blobs_blob VALUES (?, 1, 'x', x'00', ?)", rows)
