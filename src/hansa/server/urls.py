@@ -28,6 +28,8 @@ handler400 = "hansa.server.ops.errors.bad_request"
 handler500 = "hansa.server.ops.errors.server_error"
 
 urlpatterns = [
+    # First what is asked most. Before registry, whose views of a model it extends.
+    path("api/", include("hansa.server.trainings.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("livez", Livez.as_view(), name="livez"),
     path("readyz", Readyz.as_view(), name="readyz"),
@@ -35,8 +37,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api-auth/", include((_signing_in, "rest_framework"))),  # the name under which DRF's pages look for it
     path("api/", include("hansa.server.accounts.urls")),
-    path("api/", include("hansa.server.trainings.urls")),  # before registry, whose views of a model it extends
     path("api/", include("hansa.server.registry.urls")),
+    path("api/", include("hansa.server.inference.urls")),
     path("api/", include("hansa.server.dummy.urls")),
     path("api/health/", Health.as_view(), name="health"),
     path("api/schema/", Schema.as_view(), name="schema"),

@@ -15,7 +15,7 @@ defaults: 351 of 400 transactions failed with "database is locked"; with one wri
 import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
 from typing import ParamSpec, TypeVar
@@ -100,18 +100,32 @@ def has_one_writer() -> bool:
 
 async def _run(executor: Executor, job: Callable[[], T]) -> T:
     submitted = executor.submit(contextvars.copy_context().run, job)
-    running = asyncio.wrap_future(submitted)
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    submitted.add_done_callback(partial(_tell, loop, ended))
     try:
-        await asyncio.wait([running])
+        await ended
     except asyncio.CancelledError:
         # A job that has not begun never will. One that has cannot be stopped, and a caller that went on would close
         # files or release locks under its hands: it waits, however often it is cancelled.
+        running = asyncio.wrap_future(submitted)
         while not submitted.cancel() and not submitted.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([running])
         running.add_done_callback(_hear)
         raise
-    return running.result()
+    return submitted.result()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, ended: "asyncio.Future[None]", _: "Future[T]") -> None:
+    """From the job's thread. `asyncio.wrap_future` and `asyncio.wait` would take as long as all else of the way."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(_end, ended)
+
+
+def _end(ended: "asyncio.Future[None]") -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 def _hear(ended: "asyncio.Future[T]") -> None:
