@@ -1,13 +1,16 @@
-"""Handing out tasks: when a round opens its whole cohort asks at once, and those who do are answered together."""
+"""Handing out tasks: when a round opens its whole cohort asks at once, and those who do are answered together.
+
+A task is leased and its message read in one piece of work. Who finds nothing has begun a transaction that wrote
+nothing, which costs no disk; a look before it would cost all who find something another way from thread to thread.
+"""
 
 from collections.abc import Sequence
-from uuid import UUID
+from datetime import datetime
 
 from django.utils import timezone
 
 from hansa.protocol import tasks as wire
 from hansa.server.lifecycle.batches import Batches
-from hansa.server.lifecycle.bridge import read
 from hansa.server.lifecycle.shared import share
 from hansa.server.trainings import assignments
 from hansa.server.trainings.services import leasing
@@ -15,23 +18,19 @@ from hansa.server.trainings.services.leasing import Ask
 
 
 async def task_for(ask: Ask) -> wire.Task | None:
-    """Lease the next task; None if there is none. A look first: who finds nothing costs no write."""
-    if not await _LOOKS.ask(ask):
-        return None
-    leased = await _LEASES.ask(ask)
-    return None if leased is None else await _MESSAGES.ask(leased)
+    """Lease the next task; None if there is none."""
+    return await _HANDED_OUT.ask(ask)
 
 
-async def _have_work(asks: Sequence[Ask]) -> list[bool]:
-    return await read(leasing.have_work, asks)
+async def _hand_out(asks: Sequence[Ask]) -> list[wire.Task | None]:
+    return await share(_leased, asks, now=timezone.now())
 
 
-async def _lease(asks: Sequence[Ask]) -> list[UUID | None]:
-    return await share(leasing.lease, asks, now=timezone.now())
+def _leased(asks: Sequence[Ask], *, now: datetime) -> list[wire.Task | None]:
+    leased = leasing.lease(asks, now=now)
+    given = [task_id for task_id in leased if task_id is not None]
+    told = dict(zip(given, assignments.messages(given), strict=True))
+    return [None if task_id is None else told[task_id] for task_id in leased]
 
 
-async def _messages(task_ids: Sequence[UUID]) -> list[wire.Task]:
-    return await read(assignments.messages, task_ids)
-
-
-_LOOKS, _LEASES, _MESSAGES = Batches(_have_work), Batches(_lease), Batches(_messages)
+_HANDED_OUT = Batches(_hand_out)

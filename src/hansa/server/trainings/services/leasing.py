@@ -90,11 +90,6 @@ _LEASE = Changed(
 _SEEN = Changed(lambda: User.objects.filter(id=Slot("user", UUIDField())), last_seen=Slot("now", DateTimeField()))
 
 
-def have_work(asks: Sequence[Ask]) -> list[bool]:
-    """For each whether `lease` would find a task. Cheap, and without a turn: what it says may change at once."""
-    return [bool(_OLDEST(user=ask.user_id, instance=ask.instance)) for ask in asks]
-
-
 def lease(asks: Sequence[Ask], *, now: datetime) -> list[UUID | None]:
     """For each the task that it has from now on; None if there is none for it."""
     given = _lease(asks, now)
