@@ -8,6 +8,8 @@ import pytest
 from hansa.protocol.tasks import Upload
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle.places import Places
+from hansa.server.trainings import uploads
 from hansa.server.trainings.models import Task
 from hansa.server.trainings.services import tasks
 from support.answers import nothing_changes, refused, shown
@@ -213,3 +215,26 @@ async def test_a_task_that_is_over_cannot_be_resumed(bob, bobs_task, handler):
     await call(tasks.give_back, task_id=bobs_task.id, user_id=bob.user.id, reason="broken", failed=True)
 
     refused(await go_on(bob, bobs_task, update(), 100), 409, "task_closed")
+
+
+async def test_a_body_beyond_those_that_are_received_at_once_is_not_read_until_one_of_them_is_done(
+    bob, carol, bobs_task, started, handler, monkeypatch
+):
+    monkeypatch.setattr(uploads, "BODIES", Places(1, seconds=60))
+    carols_task = await call(lease, carol)
+    first, second = update(1.0), update(2.0)
+    receiving = put(handler, bob, bobs_task, first)
+    receiving.send(first.content[:100])
+    await receiving.until_asked(2)
+    waiting = put(handler, carol, carols_task, second)
+    waiting.send(second.content, last=True)
+    while not uploads._receiving.keys() >= {bobs_task.id, carols_task.id}:  # noqa: ASYNC110  # nobody tells of it
+        await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert waiting.asked == 0
+
+    receiving.send(first.content[100:], last=True)
+    await receiving.finished()
+    await waiting.finished()
+    assert (receiving.status, waiting.status) == (200, 200)

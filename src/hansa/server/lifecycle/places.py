@@ -1,0 +1,54 @@
+"""So many at once, each for a moment: whoever has no place waits, and takes no memory meanwhile.
+
+    BODIES = Places(32, seconds=1.0)
+
+    async with BODIES.taken():
+        batch = ...                 # received and written
+
+A place is given on in the order of asking; after its seconds also if its holder is not done. So those who are quick
+are bounded, and those who are slow (clients behind a thin line) keep nobody waiting: what they hold comes in slowly.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
+
+
+class Places:
+    """Each event loop has so many."""
+
+    def __init__(self, count: int, *, seconds: float) -> None:
+        self._count = count
+        self._seconds = seconds
+        self._free: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Wait for a place, and hold it until the end of the context, or of its seconds."""
+        loop = asyncio.get_running_loop()
+        place = _Place(self._free.setdefault(loop, asyncio.Semaphore(self._count)))
+        await place.take()
+        over = loop.call_later(self._seconds, place.give_on)
+        try:
+            yield
+        finally:
+            over.cancel()
+            place.give_on()
+
+
+class _Place:
+    """One that is held, and given on once."""
+
+    def __init__(self, free: asyncio.Semaphore) -> None:
+        self._free = free
+        self._is_held = False
+
+    async def take(self) -> None:
+        await self._free.acquire()
+        self._is_held = True
+
+    def give_on(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._free.release()
