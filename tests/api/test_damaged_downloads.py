@@ -1,12 +1,14 @@
 """Downloads of what a disk has damaged: never a wrong byte, never a mistake of the server's."""
 
+import asyncio
 import io
+import threading
 
 import numpy as np
 import pytest
 from httpx import HTTPError
 
-from hansa.server.blobs import store
+from hansa.server.blobs import serving, store
 from hansa.server.blobs.digests import BLOCK
 from hansa.server.blobs.suspicion import SUSPICION
 from hansa.server.lifecycle.bridge import call, read
@@ -108,3 +110,37 @@ async def test_a_record_leaves_out_what_is_damaged(alice, with_archive, suspecte
     assert (record.status_code, record.json()["preprocessing"]) == (200, None)
     refused(await alice.get(f"/api/models/{with_archive.id}/preprocessing/"), 503, "blob_damaged")
     assert set(suspected) == {with_archive.preprocessing_id}
+
+
+@pytest.mark.parametrize("harm", [None, flip_a_bit])
+async def test_what_many_fetch_at_the_same_moment_is_read_once_and_what_is_found_is_everybodys(
+    alice, model, suspected, monkeypatch, harm
+):
+    digest = await digest_of(model)
+    content = store.path_of(digest).read_bytes()
+    if harm:
+        harm(digest)
+    everybody_is_here, asked, reads = threading.Event(), [], []
+    respond_with, beginning = serving.respond_with, serving._beginning
+
+    async def respond(request, known, **kwargs):
+        asked.append(known)
+        if len(asked) == 5:
+            everybody_is_here.set()
+        return await respond_with(request, known, **kwargs)
+
+    def read_it(known):
+        reads.append(known)
+        assert everybody_is_here.wait(10)
+        return beginning(known)
+
+    monkeypatch.setattr(serving, "respond_with", respond)
+    monkeypatch.setattr(serving, "_beginning", read_it)
+    answers = await asyncio.gather(*(alice.get(f"/api/models/{model.id}/versions/0/params/") for _ in range(5)))
+
+    assert len(reads) == 1
+    for answer in answers:
+        if harm:
+            refused(answer, 503, "blob_damaged", digest)
+        else:
+            assert answer.content == content

@@ -5,6 +5,7 @@ so that no wrong byte looks like a right one, and whoever asks again is told. Be
 the file itself: then its first block is compared, and its receiver compares the rest with the digest.
 """
 
+import asyncio
 from functools import partial
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from hansa.protocol.errors import ErrorCode
+from hansa.server.accounts.credentials.sharing import Shared
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import BLOCK
 from hansa.server.blobs.inspection import Known
@@ -90,7 +92,7 @@ async def respond_with(
     request: HttpRequest, known: Known, *, media_type: str, filename: str, caching: str = IMMUTABLE
 ) -> HttpResponseBase:
     """As `respond`, for a blob whose row was just read."""
-    beginning = await work(_beginning, known)
+    beginning = await _BEGINNINGS.read((asyncio.get_running_loop(), known), partial(work, _beginning, known))
     path = store.path_of(known.digest)
     prefix = getattr(settings, "HANSA_X_ACCEL_PREFIX", None)
     blob = RangedFile(
@@ -111,6 +113,10 @@ async def known_blob(digest: str) -> Known:
     if row is None:
         raise NotFoundError("These bytes have just been let go.")
     return Known.of(row)
+
+
+_BEGINNINGS: Shared[bytes] = Shared()
+"""Whole cohorts fetch the same version at the same moment: it is read, and held in memory, once for those."""
 
 
 def _beginning(known: Known) -> bytes:
