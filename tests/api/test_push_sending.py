@@ -28,11 +28,14 @@ def this_machine(allow):
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    """Limits that a test can wait for."""
-    monkeypatch.setattr(sending, "CONNECT_SECONDS", 0.2)
-    monkeypatch.setattr(sending, "ANSWER_SECONDS", 0.4)
-    monkeypatch.setattr(sending, "REST_SECONDS", 0.1)
+def limit(monkeypatch):
+    """Make short what a test waits for, and nothing else: on a busy machine all the rest may take its time."""
+
+    def limit(**seconds):
+        for what, value in seconds.items():
+            monkeypatch.setattr(sending, f"{what.upper()}_SECONDS", value)
+
+    return limit
 
 
 @pytest.fixture
@@ -273,7 +276,8 @@ async def test_what_is_no_answer_is_tried_again(receiver, told, behaviour, words
 
 
 @pytest.mark.parametrize("behaviour", [hangs, says(b"HTTP/1.1 100 Continue\r\n\r\n", then_waits=True)])
-async def test_a_receiver_that_hangs_is_given_up_and_tried_again(receiver, told, impatient, behaviour):
+async def test_a_receiver_that_hangs_is_given_up_and_tried_again(receiver, told, limit, behaviour):
+    limit(answer=0.4)
     receiver.then = [behaviour]
 
     answer = await told(receiver.url)
@@ -282,18 +286,24 @@ async def test_a_receiver_that_hangs_is_given_up_and_tried_again(receiver, told,
     assert "no answer within 0.4 s" in answer.reason
 
 
-async def test_redirects_have_one_time_together(receiver, told, impatient):
+async def test_redirects_have_one_time_together(receiver, told, limit):
+    limit(answer=0.4)
+
     async def slowly(writer):
         await asyncio.sleep(0.25)
         await redirects("/on")(writer)
 
     receiver.then = [slowly]
 
-    assert (await told(receiver.url)).state is State.PENDING
-    assert len(receiver.told) == 2
+    answer = await told(receiver.url)
+
+    assert answer.state is State.PENDING
+    assert "no answer within 0.4 s" in answer.reason, "each hop was quick enough for itself"
+    assert len(receiver.told) <= 2
 
 
-async def test_a_resolver_that_hangs_is_given_up_and_tried_again(told, impatient):
+async def test_a_resolver_that_hangs_is_given_up_and_tried_again(told, limit):
+    limit(connect=0.2)
     let_go = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -308,7 +318,8 @@ async def test_a_resolver_that_hangs_is_given_up_and_tried_again(told, impatient
     assert "no connection within 0.2 s" in answer.reason
 
 
-async def test_a_name_that_hangs_keeps_one_thread_however_often_it_is_asked_for(receiver, impatient, monkeypatch):
+async def test_a_name_that_hangs_keeps_one_thread_however_often_it_is_asked_for(receiver, limit, monkeypatch):
+    limit(connect=0.2)
     monkeypatch.setattr(sending, "RESOLVERS", 2)
     let_go, asked = threading.Event(), []
 
@@ -322,6 +333,7 @@ async def test_a_name_that_hangs_keeps_one_thread_however_often_it_is_asked_for(
     send = {"message_id": uuid.uuid4(), "content": b"{}"}
     try:
         slow = await asyncio.gather(*(sender.tell(url="http://slow.example/", **send) for _ in range(5)))
+        limit(connect=30, answer=30)
         quick = await sender.tell(url=f"http://quick.example:{receiver.port}/", **send)
     finally:
         let_go.set()
@@ -342,7 +354,8 @@ async def test_a_name_that_hangs_keeps_one_thread_however_often_it_is_asked_for(
         says(b"HTTP/1.0 202 Accepted\r\n\r\n", then_waits=True),
     ],
 )
-async def test_the_status_counts_whatever_follows_it(receiver, told, impatient, behaviour):
+async def test_the_status_counts_whatever_follows_it(receiver, told, limit, behaviour):
+    limit(rest=0.1)
     receiver.then = [behaviour]
 
     assert (await told(receiver.url)).state is State.DELIVERED

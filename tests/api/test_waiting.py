@@ -132,7 +132,7 @@ async def test_clients_that_wait_hold_no_thread(bob, training, handler):
     await parked(PARKED, bob.user.id)
 
     assert threading.active_count() <= bound_on_threads()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await read(User.objects.count) == 3, "a reader and its connection are free"
 
     for exchange in exchanges:

@@ -26,7 +26,7 @@ async def test_who_waits_under_a_key_is_woken_by_it_and_by_no_other(hints):
     bob, carol = uuid4(), uuid4()
     with hints.waiter(bob) as bobs, hints.waiter(carol) as carols:
         from_another_thread(hints.tasks_offered, [bob])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await bobs.wait()
 
         assert not carols.is_set()
@@ -36,7 +36,7 @@ async def test_all_who_wait_under_a_key_are_woken(hints):
     key = uuid4()
     with hints.waiter(key) as first, hints.waiter(key) as second:
         from_another_thread(hints.tasks_offered, [key])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.gather(first.wait(), second.wait())
 
 
@@ -44,7 +44,7 @@ async def test_a_hint_between_the_registration_and_the_sleep_is_not_missed(hints
     key = uuid4()
     with hints.waiter(key) as woken:
         hints.tasks_offered([key])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await woken.wait()
 
 
@@ -61,7 +61,7 @@ async def test_who_follows_a_training_is_woken_when_it_moves(hints):
     training = uuid4()
     with hints.waiter(training) as woken:
         hints.moved(training)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await woken.wait()
 
 
