@@ -116,6 +116,13 @@ GET    models/<dealt>/metrics/          401   404   none   its   404   404   its
 POST   models/<dealt>/metrics/          401   404   409    409   404   404   409  |  404   404   404   404   409
 GET    models/<dealt>/preprocessing/    401   404   200    200   404   404   200  |  404   404   404   404   200
 
+# Questions to models: whoever may download one. These are numbers only, and so 409 to whoever may
+POST   inference/ model                 401   404   409    409   409   404   409  |  404   404   404   404   409
+POST   inference/ mean                  401   404   404    404   409   404   409  |  404   404   404   404   409
+POST   inference/ local                 401   404   409    409   404   404   409  |  404   404   404   404   409
+POST   inference/ peers                 401   404   404    409   404   404   409  |  404   404   404   404   409
+POST   inference/ dealt                 401   404   409    409   404   404   409  |  404   404   404   404   409
+
 # Trainings. A new one is of the federation's model: plan: in Hansa's words, short: in the older platform's
 GET    trainings/                       401   none  none   own   none  none  none |  -     -     -     -     -
 POST   trainings/ plan                  401   404   403    403   201   404   201  |  403   404   404   404   201
@@ -204,6 +211,7 @@ GET    models/<local>/metadata/         200
 GET    models/<local>/metrics/          200
 POST   models/<local>/metrics/          409
 POST   models/<swag-local>/swag/        403
+POST   inference/ local                 409
 POST   trainings/<training>/leave/      204
 POST   tasks/<task>/heartbeat/          200
 GET    tasks/<task>/base/               409
@@ -331,7 +339,7 @@ async def test_who_was_removed_from_a_training_sees_nothing_of_it_but_what_was_i
     seen = {
         row.label: str((await send(world, row, "participant", world.own)).status_code)
         for row in TABLE.rows
-        if row.foreign and row.path.startswith(("models/<", "trainings/<", "tasks/<"))
+        if row.foreign and row.path.startswith(("models/<", "inference/", "trainings/<", "tasks/<"))
     }
 
     remaining = {label: status for label, status in seen.items() if status != "404"}

@@ -19,6 +19,7 @@ Answer = Any  # Any: JSON
 RECORD = {"id", "username", "first_name", "last_name", "email", "actor", "client", "message_endpoint"}
 SUMMARY = {"id", "username", "first_name", "last_name"}
 WEIGHTS = 9
+QUESTIONED = ("model", "mean", "local", "peers", "dealt")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ def _of_accounts(realm: Realm) -> dict[str, Body]:
     }
 
 
+def _question(model_id: str) -> Body:
+    return {"json": {"model_id": model_id, "model_input": [[1.0, 2.0]]}}
+
+
 def _of_models(realm: Realm) -> dict[str, Body]:
     update = {"data": {"round": "1", "sample_size": "10"}, "files": {"model_file": ("m", _script())}}
     first, second = _moments()
@@ -112,6 +117,7 @@ def _of_models(realm: Realm) -> dict[str, Body]:
     return {
         "POST models/ file": {"data": {"name": "new"}, "files": {"model_file": ("m", _script())}},
         "POST models/ mean": {"json": mean},
+        **{f"POST inference/ {name}": _question(realm.named[name]) for name in QUESTIONED},
         **{f"POST models/<{name}>/": update for name in ("model", "local", "peers", "dealt")},
         **{f"POST models/<{name}>/swag/": moments for name in ("swag", "swag-local")},
         **{f"POST models/<{name}>/metrics/": metrics for name in ("model", "local", "peers", "dealt")},

@@ -76,6 +76,22 @@ _AGGREGATIONS_FAILED: Final = Counter(
     "hansa_aggregations_failed", "Aggregations that did not come to their end.", ["kind"], registry=REGISTRY
 )
 
+INFERENCES: Final = Counter(
+    "hansa_inferences",
+    "Questions to models, by what came of them: answered, or an error's code.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+INFERENCE_SECONDS: Final = Histogram(
+    "hansa_inference_seconds",
+    "From a question that was understood to the outputs of all its passes.",
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10, 30, 100),
+    registry=REGISTRY,
+)
+INFERENCES_WAITING: Final = Gauge(
+    "hansa_inferences_waiting", "Questions that were understood and have no outputs yet.", registry=REGISTRY
+)
+
 REQUEST_SECONDS: Final = Histogram(
     "hansa_http_request_seconds",
     "From a request's head to its answer's last byte. Calls that wait on the server count with the waiting.",

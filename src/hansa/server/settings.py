@@ -125,13 +125,14 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# Generous: they stop what has gone wild, not what is busy. The last two count failures (accounts/attempts.py).
+# Generous: they stop what has gone wild, not what is busy. The `sign_in`s count failures (accounts/attempts.py).
 THROTTLE_RATES = {
     "user": "100_000/min",
     "address": "300_000/min",
     "sign_up": "300/min",
     "sign_in_address": "20/min",
     "sign_in": "10/min",
+    "inference": "60_000/min",
 }
 
 REST_FRAMEWORK: dict[str, Any] = {  # Any: DRF's own shape of this setting

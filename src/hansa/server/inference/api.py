@@ -1,0 +1,122 @@
+"""`POST /api/inference/`. The messages are in `hansa.protocol.inference`."""
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.parsers import BaseParser, JSONParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView as Plain
+
+from hansa.protocol import inference as wire
+from hansa.server.accounts.permissions import caller
+from hansa.server.blobs.services import SAFETENSORS
+from hansa.server.inference import answers, counting, questions, runner
+from hansa.server.inference.answers import Told
+from hansa.server.inference.forms import INFERENCE_FORM
+from hansa.server.inference.inputs import gathered
+from hansa.server.inference.programs import Asked, asked
+from hansa.server.inference.questions import Question
+from hansa.server.inference.room import ROOM
+from hansa.server.lifecycle.bridge import compute, read, work
+from hansa.server.lifecycle.openapi import body, ref, refusals
+from hansa.server.lifecycle.throttles import UserRateThrottle
+from hansa.server.registry.api import BytesView
+from hansa.server.registry.upload import MULTIPART, form_of
+
+JSON_LIMIT = 16 * 2**20
+"""Bytes of a question in JSON, whatever may be sent as a file: as Python's objects numbers take ten times as much."""
+ROOMS = 4
+"""Inputs of the largest size that are held at once."""
+SMALL = 2**14
+"""Bytes that are decoded on the event loop: that takes less than a hop to a thread."""
+
+
+class InferenceThrottle(UserRateThrottle):
+    """Questions of one user, in whatever form."""
+
+    scope = "inference"
+
+
+class Inference(BytesView):
+    """Questions to models."""
+
+    parser_classes: Sequence[type[BaseParser]] = (JSONParser, MultiPartParser)
+    throttle_classes: Sequence[type[BaseThrottle]] = (*Plain.throttle_classes, InferenceThrottle)
+
+    @extend_schema(
+        request=INFERENCE_FORM | body(wire.InferenceQuestion),
+        responses={
+            (200, "application/json"): ref(wire.InferenceAnswer),
+            (200, SAFETENSORS): OpenApiResponse(
+                OpenApiTypes.BINARY, "`inference`, `uncertainty.<name>`, and `probabilities` where they are known"
+            ),
+            **refusals(404, 409, 422),
+        },
+    )
+    async def post(self, request: Request) -> HttpResponseBase:
+        """Ask a model. Its program runs in the sandbox, in eval mode, and remembers nothing of what was asked before.
+
+        Nothing that is sent is unpickled, and no pickle is sent. An error that the program makes is 422, as is a limit
+        that it exceeds (`limit` names it); the next question notices nothing of it.
+        """
+        user = caller(request)
+        limit = settings.CONFIG.inference.input_bytes
+        with counting.counted(), ROOM.taken(self._announced(limit), of=ROOMS * limit):
+            question = await self._question(limit)
+            model = await read(asked, user, question.model_id, question.said.version, question.said.uncertainty)
+            began = perf_counter()
+            told = await self._told(question, model)
+            seconds = perf_counter() - began
+        if question.said.return_format == "binary":
+            return HttpResponse(await work(answers.as_safetensors, told), content_type=SAFETENSORS)
+        return Response(_answer(question, model, told, seconds))
+
+    def _announced(self, limit: int) -> int:
+        """How long the body will be at most."""
+        length = self.request.META.get("CONTENT_LENGTH", "")
+        return min(int(length), limit) if length.isdecimal() else limit
+
+    async def _question(self, limit: int) -> Question:
+        if self.unread.content_type == MULTIPART:
+            async with form_of(self.unread, limit=limit) as form:
+                return await work(questions.of_form, form)
+        said = await self.message(wire.InferenceQuestion, limit=min(limit, JSON_LIMIT))
+        return questions.of_message(said)
+
+    async def _told(self, question: Question, model: Asked) -> Told:
+        if question.size <= SMALL:
+            inputs = gathered(questions.inputs_of(question), model)
+        else:
+            inputs = gathered(await compute(questions.inputs_of, question), model)
+        stack = await runner.outputs(model, inputs, question.said.seed)
+        if stack.nbytes <= SMALL:
+            return answers.told(stack, model.way)
+        return await compute(answers.told, stack, model.way)
+
+
+def _answer(question: Question, model: Asked, told: Told, seconds: float) -> wire.InferenceAnswer:
+    way = model.way
+    is_drawn = way.method in ("mc_dropout", "swag")
+    return wire.InferenceAnswer(
+        inference=answers.as_json(told.inference),
+        uncertainty={name: answers.as_json(array) for name, array in told.uncertainty.items()},
+        hansa=wire.Reckoned(
+            model=str(question.model_id),
+            version=model.version,
+            method=way.method,
+            passes=way.samples if is_drawn else len(model.programs),
+            seed=question.said.seed if is_drawn else None,
+            outputs=way.outputs,
+            seconds=seconds,
+            probabilities=None if told.probabilities is None else told.probabilities.tolist(),
+            not_finite=told.not_finite,
+            notes=told.notes,
+        ),
+    )
