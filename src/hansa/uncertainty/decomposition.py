@@ -165,7 +165,7 @@ def entropy(probabilities: Floats, axis: int = -1) -> Floats:
     """
     logs = np.log(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
     total: Floats = -(probabilities * logs).sum(axis=axis)
-    return np.maximum(total, 0.0) + 0.0  # + 0.0: of -0.0 makes 0.0
+    return np.maximum(total, 0.0)  # also of -0.0
 
 
 def _information(probabilities: Floats) -> Information:

@@ -186,6 +186,19 @@ def test_sets_cover_what_was_asked_on_average_under_label_skew(rule: str) -> Non
     assert lowest < 0.89, "coverage of a single client is not promised, and here it is less"
 
 
+def test_small_clients_with_other_data_are_covered_which_the_rank_for_one_client_would_miss() -> None:
+    """30 examples of one client lie below one each of ten others; a new one is of client k by (n_k + 1) / (n + K)."""
+    rng = np.random.default_rng(SEED)
+    covered = []
+    for _ in range(400):
+        parts = [rng.uniform(0, 0.5, 30), *rng.uniform(0.5, 1, (10, 1))]
+        limit = threshold([sketch_of(part, Grid.UNIT) for part in parts], alpha=0.3).value
+        covered.append((31 * min(limit / 0.5, 1) + 20 * max((limit - 0.5) / 0.5, 0)) / 51)
+    assert 0.70 <= np.mean(covered) < 0.70 + 12 / 51, f"seed {SEED}"
+    for_one = math.ceil(0.7 * 41)
+    assert for_one / 51 < 0.60, "the share at or below that rank, all of it within the large client"
+
+
 @pytest.mark.parametrize("normalised", [True, False])
 def test_intervals_cover_what_was_asked_on_average_under_skew(normalised: bool) -> None:
     rng = np.random.default_rng(SEED)
