@@ -30,9 +30,9 @@ NEVER = {
     "a task was reported with a file, and has no update": """
         SELECT task.id FROM trainings_task AS task LEFT JOIN trainings_update AS sent ON sent.task_id = task.id
         WHERE task.state = 'reported' AND task.kind IN ('train', 'swag') AND sent.id IS NULL""",
-    "an update's task was not reported": """
+    "an update's task was not reported, neither in time nor late": """
         SELECT sent.id FROM trainings_update AS sent JOIN trainings_task AS task ON task.id = sent.task_id
-        WHERE task.state <> 'reported'""",
+        WHERE task.state <> 'reported' AND NOT (task.state = 'closed' AND task.kind = 'train')""",
     "a round is closed and was not abandoned, and its training counts fewer rounds": """
         SELECT round.id FROM trainings_round AS round JOIN trainings_training AS training
         ON training.id = round.training_id WHERE round.state = 'done' AND round.number > training.rounds_done""",
@@ -184,9 +184,12 @@ def _whole(sources: list[tuple[Array, float]]) -> Array:
 
 
 def _files(home: Path) -> Iterator[str]:
-    """Every row of a blob has its file, whole."""
+    """Every blob that something refers to has its file, whole. A damaged one that nothing needs is set aside."""
+    referred = _referred(home)
     for digest, size in databases.rows(home, "SELECT sha256, size FROM blobs_blob"):
         path = path_of(home, digest)
+        if digest not in referred:
+            continue
         if not path.exists():
             yield f"blob {digest} has a row and no file"
         elif path.stat().st_size != size or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
@@ -196,15 +199,19 @@ def _files(home: Path) -> Iterator[str]:
 def unreferenced(home: Path) -> Iterator[str]:
     """No blob that nothing refers to, no file without a row, and nothing half-written."""
     known = {digest for (digest,) in databases.rows(home, "SELECT sha256 FROM blobs_blob")}
-    referred = set[str]()
-    for table, column in references():
-        rows: list[Row] = databases.rows(home, f"SELECT DISTINCT {column} FROM {table}")  # noqa: S608  # our own names
-        referred |= {digest for (digest,) in rows if digest is not None}
-    yield from (f"blob {digest} is referred to by nothing" for digest in sorted(known - referred))
+    yield from (f"blob {digest} is referred to by nothing" for digest in sorted(known - _referred(home)))
     stored = {path.name for path in (home / "blobs").glob("??/??/*")}
     yield from (f"file {digest} has no row" for digest in sorted(stored - known))
     for folder in ("tmp", "partial"):
         yield from (f"{folder}/{path.name} is left over" for path in (home / folder).iterdir())
+
+
+def _referred(home: Path) -> set[str]:
+    referred = set[str]()
+    for table, column in references():
+        rows: list[Row] = databases.rows(home, f"SELECT DISTINCT {column} FROM {table}")  # noqa: S608  # our own names
+        referred |= {digest for (digest,) in rows if digest is not None}
+    return referred
 
 
 def references() -> list[tuple[str, str]]:

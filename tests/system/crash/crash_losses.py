@@ -1,13 +1,15 @@
 """Trainings in which something is lost: a client, an offer, a whole round, the bytes of an update, a minute."""
 
 import errno
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 from crash_damage import damage
-from crash_world import CLIENTS, LONG_AGO, World
+from crash_world import CLIENTS, LONG_AGO, World, encoded, first_params
 from steady_trainer import Trainer
 
 from hansa.client import Config, TrainResult
@@ -95,6 +97,37 @@ def damaged(world: World) -> None:
     damage(file)
     with world.at_work():
         world.ended(training)
+
+
+class Told(Trainer):
+    """In round 2 it works until it is told that it may end, or its client is stopped."""
+
+    def __init__(self) -> None:
+        self.may_end = Event()
+
+    def train(self, params: dict[str, np.ndarray], config: Config) -> TrainResult:
+        while config.round == 2 and not (self.may_end.wait(0.02) or config.cancelled()):
+            pass
+        return super().train(params, config)
+
+
+def losing_a_late_update(world: World) -> None:
+    """What came late is damaged when the next round has closed with it: the round does without."""
+    training = world.training(closing={"quorum": 2, "min_reports": 2}, late={"kind": "fold"}, evaluation={"every": 0})
+    world.start(training)
+    late = world.caller(GONE)
+    task = late.post("tasks/next/?wait=20", {"instance": "late"})
+    trainer = Told()
+    with world.at_work(STAY, trainer=trainer):
+        world.root.until(f"trainings/{training}/", lambda it: it["rounds_done"] == 1, "the first round is done")
+        update = encoded({name: array + array.dtype.type(1) for name, array in first_params().items()})
+        digest = hashlib.sha256(update).hexdigest()
+        late("PUT", f"tasks/{task['id']}/update/{digest}/", content=update)
+        late.post(f"tasks/{task['id']}/report/", {"num_examples": 100, "digest": digest})
+        damage(path_of(world.home, digest))
+        trainer.may_end.set()
+        world.ended(training)
+    assert world.root.get(f"trainings/{training}/rounds/2/")["folded"] == []
 
 
 def taking_long(world: World) -> None:

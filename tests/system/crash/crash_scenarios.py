@@ -13,7 +13,15 @@ from crash_flows import (
     travelling,
     waiting_for_clients,
 )
-from crash_losses import damaged, dropping_an_offer, failing, losing_a_lease, overflowing, taking_long
+from crash_losses import (
+    damaged,
+    dropping_an_offer,
+    failing,
+    losing_a_late_update,
+    losing_a_lease,
+    overflowing,
+    taking_long,
+)
 from crash_models import collecting, keeping_models, making_a_dummy
 from crash_older import pushing
 from crash_world import World
@@ -108,6 +116,7 @@ SCENARIOS = (
     Scenario(failing, both("rounds.AbandonRound", "rounds.abandon", "rounds.Fail")),
     Scenario(overflowing, both("rounds.give_up")),
     Scenario(damaged, both("torn.withdraw")),
+    Scenario(losing_a_late_update, both("folding.drop")),
     Scenario(misremembered, both("blobs.correct"), lives=("",)),
     Scenario(beginning_damaged, both("torn.stop"), lives=("",)),
     Scenario(newest_damaged, both("torn.rewind"), lives=("",)),
@@ -160,9 +169,7 @@ ELSEWHERE = frozenset(
         "restore.blobs_placed",
         "restore.database_placed",
         "restore.fetched",
-        *both("coming_over.take", "folding.drop"),
+        *both("coming_over.take"),
     }
 )
-"""Points with tests of their own: of backups, of taking another platform's data over, of a new data folder, and of a
-late update that is lost after its round has closed.
-"""
+"""Points with tests of their own: of backups, of taking another platform's data over, and of a new data folder."""
