@@ -14,6 +14,7 @@ import pytest
 
 from hansa.formats import safetensors
 from hansa.protocol.trainings import TrainingCreate
+from support.databases import on_postgresql
 from support.postgres import VARIABLE
 from support.serving import refusal
 from system.processes import PASSWORD, ClientProcess, Server, end, eventually, hansa
@@ -136,6 +137,7 @@ def test_a_database_that_does_not_exist_is_named(postgres, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.skipif(on_postgresql(), reason="they run there in this run anyway")
 def test_what_counts_once_counts_once_on_postgresql_too(postgres, tmp_path):
     """The same tests as on SQLite, in a process of their own: an engine is chosen once per process."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ON_POSTGRESQL]

@@ -5,6 +5,7 @@ import shlex
 import pytest
 import trustme
 
+from support.databases import settings_of
 from system.processes import PASSWORD, Server, end, eventually
 
 
@@ -27,7 +28,15 @@ def test_a_private_authority_is_trusted_where_it_is_named_and_nowhere_else(peopl
     alice, anna = people("alice"), people("anna")
     user = {"DJANGO_SUPERUSER_USERNAME": "root", "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
     home = str(tls_server.home)
-    alice.done("createsuperuser", "--noinput", "--email", "root@example.org", HANSA_HOME=home, **user)
+    alice.done(
+        "createsuperuser",
+        "--noinput",
+        "--email",
+        "root@example.org",
+        HANSA_HOME=home,
+        **settings_of(tls_server.home),
+        **user,
+    )
     login = ("login", "--server", tls_server.url, "--username", "root")
     refused = alice.hansa(*login, typed=PASSWORD)
     assert refused.returncode != 0

@@ -12,6 +12,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
+from support.databases import on_postgresql, only_sqlite
 from support.serving import PASSWORD, create_superuser, environment, free_port, furnish, refusal, serving
 from support.work import file_of
 
@@ -117,6 +118,7 @@ class TestRefusesToStart:
 
         assert "is not a folder" in refusal(folder)
 
+    @only_sqlite
     def test_with_a_database_that_is_damaged(self, folder):
         folder.mkdir()
         (folder / "hansa.sqlite3").write_bytes(os.urandom(8192))
@@ -135,7 +137,7 @@ class TestRefusesToStart:
 def test_the_one_process_answers(live, live_home):
     with live.client() as client:
         assert client.get("/api/health/").json()["pid"] == live.process.pid
-    assert (live_home / "hansa.sqlite3").exists()
+    assert (live_home / "hansa.sqlite3").exists() != on_postgresql()
     assert (live_home / "server.lock").read_text() == str(live.process.pid)
 
 
