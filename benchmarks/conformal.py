@@ -145,7 +145,7 @@ def covered(split: Split, probabilities: Floats, scores: Floats, alpha: float) -
     sets = prediction_sets(scores[split.test], limit)
     labels, owners = split.labels[split.test], split.owners[split.test]
     whole = set_coverage(sets, labels)
-    hits = own[split.test] <= limit.value
+    hits = own[split.test] <= limit.bound
     clients = [float(hits[owners == client].mean()) for client in range(CLIENTS) if (owners == client).any()]
     return Cover(
         coverage=whole.covered / whole.examples,

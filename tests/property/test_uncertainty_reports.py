@@ -106,7 +106,7 @@ def test_thresholds_are_exactly_those_of_scores_rounded_up_to_the_grid(parts: li
     rank = math.ceil((1 - Fraction(percent, 100)) * (len(pooled) + len(parts)))
     assert found.rank == rank
     if rank > len(pooled):
-        assert (found.value, found.unbounded) == (math.inf, Unbounded.TOO_FEW)
+        assert (found.value, found.unbounded) == (None, Unbounded.TOO_FEW)
         assert len(pooled) < examples_needed(len(parts), percent / 100)
     else:
         assert found.value == pooled[rank - 1]

@@ -43,19 +43,24 @@ class Unbounded(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Up to which score answers are in the set: `value`, infinite where `unbounded` says why.
+    """Up to which score answers are in the set: `value`, None where `unbounded` says why there is no end.
 
     `alpha` is the share that may miss, `rank` that of the score among `examples` of `clients`; `excess` scores of a
     higher rank lie at or below the value too, which is about excess / examples too much coverage.
     """
 
-    value: float
+    value: float | None
     alpha: float
     rank: int
     examples: int
     clients: int
     excess: int = 0
     unbounded: Unbounded | None = None
+
+    @property
+    def bound(self) -> float:
+        """The value to compare scores with: infinite without one, for which JSON has no word."""
+        return math.inf if self.value is None else self.value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,10 +137,11 @@ def threshold(sketches: Sequence[Sketch], alpha: float) -> Threshold:
     pooled, clients = merged(sketches), len(sketches)
     rank = _rank(pooled.count, clients, alpha)
     if rank > pooled.count:
-        return Threshold(math.inf, alpha, rank, pooled.count, clients, unbounded=Unbounded.TOO_FEW)
+        return Threshold(None, alpha, rank, pooled.count, clients, unbounded=Unbounded.TOO_FEW)
     found = quantile(pooled, rank)
-    beyond = Unbounded.BEYOND_GRID if math.isinf(found.value) else None
-    return Threshold(found.value, alpha, rank, pooled.count, clients, found.excess, beyond)
+    if math.isinf(found.value):
+        return Threshold(None, alpha, rank, pooled.count, clients, found.excess, Unbounded.BEYOND_GRID)
+    return Threshold(found.value, alpha, rank, pooled.count, clients, found.excess)
 
 
 def examples_needed(clients: int, alpha: float) -> int:
@@ -156,7 +162,7 @@ def prediction_sets(scores: Floats, limit: Threshold) -> PredictionSets:
     >>> sets.members.tolist(), sets.empty.tolist()
     ([[True, False], [False, False]], [False, True])
     """
-    return PredictionSets(scores <= limit.value)
+    return PredictionSets(scores <= limit.bound)
 
 
 def intervals(predicted: ArrayLike, limit: Threshold, sigma: ArrayLike | None = None) -> Intervals:
@@ -165,7 +171,7 @@ def intervals(predicted: ArrayLike, limit: Threshold, sigma: ArrayLike | None = 
     Raises ValueError for another shape of sigma, and for one that is not greater than 0.
     """
     guesses = floats("predictions", predicted, np.ndim(predicted))
-    width = np.full(guesses.shape, limit.value)
+    width = np.full(guesses.shape, limit.bound)
     if sigma is not None:
         if np.shape(sigma) != guesses.shape:
             raise ValueError(f"the sigma have shape {np.shape(sigma)}; the predictions have {guesses.shape}")
@@ -181,7 +187,7 @@ def set_coverage(sets: PredictionSets, labels: NDArray[np.int64]) -> Coverage:
 
 def interval_coverage(scores: Floats, limit: Threshold) -> Coverage:
     """How many answers lie within their intervals: those with a residual (n,) at or below the threshold."""
-    return Coverage(len(scores), int((scores <= limit.value).sum()))
+    return Coverage(len(scores), int((scores <= limit.bound).sum()))
 
 
 def merged_coverage(parts: Iterable[Coverage]) -> Coverage:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -44,7 +45,7 @@ def test_the_rank_is_that_of_lu_et_al_without_the_dust_of_floats(
     scores = np.arange(1, examples + 1) / 1024
     found = threshold([sketch_of(scores[start::clients], Grid.UNIT) for start in range(clients)], alpha)
     assert (found.rank, found.examples, found.clients) == (rank, examples, clients)
-    assert rank / 1024 <= found.value < (rank + 5) / 1024
+    assert rank / 1024 <= found.bound < (rank + 5) / 1024
 
 
 def test_more_clients_ask_for_a_higher_rank() -> None:
@@ -55,7 +56,7 @@ def test_more_clients_ask_for_a_higher_rank() -> None:
 
 def test_too_few_examples_for_the_level_leave_everything_in_the_set_by_name() -> None:
     few = threshold([sketch_of([0.5] * 8, Grid.UNIT)] * 5, 0.1)
-    assert (few.value, few.unbounded) == (math.inf, Unbounded.TOO_FEW)
+    assert (few.value, few.bound, few.unbounded) == (None, math.inf, Unbounded.TOO_FEW)
     assert prediction_sets(np.ones((2, 3)), few).members.all()
     assert intervals([1.0], few).low.tolist() == [-math.inf]
     enough = threshold([sketch_of([0.5] * 9, Grid.UNIT)] * 5, 0.1)
@@ -65,7 +66,8 @@ def test_too_few_examples_for_the_level_leave_everything_in_the_set_by_name() ->
 
 def test_scores_larger_than_the_grid_are_named_too() -> None:
     found = threshold([sketch_of([1e30] * 20, Grid.POSITIVE)], 0.1)
-    assert (found.value, found.unbounded) == (math.inf, Unbounded.BEYOND_GRID)
+    assert (found.value, found.unbounded) == (None, Unbounded.BEYOND_GRID)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Threshold) == found
 
 
 def test_what_the_grid_costs_is_told() -> None:
@@ -169,6 +171,7 @@ RULES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_sets_cover_what_was_asked_on_average_under_label_skew(rule: str) -> None:
     rng = np.random.default_rng(SEED)
@@ -180,7 +183,7 @@ def test_sets_cover_what_was_asked_on_average_under_label_skew(rule: str) -> Non
         limit = threshold([sketch_of(own[part], Grid.UNIT) for part in calibration], alpha=0.1)
         sets = prediction_sets(scores[test], limit)
         shares.append(set_coverage(sets, labels[test]).share)
-        by_client.append([own[test][owners[test] == client] <= limit.value for client in range(CLIENTS)])
+        by_client.append([own[test][owners[test] == client] <= limit.bound for client in range(CLIENTS)])
     assert np.mean(np.array(shares, np.float64)) == pytest.approx(0.90, abs=0.01), f"seed {SEED}"
     lowest = min(part.mean() for parts in by_client for part in parts if len(part) > 50)
     assert lowest < 0.89, "coverage of a single client is not promised, and here it is less"
@@ -192,7 +195,7 @@ def test_small_clients_with_other_data_are_covered_which_the_rank_for_one_client
     covered = []
     for _ in range(400):
         parts = [rng.uniform(0, 0.5, 30), *rng.uniform(0.5, 1, (10, 1))]
-        limit = threshold([sketch_of(part, Grid.UNIT) for part in parts], alpha=0.3).value
+        limit = threshold([sketch_of(part, Grid.UNIT) for part in parts], alpha=0.3).bound
         covered.append((31 * min(limit / 0.5, 1) + 20 * max((limit - 0.5) / 0.5, 0)) / 51)
     assert 0.70 <= np.mean(covered) < 0.70 + 12 / 51, f"seed {SEED}"
     for_one = math.ceil(0.7 * 41)
