@@ -7,13 +7,16 @@ import msgspec
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from hansa.protocol.models import Detail
 from hansa.protocol.trainings import Participant, TrainingCreated, TrainingDetail
 from hansa.protocol.trainings import Training as TrainingRecord
 from hansa.rounds import plan as plans
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.registry.models import Model
+from hansa.server.registry.services import delete_model
 from hansa.server.trainings import selectors
 from hansa.server.trainings.models import Round, Task, Training
 from hansa.server.trainings.services import trainings
@@ -417,3 +420,13 @@ async def test_a_training_that_was_just_started_twice_runs_once(alice, training)
 
     async with nothing_changes():
         refused(await alice.post(f"{URL}{training.id}/start/"), 409, "wrong_state", "ongoing")
+
+
+async def test_a_training_of_a_model_that_has_just_been_deleted_is_not_made(alice, bob, model):
+    """It was there when the request was read."""
+    await call(delete_model, model_id=model.id)
+
+    wanted = {"plan": plans.parse({"rounds": 1}), "clients": [bob.user], "name": "late", "now": timezone.now()}
+    async with nothing_changes():
+        with pytest.raises(NotFoundError, match="has just been deleted"):
+            await call(trainings.create, actor=alice.user, model=model, **wanted)

@@ -70,7 +70,7 @@ def group(caller: User, group_id: int) -> Group:
     """
     found = Group.objects.filter(id=group_id).first()
     if found is None:
-        raise NotFoundError(f"There is no group {group_id}.")
+        raise NotFoundError(f"There is no group {group_id}. GET /api/users/groups/ lists your own.")
     if not (caller.is_superuser or found.user_set.filter(id=caller.id).exists()):
         raise ForbiddenError("You are not allowed to access this group. Ask an administrator to add you to it.")
     return found
@@ -102,7 +102,7 @@ def clients(actor: User) -> list[wire.ClientSummary]:
     Where registration is open anybody may become an actor; what others' machines do is not theirs to know.
     """
     if not actor.may_act:
-        raise ForbiddenError("Only actors may list clients.")
+        raise ForbiddenError("Only actors may list clients. Ask an administrator for the actor role.")
     rows = User.objects.filter(client=True, is_active=True).order_by("username")
     if not actor.is_superuser:
         trained = User.objects.filter(participations__training__actor=actor, participations__active=True)

@@ -39,7 +39,7 @@ def revoke_token(*, user_id: UUID, token_id: UUID) -> None:
     with change("accounts.revoke_token"):
         deleted, _ = Token.objects.filter(id=token_id, user_id=user_id).delete()
     if not deleted:
-        raise NotFoundError(f"You have no token {token_id}.")
+        raise NotFoundError(f"You have no token {token_id}. GET /api/tokens/ lists yours.")
 
 
 def invite(*, actor: User, username: str, expires_in_seconds: float, now: datetime) -> InvitationAnswer:

@@ -20,7 +20,9 @@ def pipeline_of(user: User, model_id: UUID) -> str:
     found = selectors.model_or_local(user, model_id)
     model = selectors.model_of(user, found.base_id) if isinstance(found, LocalModel) else found
     if model.preprocessing_id is None:
-        raise NotFoundError(f"The model {model_id} has no preprocessing.")
+        raise NotFoundError(
+            f"The model {model_id} has no preprocessing. Its owner may give it one: POST to the same path."
+        )
     return model.preprocessing_id
 
 

@@ -71,7 +71,9 @@ def owned_model(user: User, model_id: UUID) -> Model:
     """A model the user may train or change. Raises NotFoundError, or ForbiddenError if it may only be seen."""
     model = model_of(user, model_id)
     if model.owner_id != user.id and not user.is_superuser:
-        raise ForbiddenError("You are not the owner of this model.")
+        raise ForbiddenError(
+            "You are not the owner of this model. Ask them to do it, or upload a model of your own: POST /api/models/."
+        )
     return model
 
 
@@ -97,7 +99,9 @@ def deletable_model(user: User, model_id: UUID) -> Model:
             "A local model is the record of what its client sent in a round; it goes with its training."
         )
     if model.owner_id != user.id and not is_actor(user, model.id) and not user.is_superuser:
-        raise ForbiddenError("You are neither the owner of this model nor the actor of its training.")
+        raise ForbiddenError(
+            "You are neither the owner of this model nor the actor of its training. Ask one of them to delete it."
+        )
     return model
 
 
@@ -118,7 +122,7 @@ def is_actor(user: User, model_id: UUID) -> bool:
 
 
 def _unknown(model_id: UUID) -> NotFoundError:
-    return NotFoundError(f"There is no model {model_id}, or it is not yours to see.")
+    return NotFoundError(f"There is no model {model_id}, or it is not yours to see. GET /api/models/ lists yours.")
 
 
 def with_progress(models: QuerySet[Model]) -> QuerySet[Model]:

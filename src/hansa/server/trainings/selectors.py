@@ -42,7 +42,7 @@ def steered_training(user: User, training_id: UUID) -> Training:
     """A training the user may change. Raises ForbiddenError if it may only be seen."""
     training = training_of(user, training_id)
     if training.actor_id != user.id and not user.is_superuser:
-        raise ForbiddenError("Only the actor of the training may do this.")
+        raise ForbiddenError("Only the actor of the training may do this. Its record names them: ask them to.")
     return training
 
 
@@ -72,7 +72,9 @@ def own_training(user: User, training_id: UUID) -> None:
 
 
 def _unknown(training_id: UUID) -> NotFoundError:
-    return NotFoundError(f"There is no training {training_id}, or it is not yours to see.")
+    return NotFoundError(
+        f"There is no training {training_id}, or it is not yours to see. GET /api/users/trainings/ lists yours."
+    )
 
 
 def rounds(user: User, training_id: UUID) -> list[wire.Round]:

@@ -46,7 +46,9 @@ def create(  # what a training is
     _check_kind(model, plan)
     seed = secrets.randbits(53) if plan.seed is None else plan.seed
     with change("trainings.create"):
-        list(Model.objects.select_for_update(no_key=True).filter(id=model.id))  # two at once would both find it free
+        # Locked: two at once would both find it free.
+        if not list(Model.objects.select_for_update(no_key=True).filter(id=model.id).values_list("id")):
+            raise NotFoundError(f"There is no model {model.id} any more: it has just been deleted. Name another one.")
         if Training.objects.filter(model=model).exists():
             model = copy_model(model=model, now=now)
         training = Training.objects.create(
