@@ -84,9 +84,8 @@ def of(cls: type, *, fresh: bool = False) -> Anatomy:
     return known[1]
 
 
-def of_instance(view: object) -> Anatomy:
-    """That of its class, and of hooks which `as_view(…)` or `setup` has set on this very view."""
-    found = of(type(view))
+def of_instance(view: object, found: Anatomy) -> Anatomy:
+    """`found` of its class, with hooks which `as_view(…)` or `setup` has set on this very view."""
     own = found.kinds.keys() & vars(view).keys()
     return replace(found, kinds={**found.kinds, **{name: _kind(vars(view)[name]) for name in own}}) if own else found
 

@@ -26,6 +26,7 @@ class _Ask(Generic[A, R]):
     asked: A
     answer: "asyncio.Future[R]"
     is_begun: bool = False
+    is_answered: bool = False
 
 
 @dataclass(slots=True)
@@ -57,11 +58,13 @@ class Batches(Generic[A, R]):
             # In a context of its own: it goes on for others when this request is answered.
             queue.worker = loop.create_task(self._work(queue), context=Context())
         try:
-            return await asyncio.shield(ask.answer)
+            return await ask.answer
         except asyncio.CancelledError:
-            if ask.is_begun and not ask.answer.done():
+            if ask.is_begun and not ask.is_answered:
+                ask.answer = loop.create_future()
                 await asyncio.wait([ask.answer])
-            ask.answer.cancel()
+            if not ask.answer.cancelled():
+                ask.answer.exception()  # heard, though nobody wants it; asyncio would log it as forgotten
             raise
 
     async def _work(self, queue: _Queue[A, R]) -> None:
@@ -81,9 +84,12 @@ class Batches(Generic[A, R]):
             if len(batch) > 1:
                 for ask in batch:
                     await self._answer([ask])
-            elif not batch[0].answer.done():
-                batch[0].answer.set_exception(error)
+            else:
+                batch[0].is_answered = True
+                if not batch[0].answer.done():
+                    batch[0].answer.set_exception(error)
         else:
             for ask, answer in zip(batch, answers, strict=True):
+                ask.is_answered = True
                 if not ask.answer.done():
                     ask.answer.set_result(answer)

@@ -57,7 +57,8 @@ class APIView(views.APIView):  # noqa: D101  # see above
         super().__init__(**kwargs)
         # From the beginning: schema tools make views, and ask them without a request. `dispatch` comes before it is
         # known where the event loop is; nobody calls it but Django.
-        self._bridge(name for name in anatomy.of(type(self)).awaited_hooks if name != "dispatch")
+        self._anatomy = anatomy.of(type(self))
+        self._bridge(name for name in self._anatomy.awaited_hooks if name != "dispatch")
 
     @classmethod
     def _possible_handlers(cls) -> Iterable[str]:
@@ -97,7 +98,7 @@ class APIView(views.APIView):  # noqa: D101  # see above
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:  # Any: as above
         self._loop_thread = threading.get_ident()
-        self._anatomy = anatomy.of_instance(self)
+        self._anatomy = anatomy.of_instance(self, self._anatomy)
         self._unawaited: set[Promise] = set()
         self.args, self.kwargs = args, kwargs
         wrapped: Request = await self._step("initialize_request", request, *args, **kwargs)
@@ -123,8 +124,9 @@ class APIView(views.APIView):  # noqa: D101  # see above
             result = await self.hop(getattr(self, name), *args, **kwargs)
         else:
             result = getattr(self, _TWINS.get(name, name) if kind is Kind.OWN else name)(*args, **kwargs)
-        # Also of a plain one: a decorator around an `async def` hides what it is.
-        return await result if hasattr(result, "__await__") else result
+        # Also of a plain one: a decorator around an `async def` hides what it is. Its type is asked, as `await` does:
+        # DRF's request would look for the attribute in three places, and make an error of each.
+        return await result if hasattr(type(result), "__await__") else result
 
     async def _awaited_initial(self, request: Request, *args: Any, **kwargs: Any) -> None:  # Any: URL arguments
         self.format_kwarg = await self._step("get_format_suffix", **kwargs)
