@@ -5,9 +5,11 @@ last looked at. What rounds do by themselves (leases end, rounds close) is looke
 acknowledged is never looked up, but held against the rows. Before or after each change the server may die.
 """
 
+import inspect
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -18,11 +20,14 @@ from hansa.protocol.errors import ErrorCode
 from hansa.rounds import plan as plans
 from hansa.rounds.decisions import Aggregate, Wait
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
+from simulation.contents import content_of
+from simulation.coroutines import finish
 from simulation.invariants import Watch
-from simulation.process import Refused, SimulatedCrash
-from simulation.schedules import SMALL, Crashes, draw
-from simulation.services import Realm, Services, content_of
-from simulation.timeline import START
+from simulation.machine import Machine, SimulatedCrash
+from simulation.realm import Realm
+from simulation.rows import Refused
+from simulation.schedules import SMALL, draw
+from simulation.timeline import Timeline
 
 CLIENTS = 3
 ROUNDS = 3
@@ -60,14 +65,23 @@ class RoundProtocol(RuleBasedStateMachine):
         self.plan = plans.parse(
             {"rounds": ROUNDS, "seed": 7, "evaluation": {"every": 0}, "closing": closing, "late": late}
         )
-        self.realm.empty()
-        self.now, self.dies, self.known = START, None, dict[str, Known]()
-        nobody = Crashes(frozenset())
+        self.timeline, self.until, self.known = Timeline(0), ExitStack(), dict[str, Known]()
         schedule = replace(draw(0, SMALL), plans=(self.plan,), members=(tuple(range(CLIENTS)),))
-        self.services = Services(schedule, nobody, self.realm.clients, self.realm.actor)
+        self.services = self.realm.serve(self.until, schedule, self.timeline, Machine())
         (self.training,) = self.services.trainings
         self.watch = Watch({self.training: self.plan})
         self.settle()
+
+    def teardown(self) -> None:
+        """Nothing stands in for the world any more."""
+        self.until.close()
+
+    close = teardown
+
+    @property
+    def now(self) -> datetime:
+        """The time of day."""
+        return self.timeline.now
 
     # What clients do.
 
@@ -142,7 +156,7 @@ class RoundProtocol(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 20, 61]), dies=deaths)
     def time_passes(self, seconds: int, dies: str | None) -> None:
-        self.now += timedelta(seconds=seconds)
+        self.timeline.seconds += seconds
         self._call(self.settle, dies)
 
     @rule(what=st.sampled_from(["pause", "resume", "resume"]), dies=deaths)
@@ -156,8 +170,8 @@ class RoundProtocol(RuleBasedStateMachine):
         """As the orchestrator: until there is nothing to do now."""
         while not isinstance(decision := self.services.advance(self.training, self.now), Wait):
             self.rows_are_as_they_must_be()
-            if isinstance(decision, Aggregate) and (job := self.services.claim(self.training, self.now)) is not None:
-                self.services.commit(job, self.now)
+            if isinstance(decision, Aggregate):
+                finish(self.services.aggregate(self.training))
                 self.rows_are_as_they_must_be()
 
     # What must hold.
@@ -183,7 +197,8 @@ class RoundProtocol(RuleBasedStateMachine):
 
         try:
             with observed(pass_point):
-                return call()
+                given = call()
+                return finish(given) if inspect.iscoroutine(given) else given
         except Refused as refused:
             return refused.code
         except SimulatedCrash:

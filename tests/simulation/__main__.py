@@ -45,7 +45,7 @@ def _player(world: str, folder: Path) -> Callable[[int], Timeline]:
 
         return play_rounds
     _prepare_database(folder)
-    from simulation.services import Realm
+    from simulation.realm import Realm
 
     return Realm().play
 

@@ -3,18 +3,31 @@
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from hansa.protocol.errors import ErrorCode
 from hansa.protocol.tasks import TaskKind
 from simulation.invariants import BrokenError, Watch
 from simulation.network import Network
-from simulation.process import Answer, Assignment, Process, Refused
+from simulation.process import Answer, Assignment, Process
+from simulation.rows import Refused
 from simulation.timeline import Timeline
 
 HEARTBEAT_SECONDS = 20.0
-DROPPED = frozenset({ErrorCode.ROUND_CLOSED, ErrorCode.TASK_CLOSED, ErrorCode.WRONG_STATE, ErrorCode.NOT_FOUND})
+DROPPED = frozenset(
+    {
+        ErrorCode.ROUND_CLOSED,
+        ErrorCode.TASK_CLOSED,
+        ErrorCode.WRONG_STATE,
+        ErrorCode.NOT_FOUND,
+        ErrorCode.BLOB_DAMAGED,
+    }
+)
+Body = dict[str, Any]  # Any: JSON
+MOMENTS = 1000
+"""Values from here on stand for moments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +147,7 @@ class Program:
         value = None
         if given.kind is not TaskKind.EVALUATE:
             value = zlib.crc32(f"{given.seed} {given.kind} {given.base} {nonce}".encode()) % 211  # two may be equal
+            value += MOMENTS if given.kind is TaskKind.SWAG else 0
         self._journal = Result(given, value, 1 + given.seed % 50)
         self._upload(self._journal)
 
@@ -222,14 +236,30 @@ class Line:
 
         self.network.carry(arrive)
 
-    def report(self, client: int, result: Result, *, now: Any) -> str:
+    async def report(self, client: int, result: Result, *, now: datetime) -> str:
         """A report; what is answered with a receipt is durable."""
-        digest = self.service.report(client, result.of.task, result.value, result.examples, now)
+        given = self.service.report(client, result.of.task, result.value, result.examples, now)
+        digest = given if isinstance(given, str) else await given
         self.watch.acknowledge(result.of.task, digest)
         return digest
 
+    async def older_report(
+        self, client: int, kind: TaskKind, body: dict[str, Any], value: int, *, now: datetime
+    ) -> None:
+        """A form of the older platform, answered as above."""
+        del now
+        task, digest = await self.service.send_result(client, kind, body, value)
+        if task:
+            self.watch.acknowledge(task, digest)
 
-def wake(programs: Iterable[Program], client: int) -> None:
+
+class _Wakes(Protocol):
+    client: int
+
+    def wake(self) -> None: ...
+
+
+def wake(programs: Iterable[_Wakes], client: int) -> None:
     """A client has work: all its programs may ask."""
     for program in programs:
         if program.client == client:

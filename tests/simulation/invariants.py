@@ -2,8 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime, timedelta
+from typing import Any
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import LEASE_SECONDS
@@ -12,21 +13,28 @@ from hansa.rounds.plan import Fold, Plan
 from hansa.rounds.states import (
     LIVE_ROUND_STATES,
     ROUND_MOVES,
+    ROUND_REPAIRS,
     TASK_MOVES,
+    TASK_REPAIRS,
     TRAINING_MOVES,
     RoundState,
     TaskState,
     TrainingStatus,
 )
-from simulation.rows import Entry, Key, RoundRow, Rows, TaskRow, TrainingRow
+from simulation.rows import Entry, Key, Late, RoundRow, Rows, TaskRow, TrainingRow
 
 PHASE = {
     TaskKind.TRAIN: RoundState.COLLECTING,
     TaskKind.SWAG: RoundState.SWAG,
     TaskKind.EVALUATE: RoundState.EVALUATING,
 }
+PUSH_LEASE_SECONDS = 3600.0
+"""How long the server waits for a client that it has told of a task, where the plan has no deadline."""
 FINISHED = frozenset({RoundState.DONE, RoundState.ABANDONED})
 SETTLED = frozenset({TaskState.REPORTED, TaskState.FAILED, TaskState.CLOSED})
+
+
+Moves = Mapping[Any, Any]  # Any: three tables, each of its own states
 
 
 class BrokenError(AssertionError):
@@ -40,13 +48,21 @@ class Watch:
         self.plans = plans
         self.acknowledged: dict[Key, str] = {}
         """By task the digest that a receipt was given for; "" for an evaluation."""
+        self.lost: set[str] = set()
+        """The digests of what the disk has damaged: from then on moves that repair it are right, too."""
+        self.has_older_clients = False
+        """They are waited for longer, and what they send is leased and reported in one change."""
         self._fresh: set[Key] = set()
+        self._latest: datetime | None = None
+        """The latest that the clock has ever shown: it may be set back."""
         self.rows = Rows()
 
     def acknowledge(self, task: Key, digest: str) -> None:
         """The client was, or would have been, told that its report is durable."""
         self._fresh.add(task)
-        _must(self.acknowledged.setdefault(task, digest) == digest, f"two receipts for task {task}, of other bytes")
+        known = self.acknowledged.get(task, digest)
+        _must(known == digest or known in self.lost, f"two receipts for task {task}, of other bytes")
+        self.acknowledged[task] = digest
 
     def heed(self, training: Key, decision: Decision) -> None:
         """A decision has its reason, and says nothing that is not so."""
@@ -63,6 +79,7 @@ class Watch:
         if rows is self.rows and not self._fresh:
             return
         before, self.rows = self.rows, rows
+        self._latest = max(now, self._latest or now)
         for key, row in rows.trainings.items():
             self._see_training(before.trainings.get(key), row)
         moved = {key for key, row in rows.rounds.items() if before.rounds.get(key) is not row}
@@ -82,8 +99,10 @@ class Watch:
     def _see_training(self, before: TrainingRow | None, row: TrainingRow) -> None:
         if before is None or before is row:
             return
-        _moves(TRAINING_MOVES, before.status, row.status)
-        _must(row.rounds_done in (before.rounds_done, before.rounds_done + 1), "rounds are done one by one")
+        self._moves(TRAINING_MOVES, {}, before.status, row.status)
+        went_back = bool(self.lost) and row.rounds_done < before.rounds_done
+        one_by_one = row.rounds_done in (before.rounds_done, before.rounds_done + 1)
+        _must(one_by_one or went_back, f"{before.rounds_done} rounds were done, and then {row.rounds_done}")
         if row.status in (TrainingStatus.ERROR, TrainingStatus.PAUSED):
             _must(bool(row.reason), f"a training is {row.status} and does not say why")
 
@@ -92,10 +111,14 @@ class Watch:
         if before is None:
             _must(row.state is RoundState.COLLECTING, f"a round began as {row.state}")
             return
-        _moves(ROUND_MOVES, before.state, row.state)
-        for name in ("accepted", "folded", "moments", "version"):
+        repaired = self._moves(ROUND_MOVES, ROUND_REPAIRS, before.state, row.state)
+        for name in ("accepted", "folded", "moments", "version", "averaged"):
             old, new = getattr(before, name), getattr(row, name)
-            _must(old is None or old == new, f"{name} of round {row.number} was {old}, and became {new}")
+            is_right = old is None or old == new or (repaired and new is None)
+            _must(
+                is_right or (name == "folded" and self._without_lost(old, new)),
+                f"{name} of round {row.number} was {old}, and became {new}",
+            )
         if row.accepted is not None and before.accepted is None:
             self._see_accepted(key, row, row.accepted, TaskKind.TRAIN, rows)
             cohort = [task for task in rows.tasks.values() if task.round == key and task.kind is TaskKind.TRAIN]
@@ -144,11 +167,14 @@ class Watch:
         if before is None:
             _must(task.state in (TaskState.OFFERED, TaskState.LOST), f"a task began as {task.state}")
         else:
-            _moves(TASK_MOVES, before.state, task.state)
+            sent_at_once = (before.state, task.state) == (TaskState.OFFERED, TaskState.REPORTED)
+            if not (sent_at_once and self.has_older_clients):
+                self._moves(TASK_MOVES, TASK_REPAIRS, before.state, task.state)
         if task.state is TaskState.LEASED:
             _must(state is PHASE[task.kind], f"a {task.kind} task is leased while its round is {state}")
             until = task.lease_until
-            latest = now + timedelta(seconds=LEASE_SECONDS)
+            longest = PUSH_LEASE_SECONDS if self.has_older_clients else LEASE_SECONDS
+            latest = (self._latest or now) + timedelta(seconds=longest)
             _must(until is not None and until <= latest, f"the lease of {key} ends at {until}, and it is {now}")
         if state in FINISHED:
             _must(task.state in SETTLED, f"a task is {task.state} though its round is {state}")
@@ -171,6 +197,8 @@ class Watch:
         _must(all(count == 1 for count in folded.values()), f"a late update counts twice: {folded}")
 
     def _see_receipt(self, key: Key, digest: str, rows: Rows) -> None:
+        if digest in self.lost:
+            return  # it may be asked for again
         task = rows.tasks.get(key)
         kept = (TaskState.REPORTED, TaskState.CLOSED)  # CLOSED: it came late
         _must(task is not None and task.state in kept, f"the acknowledged report {key} is lost: {task}")
@@ -178,37 +206,44 @@ class Watch:
             update = rows.updates.get(key)
             _must(update is not None and update.digest == digest, f"acknowledged was {digest}, there is {update}")
 
+    def _without_lost(self, old: tuple[Late, ...], new: tuple[Late, ...] | None) -> bool:
+        return new is not None and {*new} <= {*old} and {line[1] for line in {*old} - {*new}} <= self.lost
+
+    def _moves(self, table: Moves, repairs: Moves, before: object, after: object) -> bool:
+        """Whether it is a repair that it has moved by."""
+        repaired = bool(self.lost) and after in repairs.get(before, ())
+        allowed = before == after or after in table[before]
+        _must(allowed or repaired, f"{type(before).__name__} moved from {before} to {after}")
+        return repaired
+
     @staticmethod
     def _live(rows: Rows) -> dict[Key, Key]:
         return {row.training: key for key, row in rows.rounds.items() if row.state in LIVE_ROUND_STATES}
 
 
-def check_end(rows: Rows, training: Key, plan: Plan) -> None:
-    """What must hold of a training that has ended, whatever way it went."""
+def check_end(rows: Rows, training: Key, plan: Plan, lost: Set[str]) -> None:
+    """What must hold of a training that has ended, whatever way it went, and whatever the disk has `lost`."""
     row = rows.trainings[training]
     rounds = [each for each in rows.rounds.values() if each.training == training]
     _must(all(each.state in FINISHED for each in rounds) or row.status not in _ENDED, f"{row} has a live round")
     done = sorted(each.number for each in rounds if each.state is RoundState.DONE)
     _must(done == [*range(1, row.rounds_done + 1)], f"rounds {done} are done, and it counts {row.rounds_done}")
     if row.status is TrainingStatus.COMPLETED:
-        _check_late(rows, training)
+        _check_late(rows, training, lost)
         _must(row.rounds_done == plan.rounds, f"it is completed after {row.rounds_done} of {plan.rounds} rounds")
 
 
-def _check_late(rows: Rows, training: Key) -> None:
-    """Every late update that was accepted for a round that is done has counted."""
+def _check_late(rows: Rows, training: Key, lost: Set[str]) -> None:
+    """Every late update that was accepted for a round that is done has counted, unless its bytes are lost."""
     for key, update in rows.updates.items():
         of = rows.rounds[rows.tasks[key].round]
-        if of.training == training and of.state is RoundState.DONE and rows.tasks[key].state is TaskState.CLOSED:
+        is_late = of.state is RoundState.DONE and rows.tasks[key].state is TaskState.CLOSED
+        if of.training == training and is_late and update.digest not in lost:
             into = rows.rounds.get(update.folded_into or "")
             _must(into is not None and into.state is RoundState.DONE, f"the late update {key} counts nowhere: {into}")
 
 
 _ENDED = frozenset({TrainingStatus.COMPLETED, TrainingStatus.CANCELLED})
-
-
-def _moves(table: Mapping, before: object, after: object) -> None:  # type: ignore[type-arg]  # three tables
-    _must(before == after or after in table[before], f"{type(before).__name__} moved from {before} to {after}")
 
 
 def _must(holds: bool, otherwise: str) -> None:

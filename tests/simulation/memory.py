@@ -4,7 +4,7 @@ Whatever is decided comes from `hansa.rounds`; so thousands of schedules show in
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from hansa.core import sampling
@@ -14,16 +14,24 @@ from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import CLAIM_SECONDS, LEASE_SECONDS, decide
 from hansa.rounds.decisions import Aggregate, Combine, Decision, Wait
 from hansa.rounds.states import RoundState, TaskState, TrainingStatus
+from simulation.coroutines import Turn
 from simulation.invariants import PHASE
+from simulation.machine import Machine
 from simulation.memory_late import takes
 from simulation.memory_rounds import MOMENT, carry_out, facts
-from simulation.process import Assignment, Job, Refused
-from simulation.rows import Key, UpdateRow
-from simulation.schedules import LARGE, Crashes, Schedule, play
+from simulation.network import Network
+from simulation.process import Assignment, Chore, Receiver
+from simulation.rows import Key, Refused, RoundRow, UpdateRow
+from simulation.schedules import LARGE, Schedule, play
 from simulation.tables import OPEN, Learning, Member, Tables, Work
 from simulation.timeline import Timeline
 
 LEASE = timedelta(seconds=LEASE_SECONDS)
+MAX_TROUBLES = 5
+TROUBLE_SECONDS = 5.0
+
+Job = tuple[Key, int, RoundRow]
+"""A round as it was claimed, and by which claim."""
 
 
 class Memory(Tables):
@@ -46,6 +54,25 @@ class Memory(Tables):
 
     def forget_memory(self) -> None:
         self.seen.clear()
+        self.troubles.clear()
+
+    def chores(self) -> Sequence[Chore]:
+        """There are no files."""
+        return []
+
+    def harm(self) -> str:
+        """As above."""
+        return ""
+
+    def put_back(self) -> None:
+        """As above."""
+
+    def connect(self, network: Network, told: Mapping[int, Receiver]) -> None:
+        """Nobody is told of tasks."""
+
+    async def send_result(self, client: int, kind: TaskKind, body: dict[str, object], value: int) -> tuple[Key, str]:
+        """Nor sends forms."""
+        raise NotImplementedError
 
     def begin(self, now: datetime) -> None:
         with self.change("tasks.forgive_downtime"):
@@ -229,6 +256,35 @@ class Memory(Tables):
             self.hints.append(lambda: self.moved(training))
         return decision
 
+    async def aggregate(self, training: Key) -> RoundRow | None:
+        """As `Orchestrator._aggregate`. Returns the round as it was claimed."""
+        job = self.claim(training, self.timeline.now)
+        if job is None:
+            return None
+        left = self.timeline.between(0.01, self.machine.faults.slowest_mean)
+        while left > 0:
+            await Turn(min(left, CLAIM_SECONDS / 3))
+            left -= CLAIM_SECONDS / 3
+            self.renew_claim(job, self.timeline.now)
+        if self.timeline.chance(self.machine.faults.trouble):
+            await self._bear_with(job)
+        else:
+            self.commit(job, self.timeline.now)
+            self.troubles.pop(training, None)
+        await Turn()
+        self.drop_claim(job)
+        return job[2]
+
+    async def _bear_with(self, job: Job) -> None:
+        """The aggregation fails for reasons of the machine: so often it is tried again."""
+        training = job[2].training
+        self.troubles[training] = self.troubles.get(training, 0) + 1
+        if self.troubles[training] < MAX_TROUBLES:
+            await Turn(TROUBLE_SECONDS)
+            return
+        del self.troubles[training]
+        self.give_up(job, "It failed.", self.timeline.now)
+
     def claim(self, training: Key, now: datetime) -> Job | None:
         with self.change("aggregation.claim"):
             key = self.live(training)
@@ -280,9 +336,6 @@ class Memory(Tables):
                     self.abandon(key, reason, failure=True)
             self.hints.append(lambda: self.moved(of.training))
 
-    def keep_house(self, now: datetime) -> None:
-        """There are no files."""
-
 
 def _digest(value: int) -> str:
     return f"{value:08x}"
@@ -293,10 +346,10 @@ def play_rounds(seed: int) -> Timeline:
     return play(seed, _remember, world="rounds", sizes=LARGE)
 
 
-def _remember(schedule: Schedule, timeline: Timeline, crashes: Crashes) -> Memory:
+def _remember(schedule: Schedule, timeline: Timeline, machine: Machine) -> Memory:
     """The world of a schedule, in memory."""
     learnings = {
         f"training {number}": Learning(plan, plan.seed or 0, [Member(client) for client in members])
         for number, (plan, members) in enumerate(zip(schedule.plans, schedule.members, strict=True))
     }
-    return Memory(learnings=learnings, passed=crashes.passed)
+    return Memory(learnings, timeline, machine)

@@ -15,7 +15,7 @@ from simulation.rows import RoundRow, Rows, TaskRow, TrainingRow, UpdateRow
 TRAININGS = "SELECT id, status, reason, rounds_done, awaits_clients FROM trainings_training"
 ROUNDS = """
     SELECT r.id, r.training_id, r.number, r.attempt, r.state, r.accepted, r.folded, r.moments_accepted, r.wanted,
-           base.blob_id, made.blob_id
+           base.blob_id, made.blob_id, made.moments_id
     FROM trainings_round r JOIN registry_modelversion base ON base.id = r.base_id
          LEFT JOIN registry_modelversion made ON made.id = r.version_id
     ORDER BY r.opened_at, r.number, r.attempt"""
@@ -54,7 +54,7 @@ def _select(query: str) -> Iterator[Row]:
 
 
 def _round(row: Row) -> RoundRow:
-    _, training, number, attempt, state, accepted, folded, moments, wanted, base, version = row
+    _, training, number, attempt, state, accepted, folded, moments, wanted, base, version, averaged = row
     return RoundRow(
         training=_key(training),
         number=number,
@@ -66,6 +66,7 @@ def _round(row: Row) -> RoundRow:
         wanted=wanted,
         base=base,
         version=version,
+        averaged=averaged,
     )
 
 

@@ -4,14 +4,13 @@ import struct
 from collections.abc import Sequence
 
 
-def mean_of(updates: Sequence[tuple[bytes, float]]) -> bytes:
-    """Σ nᵢ·xᵢ / Σ nᵢ of three float32 each, summed in float64 in the order given and rounded once."""
+def mean_of(updates: Sequence[tuple[bytes, float]], layout: str) -> bytes:
+    """Σ nᵢ·xᵢ / Σ nᵢ, number by number, summed in float64 in the order given and rounded once."""
     total = float(sum(weight for _, weight in updates))
     means = []
-    for place in range(3):
+    for numbers in zip(*(struct.unpack(layout, content) for content, _ in updates), strict=True):
         acc = None
-        for content, weight in updates:
-            product = struct.unpack_from("<3f", content)[place] * weight
-            acc = product if acc is None else acc + product
+        for number, (_, weight) in zip(numbers, updates, strict=True):
+            acc = number * weight if acc is None else acc + number * weight
         means.append((acc or 0.0) / total)
-    return struct.pack("<3f", *means)
+    return struct.pack(layout, *means)

@@ -1,4 +1,4 @@
-"""What is looked at in both worlds: the rows that matter, as plain values."""
+"""What both worlds show: the rows that matter, as plain values, and what is answered where something is refused."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +12,14 @@ Late = tuple[int, str, float, int]
 """Of a folded list: ordinal, digest, weight, and the number of the round that it was trained in."""
 Key = str
 """Of a row: short in the model, a UUID in a database."""
+
+
+class Refused(Exception):  # noqa: N818  # an ordinary answer
+    """The service says no; the code says why."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,8 @@ class RoundRow:
     """Digest of the version that it began from."""
     version: str | None = None
     """Digest of the version that it made."""
+    averaged: str | None = None
+    """Digest of that version's moments."""
 
 
 @dataclass(frozen=True, slots=True)

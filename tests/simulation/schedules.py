@@ -1,7 +1,7 @@
 """A schedule: all that a seed decides, played from the beginning to the end."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
@@ -11,8 +11,10 @@ from hansa.rounds.plan import Plan
 from hansa.rounds.states import FINAL_TRAINING_STATUSES, TrainingStatus
 from simulation.clients import Habits, Line, Program, wake
 from simulation.invariants import BrokenError, Watch, check_end
+from simulation.machine import Faults, Machine
 from simulation.network import CALM, Network, Weather
-from simulation.process import Faults, Process, Service, SimulatedCrash
+from simulation.process import Process, Service
+from simulation.push_clients import PushProgram
 from simulation.rows import Key
 from simulation.timeline import Timeline
 
@@ -29,10 +31,16 @@ class Sizes:
     second_training: float
     """Of a hundred schedules, so many hundredths have two trainings of the same clients."""
     trouble_seconds: float
+    damages: int
+    """Files of which so many at most are damaged, in a third of the schedules."""
+    push: float
+    """Of a hundred clients, so many hundredths are told of their tasks, in a quarter of the schedules."""
+    clock: float
+    """Seconds by which the clock is set at most, in a quarter of the schedules."""
 
 
-LARGE = Sizes(clients=5, rounds=4, second_training=0.2, trouble_seconds=600.0)
-SMALL = Sizes(clients=4, rounds=2, second_training=0.1, trouble_seconds=300.0)
+LARGE = Sizes(clients=5, rounds=4, second_training=0.2, trouble_seconds=600.0, damages=0, push=0.0, clock=600.0)
+SMALL = Sizes(clients=4, rounds=2, second_training=0.1, trouble_seconds=300.0, damages=4, push=0.6, clock=600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,12 @@ class Schedule:
     crashes: frozenset[int]
     """At which passings of a crash point the server dies."""
     orders: tuple[Order, ...]
+    damages: tuple[float, ...]
+    """When the disk damages a file."""
+    push: frozenset[int]
+    """The clients that are told of their tasks."""
+    jumps: tuple[tuple[float, float], ...]
+    """When the server's clock is set, and by how many seconds."""
     calm_at: float
 
 
@@ -93,6 +107,9 @@ def draw(seed: int, sizes: Sizes) -> Schedule:
         ),
         crashes=frozenset(random.randrange(1, 120) for _ in range(random.choice([0, 1, 1, 2, 4, 8]))),
         orders=_orders(random, members, clients, calm_at),
+        damages=_damages(random, sizes, calm_at),
+        push=_push(random, sizes, clients),
+        jumps=_jumps(random, sizes, calm_at),
         calm_at=calm_at,
     )
 
@@ -167,42 +184,57 @@ def _orders(random: Random, members: Sequence[tuple[int, ...]], clients: int, un
     return tuple(orders)
 
 
-class Crashes:
-    """Dies at the passings that the schedule names, as long as there are faults."""
-
-    def __init__(self, at: frozenset[int]) -> None:
-        self.armed = True
-        self._at = at
-        self._passed = 0
-
-    def passed(self, point: str) -> None:
-        """A crash point is passed."""
-        self._passed += 1
-        if self.armed and self._passed in self._at:
-            raise SimulatedCrash(point)
+def _damages(random: Random, sizes: Sizes, until: float) -> tuple[float, ...]:
+    if not sizes.damages or random.random() < 0.66:
+        return ()
+    return tuple(random.uniform(0.0, until) for _ in range(random.randint(1, sizes.damages)))
 
 
-MakeService = Callable[[Schedule, Timeline, Crashes], Service]
+def _push(random: Random, sizes: Sizes, clients: int) -> frozenset[int]:
+    if not sizes.push or random.random() < 0.75:
+        return frozenset()
+    return frozenset(client for client in range(clients) if random.random() < sizes.push)
+
+
+def _jumps(random: Random, sizes: Sizes, until: float) -> tuple[tuple[float, float], ...]:
+    """Both ways: somebody has set the clock, or the machine slept."""
+    if random.random() < 0.75:
+        return ()
+    far = random.choice([1.0, 60.0, sizes.clock])
+    return tuple((random.uniform(0.0, until), random.uniform(-far, far)) for _ in range(random.randint(1, 4)))
+
+
+MakeService = Callable[[Schedule, Timeline, Machine], Service]
 
 
 class Play:
     """One schedule in one world."""
 
     def __init__(self, schedule: Schedule, make: MakeService) -> None:
-        self.schedule, self.timeline, self.crashes = schedule, Timeline(schedule.seed), Crashes(schedule.crashes)
-        self.service = make(schedule, self.timeline, self.crashes)
+        self.schedule, self.timeline = schedule, Timeline(schedule.seed)
+        self.machine = Machine(schedule.faults, schedule.crashes)
+        self.service = make(schedule, self.timeline, self.machine)
         self.keys: Sequence[Key] = self.service.trainings
         self.plans: Mapping[Key, Plan] = dict(zip(self.keys, schedule.plans, strict=True))
         self.watch = Watch(self.plans)
         self.watch.see(self.service.rows(), self.timeline.now)
+        self.watch.has_older_clients = bool(schedule.push)
         self.network = Network(self.timeline, schedule.weather)
-        self.process = Process(self.timeline, self.service, schedule.faults, self.watch)
+        self.process = Process(self.timeline, self.service, self.machine, self.watch)
         self.line = Line(self.timeline, self.network, self.process, self.watch)
-        self.programs = [Program(client, name, habits, self.line) for client, name, habits in schedule.programs]
+        self.programs = [self._program(*each) for each in schedule.programs]
+        self.service.connect(
+            self.network, {each.client: each for each in self.programs if isinstance(each, PushProgram)}
+        )
         self.service.offered = lambda client: self.timeline.after(0.01, partial(wake, self.programs, client))
         self.is_calm = False
         self._resumed: set[Key] = set()
         self._unanswered: set[Key] = set()
+
+    def _program(self, client: int, name: str, habits: Habits) -> Program | PushProgram:
+        if client in self.schedule.push and name == "a":
+            return PushProgram(client, habits, self.line)
+        return Program(client, name, habits, self.line)
 
     def run(self) -> None:
         """Play it. Raises BrokenError."""
@@ -210,33 +242,49 @@ class Play:
             self.timeline.after(self.timeline.between(0.0, 30.0), program.start)
             if gone is not None:
                 self.timeline.after(gone, partial(program.stop, gone=True))
+        for at, seconds in self.schedule.jumps:
+            self.timeline.after(at, partial(self._set_clock, seconds))
+        for at in self.schedule.damages:
+            self.timeline.after(at, self._damage)
         for order in self.schedule.orders:
             self.timeline.after(order.at, partial(self._order, order))
         self.timeline.after(self.schedule.calm_at, self._calm_down)
         if not self.timeline.run(self._over, self.schedule.calm_at + PATIENCE):
             waits = {key: wait.reason for key, wait in self.process.waits.items()}
             raise BrokenError(f"no end after {PATIENCE:g} s without faults: {waits}, {self.watch.rows.trainings}")
-        self.crashes.armed = False
+        self.machine.calm_down()
         for key, plan in self.plans.items():
-            check_end(self.watch.rows, key, plan)
+            check_end(self.watch.rows, key, plan, self.watch.lost)
             self._check_reason(key)
         self.service.check_end(self.timeline.now)
         self.timeline.note(f"end: {[(row.status, row.rounds_done) for row in self.watch.rows.trainings.values()]}")
 
     def _calm_down(self) -> None:
         self.timeline.note("calm")
-        self.is_calm, self.crashes.armed, self.network.weather = True, False, CALM
-        self.process.faults = replace(self.process.faults, lost_hints=0.0, trouble=0.0, slowest_mean=1.0)
+        self.is_calm, self.network.weather = True, CALM
+        self.machine.calm_down()
         for program in self.programs:
             program.calm_down()
         for training in range(len(self.keys)):
             self._order(Order(0.0, training, "resume"))
+
+    def _set_clock(self, seconds: float) -> None:
+        self.timeline.note(f"the clock is set by {seconds:g} s")
+        self.timeline.skew += seconds
+        self.process.look_at_all()
+
+    def _damage(self) -> None:
+        digest = self.service.harm()
+        self.timeline.note(f"the disk damages {digest[:8] or 'nothing'}")
+        self.watch.lost.add(digest)
 
     def _order(self, order: Order) -> None:
         """The actor's request, repeated until the server answers."""
         what, key = f"actor: {order.what} {[*order.clients] or ''}", self.keys[order.training]
         answered: list[object] = []
         self._unanswered.discard(key)
+        if order.what != "resume":
+            self._resumed.discard(key)  # what the actor changes may be what it lacked
         call = partial(self.service.steer, key, order.what, order.clients)
         if self.process.up:
             self.process.attempt(what, partial(call, self.timeline.now), answered.append)
@@ -254,6 +302,7 @@ class Play:
         row = self.watch.rows.trainings[key]
         if row.status is TrainingStatus.ERROR and key not in self._resumed:
             self._resumed.add(key)
+            self.service.put_back()
             self._order(Order(0.0, self.keys.index(key), "resume"))
             return False
         if row.status is TrainingStatus.PAUSED and row.awaits_clients:
@@ -300,4 +349,7 @@ def play(seed: int, make: MakeService, *, world: str, sizes: Sizes) -> Timeline:
         game.run()
     except Exception as error:  # whatever it is, it comes with its seed
         raise ScheduleFailedError(error, seed, world, game.timeline.trace) from error
+    finally:
+        game.machine.calm_down()
+        game.process.end()
     return game.timeline

@@ -1,23 +1,16 @@
-"""The services of the server on a real database, with the time handed in; files are kept in memory.
+"""The services of the server on a real database and a real store, with the time handed in.
 
 Every identity is drawn from the schedule's own generator, so that rows are ordered the same in every run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from random import Random
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
-from unittest.mock import patch
 from uuid import UUID
 
-import numpy as np
-from django.db import connection, transaction
-
 from hansa.core import sampling
-from hansa.core.mean import weighted_mean
-from hansa.core.params import ArraySpec, Kind, ParamSpec
-from hansa.crashpoints import observed
 from hansa.protocol.tasks import TaskKind, TaskReport
 from hansa.rounds import plan as plans
 from hansa.rounds.decisions import Decision
@@ -25,48 +18,65 @@ from hansa.rounds.states import TrainingStatus
 from hansa.server.accounts import presence
 from hansa.server.accounts.models import User
 from hansa.server.blobs import services as blobs
-from hansa.server.blobs.digests import Digester, Digests
+from hansa.server.blobs import store
 from hansa.server.blobs.models import Blob
+from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.lifecycle.errors import ServiceError
-from hansa.server.notifications.models import Notification
-from hansa.server.registry.models import Metric, Model, ModelVersion, spec_as_json
-from hansa.server.trainings import assignments, attendance
-from hansa.server.trainings.hints import HINTS
-from hansa.server.trainings.models import Participation, Round, Task, Training, Update
-from hansa.server.trainings.services import aggregation, leasing, rounds, tasks, trainings
-from hansa.server.trainings.services.aggregation import Job
+from hansa.server.lifecycle.shared import share
+from hansa.server.registry.models import Model, ModelVersion, spec_as_json
+from hansa.server.trainings import assignments, attendance, handout, housekeeping, mending, uploads
+from hansa.server.trainings.models import Round, Task
+from hansa.server.trainings.orchestrator import Orchestrator
+from hansa.server.trainings.services import aggregation, rounds, tasks, trainings
 from hansa.server.trainings.services.leasing import Ask
-from simulation.process import Assignment, Refused
+from simulation import older
+from simulation.contents import SPEC, content_of, digests_of, mean_file
+from simulation.coroutines import Activity, Course, Locks, finish, left_undone
+from simulation.network import Network
+from simulation.process import Assignment, Chore, Receiver
 from simulation.reading import read_rows
-from simulation.reference import mean_of
-from simulation.rows import Key, Rows
-from simulation.schedules import SMALL, Crashes, Schedule, play
-from simulation.timeline import START, Timeline
+from simulation.rows import Key, Refused, Rows
+from simulation.schedules import Schedule
+from simulation.surroundings import Surroundings
+from simulation.timeline import START
 
 GRACE = timedelta(seconds=10)
-SPEC = ParamSpec((ArraySpec("weight", "float32", (3,), Kind.PARAM),))
-TABLES = (Update, Task, Round, Participation, Training, Metric, ModelVersion, Model, Notification, Blob)
-MAX_CLIENTS = 8
+FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Services:
     """The `Service` that is real."""
 
-    def __init__(self, schedule: Schedule, crashes: Crashes, users: Sequence[User], actor: User) -> None:
+    def __init__(self, schedule: Schedule, around: Surroundings, users: Sequence[User], actor: User) -> None:
         self.moved: Callable[[Key], None] = lambda training: None
         self.offered: Callable[[int], None] = lambda client: None
-        self.disk: dict[str, bytes] = {}
-        self.users, self._crashes = users, crashes
+        self.begun: Callable[[str, Course], Activity] = left_undone
+        self.users, self.around = users, around
+        self.contents: dict[str, bytes] = {}
+        """All that was ever in the store, by its digest."""
+        self.harmed: set[str] = set()
+        """What the disk has damaged."""
+        self._schedule = schedule
         self._numbers = {user.id: number for number, user in enumerate(users)}
         self._rows: Rows | None = None
-        self._verified: set[Key] = set()
+        self._verified: set[str] = set()
+        self._sending = Locks()
+        self._orchestrator = Orchestrator()
+        self._post = older.Post(around.timeline)
+        self._deliverer = older.deliverer_of(self._post)
+        for client in schedule.push:
+            User.objects.filter(id=users[client].id).update(message_endpoint=older.endpoint_of(client))
         self.trainings = [
             self._make(actor, [users[client] for client in members], plan)
             for plan, members in zip(schedule.plans, schedule.members, strict=True)
         ]
 
     def _make(self, actor: User, clients: Sequence[User], plan: plans.Plan) -> Key:
-        blob = blobs.record(digests=self._write(bytes(12)), media_type=blobs.SAFETENSORS, now=START)
+        digests = digests_of(content_of(0))
+        file = store.new_file()
+        file.write_bytes(content_of(0))
+        store.place(file, digests.sha256)
+        blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=START)
         model = Model.objects.create(owner=actor, name="small", spec=spec_as_json(SPEC), created_at=START)
         ModelVersion.objects.create(model=model, number=0, blob=blob, created_at=START)
         made = trainings.create(actor=actor, model=model, plan=plan, clients=clients, name="", now=START)
@@ -75,45 +85,60 @@ class Services:
 
     # What clients do.
 
-    def ask(self, client: int, instance: str, now: datetime) -> Assignment | None:
+    async def ask(self, client: int, instance: str, now: datetime) -> Assignment | None:
+        """As `NextTask`, to whom nobody is kept waiting."""
         user = self.users[client].id
-        self._arrived(user, now)
-        asks = [Ask(user, instance)]
-        if not all(leasing.have_work(asks)):
+        await attendance.arrived(user, now)
+        told = await handout.task_for(Ask(user, instance))
+        if told is None:
             return None
-        (leased,) = leasing.lease(asks, now=now)
-        if leased is None:
-            return None
-        (told,) = assignments.messages([leased])
         return Assignment(told.id, told.kind, told.training, told.round, told.ordinal, told.seed, told.digest)
 
-    @staticmethod
-    def _arrived(user: UUID, now: datetime) -> None:
-        """As `attendance.arrived`, which is awaited."""
-        known = attendance._asks(user, now)
-        presence.saw(user, now)
-        if not known:
-            for training in attendance._waiting_for(user):
-                HINTS.moved(training)
-
-    def renew(self, client: int, task: Key, now: datetime) -> str:
+    async def renew(self, client: int, task: Key, now: datetime) -> str:
+        user = self.users[client].id
         with refusals():
-            return tasks.renew(task_id=UUID(task), user_id=self.users[client].id, now=now)
+            return await share(tasks.renew, task_id=UUID(task), user_id=user, now=now, progress=None)
 
-    def upload(self, client: int, task: Key, value: int, now: datetime) -> None:
-        with refusals(), self._placed(content_of(value)) as digests:
-            tasks.record_upload(task_id=UUID(task), user_id=self.users[client].id, digests=digests, norm=1.0, now=now)
+    async def upload(self, client: int, task: Key, value: int, now: datetime) -> None:
+        """As `TaskUpdate.put`. One at a time for a task: there a second one ends the first."""
+        content = content_of(value)
+        with refusals():
+            async with self._sending.of(task):
+                target = await read(assignments.upload_target, self.users[client], UUID(task))
+                tasks.require_open(target.task)
+                place = uploads.Placement(target, digests_of(content).sha256, 0, len(content))
+                if await work(uploads.held, target, place.digest) == uploads.stored(target, place.digest):
+                    return
+                self.contents[place.digest] = content
+                await uploads._store(place, await work(uploads._put, place, bytearray(content)))
 
-    def report(self, client: int, task: Key, value: int | None, examples: int, now: datetime) -> str:
-        digest = None if value is None else _digests(content_of(value)).sha256
+    async def report(self, client: int, task: Key, value: int | None, examples: int, now: datetime) -> str:
+        digest = None if value is None else digests_of(content_of(value)).sha256
         said = TaskReport(num_examples=examples, digest=digest)
+        user = self.users[client].id
         with refusals():
-            receipt = tasks.report(task_id=UUID(task), user_id=self.users[client].id, report=said, now=now)
+            receipt = await share(tasks.report, task_id=UUID(task), user_id=user, report=said, now=now)
         return receipt.digest or ""
 
-    def give_back(self, client: int, task: Key, *, failed: bool, now: datetime) -> None:
+    async def give_back(self, client: int, task: Key, *, failed: bool, now: datetime) -> None:
+        user, why = self.users[client].id, "it broke"
         with refusals():
-            tasks.give_back(task_id=UUID(task), user_id=self.users[client].id, reason="it broke", failed=failed)
+            await call(tasks.give_back, task_id=UUID(task), user_id=user, reason=why, failed=failed)
+
+    def connect(self, network: Network, told: Mapping[int, Receiver]) -> None:
+        self._post.network = network
+        self._post.receivers = {older.endpoint_of(client): receiver for client, receiver in told.items()}
+
+    async def send_result(self, client: int, kind: TaskKind, body: dict[str, Any], value: int) -> tuple[Key, str]:
+        """Returns the task that it is the result of, and its digest; no task for an evaluation."""
+        user, public_id = self.users[client], UUID(body["global_model_uuid"])
+        with refusals():
+            if kind is TaskKind.EVALUATE:
+                await older.post_metrics(user, public_id)
+                return "", ""
+            content = content_of(value)
+            self.contents[digests_of(content).sha256] = content
+            return await older.send_result(user, public_id, kind, body["round"], value)
 
     # What the actor does.
 
@@ -143,33 +168,21 @@ class Services:
     def advance(self, training: Key, now: datetime) -> Decision:
         return rounds.advance(training_id=UUID(training), now=now)
 
-    def claim(self, training: Key, now: datetime) -> Job | None:
-        return aggregation.claim(training_id=UUID(training), now=now)
+    def aggregate(self, training: Key) -> Course:
+        return self._orchestrator._aggregate(UUID(training))
 
-    def renew_claim(self, job: Job, now: datetime) -> None:
-        aggregation.renew_claim(round_id=job.round_id, claim=job.claim, now=now)
-
-    def commit(self, job: Job, now: datetime) -> None:
-        values = [np.frombuffer(self.disk[each.digest], "<f4") for each in job.updates]
-        mean = np.empty(3, "<f4")
-        weighted_mean(values, [each.weight for each in job.updates], mean)
-        with self._placed(mean.tobytes()) as digests:
-            aggregation.commit(job=job, digests=digests, now=now)
-
-    def drop_claim(self, job: Job) -> None:
-        aggregation.drop_claims(claim=job.claim)
-
-    def give_up(self, job: Job, reason: str, now: datetime) -> None:
-        rounds.give_up(training_id=job.training_id, claim=job.claim, reason=reason, now=now)
-
-    def keep_house(self, now: datetime) -> None:
-        """As `blobs.services.collect`: the row first, then the file."""
-        for digest in blobs.unreferenced(before=now - GRACE).order_by("sha256").values_list("sha256", flat=True):
-            if blobs.forget(digest=digest, before=now - GRACE):
-                self.disk.pop(digest, None)
+    def chores(self) -> Sequence[Chore]:
+        collects = Chore("", 10 * self._schedule.faults.sweep, housekeeping._collect)
+        looks = Chore("", mending.SWEEP_SECONDS, mending._sweep)
+        tells = Chore("", 0.1, partial(older.deliver, self._deliverer))
+        return [collects, *([looks] if self._schedule.damages else []), *([tells] if self._schedule.push else [])]
 
     def forget_memory(self) -> None:
         presence._seen.clear()
+        self._sending.forget()
+        self.around.forget()
+        self._post.forget()
+        self._orchestrator, self._deliverer = Orchestrator(), older.deliverer_of(self._post)
 
     # What is looked at.
 
@@ -181,7 +194,7 @@ class Services:
     def passed(self, point: str) -> None:
         """Somewhere rows have changed, or are about to."""
         self._rows = None
-        self._crashes.passed(point)
+        self.around.machine.passed(point)
 
     def rows(self) -> Rows:
         if self._rows is None:
@@ -190,52 +203,81 @@ class Services:
         return self._rows
 
     def _verify(self, rows: Rows) -> None:
-        """Each new version is, bit for bit, the mean of what was accepted; no row is without its file."""
-        for key, row in rows.rounds.items():
-            if row.version is not None and key not in self._verified:
-                self._verified.add(key)
-                entries = [*(row.accepted or ()), *(row.folded or ())]
-                expected = mean_of([(self.disk[entry[1]], entry[2]) for entry in entries])
-                assert self.disk[row.version] == expected, f"version of round {row.number} is not the mean"
+        """Each new version, and its moments, are bit for bit the mean of what was accepted."""
+        for row in rows.rounds.values():
+            if row.version is not None and (of := f"{row.version} {row.accepted} {row.folded}") not in self._verified:
+                self._verified.add(of)
+                self._verify_mean(row.version, [*(row.accepted or ()), *(row.folded or ())], f"version {row.number}")
+            if row.averaged is not None and (of := f"{row.averaged} {row.moments}") not in self._verified:
+                self._verified.add(of)
+                self._verify_mean(row.averaged, row.moments or (), f"what version {row.number} has for moments")
 
-    @contextmanager
-    def _placed(self, content: bytes) -> Iterator[Digests]:
-        """As `blobs.services.keep`: the file first, then the row that refers to it; a refused file is removed."""
-        digests = self._write(content)
-        self.passed("blobs.placed")
-        try:
-            yield digests
-        except Exception:
-            if not Blob.objects.filter(sha256=digests.sha256).exists():
-                self.disk.pop(digests.sha256, None)
-            raise
+    def _verify_mean(self, digest: str, entries: Sequence[tuple[Any, ...]], what: str) -> None:  # Any: of a list's line
+        expected = mean_file([(self.contents[entry[1]], entry[2]) for entry in entries])
+        assert digests_of(expected).sha256 == digest, f"{what} is not the mean"
+        self.contents[digest] = expected
 
     @staticmethod
     def digest_of(content: bytes) -> str:
         """As receipts have it."""
-        return _digests(content).sha256
+        return digests_of(content).sha256
 
     @staticmethod
     def holder_of(task: Key) -> str:
         """The instance that leased it last."""
         return Task.objects.values_list("instance", flat=True).get(id=task)
 
-    def _write(self, content: bytes) -> Digests:
-        digests = _digests(content)
-        self.disk[digests.sha256] = content
-        return digests
+    # What the disk does.
+
+    def harm(self) -> str:
+        """A file of the store is damaged, or gone; its digest, if there is any."""
+        files = sorted(path for path in store.files() if path.name in self.contents)
+        if not files:
+            return ""
+        path = self.around.timeline.random.choice(files)
+        content = self.contents[path.name]
+        match self.around.timeline.random.choice(["flipped", "cut off", "gone"]):
+            case "flipped":
+                path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+            case "cut off":
+                path.write_bytes(content[:-1])
+            case "gone":
+                path.unlink()
+        self.harmed.add(path.name)
+        return path.name
+
+    def put_back(self) -> None:
+        """A person has a backup of every version."""
+        for digest in ModelVersion.objects.filter(blob__in=self.harmed).values_list("blob_id", flat=True):
+            path = store.path_of(digest)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.contents[digest])
+
+    # What must hold in the end.
 
     def check_end(self, now: datetime) -> None:
-        """No row is without its file, nothing is kept for nothing, and every cohort can be selected again."""
-        self.keep_house(now + 2 * GRACE)
+        """No row is without its file and no file without its row, nothing is kept for nothing, versions are numbered
+        one by one, and every cohort can be selected again.
+        """
+        finish(blobs.collect(before=now + 2 * GRACE))
+        finish(blobs.collect_strays(before=FOR_EVER))
         known = set(Blob.objects.values_list("sha256", flat=True))
-        assert known <= self.disk.keys(), f"blobs without their files: {known - self.disk.keys()}"
+        files = {path.name for path in store.files()}
+        assert files <= known, f"files without their rows: {files - known}"
+        assert known - self.harmed <= files, f"blobs without their files: {known - self.harmed - files}"
         ended = TrainingStatus.COMPLETED.value
         kept = Task.objects.filter(round__training__status=ended, uploaded__isnull=False).count()
         assert not kept, f"{kept} updates are kept though their training is completed"
+        for model in Model.objects.all():
+            numbers = list(model.versions.filter(lost="").order_by("number").values_list("number", flat=True))
+            assert numbers == [*range(len(numbers))], f"the versions are numbered {numbers}"
         for of in Round.objects.exclude(selection=None):
             asked = of.tasks.filter(kind=TaskKind.TRAIN.value).values_list("participation__ordinal", flat=True)
             assert sampling.replay(of.selection) == sorted(asked), f"{of.selection} does not select {list(asked)}"
+
+    def begin_beside(self, what: str, course: Course) -> Activity:
+        """Of whatever process there is by then."""
+        return self.begun(what, course)
 
     def hear_moved(self, training: UUID) -> None:
         self.moved(str(training))
@@ -253,58 +295,3 @@ def refusals() -> Iterator[None]:
         yield
     except ServiceError as error:
         raise Refused(str(error.code), error.detail) from error
-
-
-def content_of(value: int) -> bytes:
-    """An update, as bytes."""
-    return np.array([value % 97 / 7, value % 1013 / 13, value / 2**16], "<f4").tobytes()
-
-
-def _digests(content: bytes) -> Digests:
-    digester = Digester()
-    digester.update(content)
-    return digester.digests()
-
-
-@contextmanager
-def identities(seed: int) -> Iterator[None]:
-    """Every UUID is drawn from a generator of its own, the same in every run."""
-    source = Random(f"identities {seed}")  # noqa: S311  # repeatable, not secret
-    with patch("os.urandom", source.randbytes):
-        yield
-
-
-class Realm:
-    """The people of all schedules, on one database that is emptied in between."""
-
-    def __init__(self) -> None:
-        ids = Random("people")  # noqa: S311  # as above
-        people = [User(id=UUID(bytes=ids.randbytes(16)), username=f"client-{n}") for n in range(MAX_CLIENTS)]
-        self.actor = User(id=UUID(bytes=ids.randbytes(16)), username="actor", actor=True)
-        self.clients = User.objects.bulk_create(people)
-        self.actor.save(force_insert=True)
-
-    def play(self, seed: int) -> Timeline:
-        """The schedule of a seed, on an empty database."""
-        self.empty()
-        self._services: Services | None = None
-        with identities(seed), patch.object(HINTS, "moved"), patch.object(HINTS, "tasks_offered"), observed(self._pass):
-            return play(seed, self._make, world="services", sizes=SMALL)
-
-    def _make(self, schedule: Schedule, timeline: Timeline, crashes: Crashes) -> Services:
-        made = Services(schedule, crashes, self.clients, self.actor)
-        self._services = made
-        HINTS.moved, HINTS.tasks_offered = made.hear_moved, made.hear_offered  # type: ignore[method-assign]  # patched
-        return made
-
-    def _pass(self, point: str) -> None:
-        if self._services is not None:  # while its rows are being made nothing dies
-            self._services.passed(point)
-
-    @staticmethod
-    def empty() -> None:
-        """Delete all that a schedule may have left."""
-        presence._seen.clear()
-        with transaction.atomic(), connection.cursor() as cursor:
-            for table in TABLES:
-                cursor.execute(f"DELETE FROM {table._meta.db_table}")  # noqa: S608  # names of our own

@@ -9,7 +9,10 @@ from typing import Any
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
+from simulation.coroutines import Activity, Course, left_undone
+from simulation.machine import Machine
 from simulation.rows import Entry, Key, RoundRow, Rows, TaskRow, TrainingRow
+from simulation.timeline import Timeline
 
 OPEN = frozenset({TaskState.OFFERED, TaskState.LEASED, TaskState.LOST})
 
@@ -74,16 +77,18 @@ class Tables:
     """Rows, and what they have beside what is looked at."""
 
     learnings: Mapping[Key, Learning]
-    passed: Callable[[str], None]
-    """Told of every point at which the process may die."""
+    timeline: Timeline
+    machine: Machine
     moved: Callable[[Key], None] = lambda training: None
     offered: Callable[[int], None] = lambda client: None
+    begun: Callable[[str, Course], Activity] = left_undone
     phases: dict[Key, Phase] = field(default_factory=dict)
     works: dict[Key, Work] = field(default_factory=dict)
     seen: dict[int, datetime] = field(default_factory=dict)
     """Which clients have asked for work, and when last: lost with the process."""
     store: Rows = field(default_factory=Rows)
     claims: int = 0
+    troubles: dict[Key, int] = field(default_factory=dict)
     hints: list[Callable[[], None]] = field(default_factory=list)
     _shown: Rows | None = None
 
@@ -101,14 +106,14 @@ class Tables:
     @contextmanager
     def change(self, name: str) -> Iterator[None]:
         """All or nothing: who dies before the end has changed nothing, so here it dies before the beginning."""
-        self.passed(f"{name}.written")
+        self.machine.passed(f"{name}.written")
         self.hints.clear()
         self._shown = None
         yield
         hints, self.hints = self.hints, []
         for hint in hints:
             hint()
-        self.passed(f"{name}.committed")
+        self.machine.passed(f"{name}.committed")
 
     def restart_clocks(self, rounds: Sequence[Key], now: datetime) -> None:
         for key in rounds:

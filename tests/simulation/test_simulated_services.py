@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulation.services import Realm
+from simulation.realm import Realm
 
 SCHEDULES = 15
 

@@ -8,16 +8,22 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from hansa.core import sampling
 from hansa.crashpoints import crash_point
 from hansa.rounds import decide as decisions
-from hansa.server.trainings.services import aggregation, closing, rounds, tasks
+from hansa.server.blobs import services as blobs
+from hansa.server.blobs import store
+from hansa.server.blobs.models import Blob
+from hansa.server.lifecycle import shared
+from hansa.server.trainings.models import Task
+from hansa.server.trainings.services import aggregation, closing, push, rounds, tasks, trainings
+from simulation.machine import SimulatedCrash
 from simulation.memory import play_rounds
-from simulation.process import SimulatedCrash
+from simulation.realm import Realm
 from simulation.schedules import ScheduleFailedError
-from simulation.services import Realm
 from simulation.timeline import Timeline
 
-PATIENCE = 60
+PATIENCE = 200
 """Schedules until it must have been found."""
 
 Patch = pytest.MonkeyPatch
@@ -102,6 +108,55 @@ def updates_released_too_early(patch: Patch) -> None:
     patch.setattr(rounds, "close_round", hasty)
 
 
+def checksums_not_compared(patch: Patch) -> None:
+    patch.setattr(store, "block_checksum", lambda block: b"")
+    patch.setattr(store, "CHECKSUM_BYTES", 0)
+
+
+def everything_is_waste(patch: Patch) -> None:
+    """The row stays, since somebody refers to it, and the file goes."""
+    right = blobs.forget
+    patch.setattr(blobs, "unreferenced", lambda **before: Blob.objects.all())
+    patch.setattr(blobs, "forget", lambda **what: right(**what) or True)
+
+
+def others_undo_what_is_answered(patch: Patch) -> None:
+    """Who shares a transaction is answered, and it is not committed."""
+    right = shared._committed
+
+    def careless(jobs: Any) -> Any:
+        with transaction.atomic():
+            outcomes = right(jobs)
+            transaction.set_rollback(len(jobs) > 1)
+        return outcomes
+
+    patch.setattr(shared, "_committed", careless)
+
+
+def push_clients_not_told(patch: Patch) -> None:
+    patch.setattr(push, "_untold", lambda training: Task.objects.none())
+
+
+def paused_without_a_reason(patch: Patch) -> None:
+    right = trainings._move
+    patch.setattr(trainings, "_move", lambda *what, **said: right(*what, **{**said, "reason": ""}))
+
+
+def a_number_is_left_out(patch: Patch) -> None:
+    right = aggregation._with_version
+
+    def skipping(row: Any, *what: Any) -> Any:
+        row.base.number += 1
+        return right(row, *what)
+
+    patch.setattr(aggregation, "_with_version", skipping)
+
+
+def another_cohort_recorded(patch: Patch) -> None:
+    right = sampling.record
+    patch.setattr(sampling, "record", lambda draw, chosen: {**right(draw, chosen), "seed": 1})
+
+
 def leases_that_never_end(patch: Patch) -> None:
     patch.setattr(decisions, "_lease_ended", lambda current, now: False)
 
@@ -120,12 +175,19 @@ def never_given_up(patch: Patch) -> None:
     [
         (counted_in_order_of_arrival, "is not canonical"),
         (counted_twice, "is not canonical"),
-        (one_is_not_counted, "round 1 accepted"),
+        (one_is_not_counted, " accepted ["),
         (weighted_wrongly, "is not the mean"),
         (acknowledged_before_it_is_durable, "the acknowledged report"),
         (written_in_two_steps, "IntegrityError"),
         (open_tasks_forgotten, "its round is"),
-        (updates_released_too_early, "MissingUpdateError"),
+        (updates_released_too_early, "is not in the store"),
+        (checksums_not_compared, "is not the mean"),
+        (everything_is_waste, "without their files"),
+        (others_undo_what_is_answered, "the acknowledged report"),
+        (push_clients_not_told, "no end after"),
+        (paused_without_a_reason, "does not say why"),
+        (a_number_is_left_out, "the versions are numbered"),
+        (another_cohort_recorded, "does not select"),
     ],
     ids=lambda given: getattr(given, "__name__", ""),
 )

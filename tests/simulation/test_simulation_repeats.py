@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulation.memory import play_rounds
-from simulation.services import Realm
+from simulation.realm import Realm
 
 TESTS = Path(__file__).parents[1]
 

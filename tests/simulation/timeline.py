@@ -16,14 +16,16 @@ class Timeline:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)  # noqa: S311  # repeatable, not secret
         self.seconds = 0.0
+        self.skew = 0.0
+        """By how many seconds the clock on the wall has been set."""
         self.trace: list[str] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
     @property
     def now(self) -> datetime:
-        """The time of day."""
-        return START + timedelta(seconds=self.seconds)
+        """The time of day, as the server has it."""
+        return START + timedelta(seconds=self.seconds + self.skew)
 
     def after(self, seconds: float, act: Callable[[], None]) -> None:
         """Let `act` happen so many seconds from now; of two at one moment, the one that was planned first."""

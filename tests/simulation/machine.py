@@ -1,0 +1,50 @@
+"""What the process runs on: it dies at crash points, is slow, fails, loses hints, until it is told to be good."""
+
+from dataclasses import dataclass, replace
+
+
+class SimulatedCrash(BaseException):  # as KeyboardInterrupt: no error, and nobody may catch it
+    """The process dies at this point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What goes wrong in the server itself."""
+
+    downtime: float
+    """Seconds at most between a crash and the next start."""
+    lost_hints: float
+    """Of a hundred hints, so many hundredths are lost until a sweep."""
+    trouble: float
+    """Of a hundred aggregations, so many hundredths fail for reasons of the machine."""
+    sweep: float
+    """Seconds between two sweeps."""
+    slowest_mean: float
+    """Seconds that an aggregation takes at most."""
+
+
+NONE = Faults(downtime=1.0, lost_hints=0.0, trouble=0.0, sweep=10.0, slowest_mean=0.1)
+
+
+class Machine:
+    """Dies at the passings that the schedule names, as long as there are faults."""
+
+    def __init__(self, faults: Faults = NONE, crashes: frozenset[int] = frozenset()) -> None:
+        self.faults = faults
+        self.is_good = False
+        self.died = ""
+        """Where. Code that tidies up may swallow a crash; a dead process does not come so far."""
+        self._crashes = crashes
+        self._passed = 0
+
+    def passed(self, point: str) -> None:
+        """A crash point is passed. Raises SimulatedCrash."""
+        self._passed += 1
+        if self.died or (not self.is_good and self._passed in self._crashes):
+            self.died = self.died or point
+            raise SimulatedCrash(point)
+
+    def calm_down(self) -> None:
+        """From now on nothing goes wrong."""
+        self.is_good = True
+        self.faults = replace(self.faults, lost_hints=0.0, trouble=0.0, slowest_mean=1.0)
