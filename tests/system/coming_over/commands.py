@@ -9,12 +9,22 @@ from support import databases
 from support.serving import environment
 
 PROGRAM = [sys.executable, "-c", "import sys; from hansa.cli import main; sys.exit(main())"]
+AT_ONCE = """
+import sys
+from hansa.cli import main
+from hansa.server.coming_over import source
+assert "lock_timeout=10s" in source.SESSION
+source.SESSION = source.SESSION.replace("lock_timeout=10s", "lock_timeout=100ms")
+sys.exit(main())
+"""
+IMPATIENT = [sys.executable, "-c", AT_ONCE]
+"""The same, but it does not wait ten seconds for a table that is locked."""
 
 
-def command(home, url, *options, settings=None, largest_file=None):
+def command(home, url, *options, settings=None, largest_file=None, program=PROGRAM):
     limit = (largest_file, largest_file) if largest_file else None
     return subprocess.run(
-        [*PROGRAM, *arguments(url, *options)],
+        [*program, *arguments(url, *options)],
         env=environment(home, settings),
         capture_output=True,
         text=True,
