@@ -137,7 +137,6 @@ def _record(  # what the queries for many found, put together for one
 ) -> wire.Training:
     words = _words(training)
     newest, moved_at = past or (0, None)
-    moments = (training.created_at, training.started_at, training.finished_at, moved_at)
     answer = wire.Training(
         id=str(training.id),
         name=training.name,
@@ -158,7 +157,7 @@ def _record(  # what the queries for many found, put together for one
         created_at=training.created_at.isoformat(),
         started_at=_iso(training.started_at),
         finished_at=_iso(training.finished_at),
-        last_update=max(moment for moment in moments if moment is not None).isoformat(),
+        last_update=_newest(training.created_at, training.started_at, training.finished_at, moved_at).isoformat(),
         target_num_updates=training.plan["rounds"],
         aggregation_method=words.aggregation_method,
         uncertainty_method=words.uncertainty_method,
@@ -167,6 +166,10 @@ def _record(  # what the queries for many found, put together for one
         locked=live in COMPUTING,
     )
     return msgspec.structs.replace(answer, revision=_revision(answer))
+
+
+def _newest(first: datetime, *others: datetime | None) -> datetime:
+    return max([first, *(moment for moment in others if moment is not None)])
 
 
 def _words(training: Training) -> Shorthand:
