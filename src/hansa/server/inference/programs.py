@@ -54,6 +54,8 @@ class Asked:
     input_shape: list[int | None] | None
     preprocessing: Known | None
     moments: Moments | None
+    unsummarised: bool = False
+    """Whether nobody has told yet what its layers do with an input."""
 
 
 def asked(user: User, model_id: UUID, version: int | None, wish: UncertaintyWish) -> Asked:
@@ -73,6 +75,7 @@ def asked(user: User, model_id: UUID, version: int | None, wish: UncertaintyWish
         input_shape=found.input_shape,
         preprocessing=_preprocessing(found),
         moments=_moments(found, row) if way.method == "swag" else None,
+        unsummarised=found.executed is None and found.input_shape is not None,
     )
 
 

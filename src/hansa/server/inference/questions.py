@@ -78,8 +78,9 @@ def _said_in(form: Form) -> InferenceQuestion:
     fields: dict[str, object] = {name: form.fields[name] for name in form.fields if name != FIELD}
     fields.setdefault("return_format", "binary")
     for name in _NUMBERS:
-        if str(fields.get(name, "")).isdecimal():
-            fields[name] = int(str(fields[name]))
+        text = str(fields.get(name, ""))
+        if text.isdecimal() and len(text) <= 18:
+            fields[name] = int(text)
     if "uncertainty" in fields:
         fields["uncertainty"] = _object(str(fields["uncertainty"]))
     body = msgspec.json.encode({**fields, FIELD: ""})
