@@ -1,0 +1,1 @@
+"""What keeps a process from doing harm: limits, privileges, Landlock and seccomp, by what the kernel itself offers."""
