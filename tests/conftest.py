@@ -4,6 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = (
     "support.postgres",
@@ -18,6 +19,12 @@ pytest_plugins = (
 )
 
 TESTS = Path(__file__).parent
+
+# Random tests print how to repeat a failure; a slow machine is no failure. The same for all, whichever are collected.
+settings.register_profile(
+    "hansa", deadline=None, print_blob=True, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("hansa")
 
 
 def pytest_configure() -> None:

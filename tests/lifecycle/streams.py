@@ -96,6 +96,16 @@ class Served:
         return reader, writer
 
 
+async def _listens(socket: Path) -> bool:
+    """Whether a connection is let in; the file is there before."""
+    try:
+        _, writer = await asyncio.open_unix_connection(socket)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Served]:
     """granian, on the loop of the test."""
@@ -112,8 +122,8 @@ async def serving(folder: Path) -> AsyncIterator[Served]:
     )
     running = asyncio.create_task(server.serve())
     try:
-        async with asyncio.timeout(10):
-            while not socket.exists():  # noqa: ASYNC110  # nobody is told of it
+        async with asyncio.timeout(60):
+            while not await _listens(socket):  # noqa: ASYNC110  # nobody is told of it
                 await asyncio.sleep(0.001)
         yield Served(socket)
     finally:
