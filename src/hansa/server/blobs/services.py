@@ -49,8 +49,13 @@ _KNOWN = Rows(lambda: Blob.objects.filter(sha256=Slot("sha256", CharField())))
 
 def record(*, digests: Digests, media_type: str, now: datetime) -> Blob:
     """Note that the blob is in the store, or was seen again. To be called inside the transaction that refers to it."""
-    _SEEN(sha256=digests.sha256, size=digests.size, media_type=media_type, checksums=digests.checksums, now=now)
+    see(digests=digests, media_type=media_type, now=now)
     return _KNOWN(sha256=digests.sha256)[0]
+
+
+def see(*, digests: Digests, media_type: str, now: datetime) -> None:
+    """As `record`, for who needs nothing of the row but its key."""
+    _SEEN(sha256=digests.sha256, size=digests.size, media_type=media_type, checksums=digests.checksums, now=now)
 
 
 def known(sha256: str) -> Blob | None:

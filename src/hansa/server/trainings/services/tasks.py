@@ -118,9 +118,9 @@ def record_upload(*, task_id: UUID, user_id: UUID, digests: Digests, norm: float
     with change("tasks.record_upload"):
         task = _own_task(task_id, user_id)
         require_open(task)
-        blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=now)
+        blobs.see(digests=digests, media_type=blobs.SAFETENSORS, now=now)
         until = None if _is_late(task) else now + timedelta(seconds=LEASE_SECONDS)
-        _UPLOADED(task=task_id, blob=blob.sha256, now=now, norm=norm, until=until)
+        _UPLOADED(task=task_id, blob=digests.sha256, now=now, norm=norm, until=until)
 
 
 def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -> Receipt:
