@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from hansa.sandbox.confinement.protections import protections
 from hansa.server import config as configs
 from hansa.server.config import Config, ConfigError
-from hansa.server.doctor import certificate, database, home, surroundings
+from hansa.server.doctor import certificate, database, home, programs, surroundings
 from hansa.server.doctor.finding import Finding, Level, error
 
 
@@ -32,6 +33,7 @@ def examine(environ: Mapping[str, str], wish: Wish) -> Iterator[Finding]:
     running = surroundings.running(config.home)
     yield from surroundings.limits()
     yield from surroundings.hosts(config, running)
+    yield from programs.sandbox(config, running, protections())
     found = list(home.folder(config))
     yield from found
     if _is_well(found):
