@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.states import LIVE_ROUND_STATES, TaskState
@@ -25,7 +25,8 @@ from hansa.server.accounts.models import User
 from hansa.server.notifications import services as outbox
 from hansa.server.notifications.models import Notification, State
 from hansa.server.notifications.services import Message
-from hansa.server.trainings.models import Task, Training
+from hansa.server.prepared import Rows, Slot
+from hansa.server.trainings.models import Participation, Task, Training
 
 ROUND_KINDS = {
     TaskKind.TRAIN: "UPDATE_ROUND_START",
@@ -34,6 +35,18 @@ ROUND_KINDS = {
 }
 ON_OFFER = Q(state=TaskState.OFFERED.value) | Q(state=TaskState.LOST.value, leased_at=None)
 """Tasks their clients may still be told of: offers, and invitations nobody waits for."""
+
+
+_HEARS = Rows(
+    lambda: Participation.objects.filter(
+        training_id=Slot("training", UUIDField()), client__is_active=True, client__message_endpoint__gt=""
+    ).values_list("id")[:1]
+)
+"""Whether there is a participant to be told of anything."""
+_TOLD = Rows(
+    lambda: Notification.objects.filter(queue=Slot("training", UUIDField()), state=State.PENDING).values_list("id")[:1]
+)
+"""Whether there is anything still to be told."""
 
 
 def started(training: Training, now: datetime) -> None:
@@ -50,6 +63,8 @@ def finished(training: Training, now: datetime) -> None:
 
 def keep_up(training: Training, now: datetime) -> None:
     """Bring the outbox in line with the tasks: tell of those on offer, withdraw what is told of others."""
+    if not (_HEARS(training=training.id) or _TOLD(training=training.id)):
+        return  # as of most trainings, after each of their moves: at the cost of two short queries
     on_offer = Task.objects.filter(ON_OFFER, id=OuterRef("subject"))
     pointless = outbox.pending(training.id).filter(~Exists(on_offer), supersedable=True)
     outbox.drop(pointless, reason="its task is no longer on offer")
