@@ -1,5 +1,6 @@
 """What the process runs on: it dies at crash points, is slow, fails, loses hints, until it is told to be good."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 
@@ -27,19 +28,25 @@ NONE = Faults(downtime=1.0, lost_hints=0.0, trouble=0.0, sweep=10.0, slowest_mea
 
 
 class Machine:
-    """Dies at the passings that the schedule names, as long as there are faults."""
+    """Dies, or damages files, at the passings of crash points that the schedule names, as long as there are faults."""
 
-    def __init__(self, faults: Faults = NONE, crashes: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, faults: Faults = NONE, crashes: frozenset[int] = frozenset(), damages: frozenset[int] = frozenset()
+    ) -> None:
         self.faults = faults
+        self.damage: Callable[[], object] = lambda: None
+        """Called at the passings at which the disk damages a file."""
         self.is_good = False
         self.died = ""
         """Where. Code that tidies up may swallow a crash; a dead process does not come so far."""
-        self._crashes = crashes
+        self._crashes, self._damages = crashes, damages
         self._passed = 0
 
     def passed(self, point: str) -> None:
         """A crash point is passed. Raises SimulatedCrash."""
         self._passed += 1
+        if not self.is_good and self._passed in self._damages:
+            self.damage()
         if self.died or (not self.is_good and self._passed in self._crashes):
             self.died = self.died or point
             raise SimulatedCrash(point)

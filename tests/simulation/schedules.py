@@ -69,8 +69,8 @@ class Schedule:
     crashes: frozenset[int]
     """At which passings of a crash point the server dies."""
     orders: tuple[Order, ...]
-    damages: tuple[float, ...]
-    """When the disk damages a file."""
+    damages: frozenset[int]
+    """At which passings of a crash point the disk damages a file."""
     push: frozenset[int]
     """The clients that are told of their tasks."""
     jumps: tuple[tuple[float, float], ...]
@@ -107,7 +107,7 @@ def draw(seed: int, sizes: Sizes) -> Schedule:
         ),
         crashes=frozenset(random.randrange(1, 120) for _ in range(random.choice([0, 1, 1, 2, 4, 8]))),
         orders=_orders(random, members, clients, calm_at),
-        damages=_damages(random, sizes, calm_at),
+        damages=_damages(random, sizes),
         push=_push(random, sizes, clients),
         jumps=_jumps(random, sizes, calm_at),
         calm_at=calm_at,
@@ -184,10 +184,10 @@ def _orders(random: Random, members: Sequence[tuple[int, ...]], clients: int, un
     return tuple(orders)
 
 
-def _damages(random: Random, sizes: Sizes, until: float) -> tuple[float, ...]:
+def _damages(random: Random, sizes: Sizes) -> frozenset[int]:
     if not sizes.damages or random.random() < 0.66:
-        return ()
-    return tuple(random.uniform(0.0, until) for _ in range(random.randint(1, sizes.damages)))
+        return frozenset()
+    return frozenset(random.randrange(1, 80) for _ in range(random.randint(1, sizes.damages)))
 
 
 def _push(random: Random, sizes: Sizes, clients: int) -> frozenset[int]:
@@ -212,7 +212,8 @@ class Play:
 
     def __init__(self, schedule: Schedule, make: MakeService) -> None:
         self.schedule, self.timeline = schedule, Timeline(schedule.seed)
-        self.machine = Machine(schedule.faults, schedule.crashes)
+        self.machine = Machine(schedule.faults, schedule.crashes, schedule.damages)
+        self.machine.damage = lambda: self.timeline.after(0.0, self._damage)
         self.service = make(schedule, self.timeline, self.machine)
         self.keys: Sequence[Key] = self.service.trainings
         self.plans: Mapping[Key, Plan] = dict(zip(self.keys, schedule.plans, strict=True))
@@ -244,8 +245,6 @@ class Play:
                 self.timeline.after(gone, partial(program.stop, gone=True))
         for at, seconds in self.schedule.jumps:
             self.timeline.after(at, partial(self._set_clock, seconds))
-        for at in self.schedule.damages:
-            self.timeline.after(at, self._damage)
         for order in self.schedule.orders:
             self.timeline.after(order.at, partial(self._order, order))
         self.timeline.after(self.schedule.calm_at, self._calm_down)

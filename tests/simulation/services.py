@@ -172,7 +172,7 @@ class Services:
         return self._orchestrator._aggregate(UUID(training))
 
     def chores(self) -> Sequence[Chore]:
-        collects = Chore("", 10 * self._schedule.faults.sweep, housekeeping._collect)
+        collects = Chore("", 15 * self._schedule.faults.sweep, housekeeping._collect)
         looks = Chore("", mending.SWEEP_SECONDS, mending._sweep)
         tells = Chore("", 0.1, partial(older.deliver, self._deliverer))
         return [collects, *([looks] if self._schedule.damages else []), *([tells] if self._schedule.push else [])]

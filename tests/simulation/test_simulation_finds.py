@@ -82,12 +82,12 @@ def not_at_once(name: str) -> Iterator[None]:
 
 
 def written_in_two_steps(patch: Patch) -> None:
-    """And the process dies between them, the first time."""
+    """And the process dies between them, now and then."""
     right, times = tasks._accept_update, count()
 
     def in_between(*what: Any) -> None:
         right(*what)
-        if next(times) == 0:
+        if next(times) % 4 == 0:
             raise SimulatedCrash("in between")
 
     patch.setattr(tasks, "change", not_at_once)
@@ -213,11 +213,23 @@ def test_a_defect_of_the_rules_is_found(defect: Callable[[Patch], None], words: 
     assert words in str(found(play_rounds))
 
 
-def test_a_failure_names_its_seed_and_is_repeated_by_it(monkeypatch: Patch) -> None:
+def again(play: Callable[[int], Timeline], failure: ScheduleFailedError, world: str) -> list[str]:
+    """The trace of a second run with the seed that a failure names."""
+    seed = int(str(failure).split("seed=")[1].split(";")[0])
+    assert f"python -m simulation {world} --seed {seed} --trace" in str(failure)
+    with pytest.raises(ScheduleFailedError) as second:
+        play(seed)
+    return second.value.trace
+
+
+def test_a_failure_of_rounds_names_its_seed_and_is_repeated_by_it(monkeypatch: Patch) -> None:
     leases_that_never_end(monkeypatch)
     failure = found(play_rounds)
-    seed = int(str(failure).split("seed=")[1].split(";")[0])
-    with pytest.raises(ScheduleFailedError) as again:
-        play_rounds(seed)
-    assert again.value.trace == failure.trace
-    assert f"--seed {seed} --trace" in str(failure)
+    assert again(play_rounds, failure, "rounds") == failure.trace
+
+
+def test_a_failure_of_services_names_its_seed_and_is_repeated_by_it(monkeypatch: Patch, transactional_db: None) -> None:
+    realm = Realm()
+    weighted_wrongly(monkeypatch)
+    failure = found(realm.play)
+    assert again(realm.play, failure, "services") == failure.trace
