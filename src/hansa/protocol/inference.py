@@ -5,8 +5,7 @@ POST /api/inference/   InferenceQuestion as JSON; or a form (multipart): the sam
                        → InferenceAnswer; with return_format=binary its arrays by name, as safetensors
 
 An input is nested numbers, a tensor that torch has saved, safetensors, .npy, or an image; files may be sent as base64
-text. An image is a float C x H x W in [0, 1] with a batch dimension before it, unless the model's `input_shape` has
-three entries; for a model with preprocessing it is uint8 with a batch dimension. Nothing that is sent is unpickled.
+text. An image is a float tensor B x C x H x W within [0, 1]; a model with preprocessing gets it as uint8. Nothing that is sent is unpickled.
 """
 
 from typing import Annotated, Literal
