@@ -5,7 +5,8 @@ POST /api/inference/   InferenceQuestion as JSON; or a form (multipart): the sam
                        → InferenceAnswer; with return_format=binary its arrays by name, as safetensors
 
 An input is nested numbers, a tensor that torch has saved, safetensors, .npy, or an image; files may be sent as base64
-text. An image is a float tensor B x C x H x W within [0, 1]; a model with preprocessing gets it as uint8. Nothing that is sent is unpickled.
+text. An image is a float tensor B x C x H x W within [0, 1]; a model with preprocessing gets it as uint8.
+Nothing that is sent is unpickled.
 """
 
 from typing import Annotated, Literal

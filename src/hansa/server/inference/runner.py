@@ -14,7 +14,7 @@ import numpy as np
 
 from hansa.core.params import Array
 from hansa.server.inference.decoding import Image
-from hansa.server.inference.errors import UnavailableError
+from hansa.server.inference.errors import OverloadedError, UnavailableError
 from hansa.server.inference.opening import files_of, opened
 from hansa.server.inference.programs import Asked
 from hansa.server.lifecycle.bridge import call, work
@@ -105,6 +105,8 @@ async def _summarise(programs: Programs, model: Asked) -> None:
         stack, descriptors = await work(opened, files_of(model))
         with stack:
             executed = await programs.summary(Job(model, np.zeros(shape, np.float32), 0, descriptors))
+    except (UnavailableError, OverloadedError):
+        return  # another time
     except ServiceError as error:
         log.info("The model %s tells no shapes: %s", model.model_id, error.detail)
         executed = Executed({})
