@@ -136,7 +136,8 @@ class Asyncio:
 class Gathered:
     """In the place of `Batches.ask`: who asks within a moment is answered together. Lost with the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
         self._waiting: dict[Batches[Any, Any], list[_Ask]] = {}  # Any: of whatever is asked
 
     def forget(self) -> None:
@@ -145,11 +146,11 @@ class Gathered:
     async def ask(self, batches: Batches[Any, Any], asked: Any) -> Any:  # Any: as above
         mine = _Ask(asked)
         self._waiting.setdefault(batches, []).append(mine)
-        await Turn(0.002)
+        await Turn(self._seconds())
         if not mine.is_begun:
             await self._answer(batches, self._waiting.pop(batches))
         while not mine.is_answered:
-            await Turn(0.001)
+            await Turn(0.01)
         if mine.error is not None:
             raise mine.error
         return mine.answer

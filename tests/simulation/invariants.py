@@ -74,12 +74,16 @@ class Watch:
             case Wait():
                 _must(decision.reason != "", "it waits for nothing that it can name")
 
+    def tell_time(self, now: datetime) -> None:
+        """It may be set back after this."""
+        self._latest = max(now, self._latest or now)
+
     def see(self, rows: Rows, now: datetime) -> None:
         """Compare with the rows as they were. Raises BrokenError."""
+        self.tell_time(now)
         if rows is self.rows and not self._fresh:
             return
         before, self.rows = self.rows, rows
-        self._latest = max(now, self._latest or now)
         for key, row in rows.trainings.items():
             self._see_training(before.trainings.get(key), row)
         moved = {key for key, row in rows.rounds.items() if before.rounds.get(key) is not row}

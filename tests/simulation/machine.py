@@ -22,9 +22,11 @@ class Faults:
     """Seconds between two sweeps."""
     slowest_mean: float
     """Seconds that an aggregation takes at most."""
+    slowest_batch: float
+    """Seconds at most in which requests gather that are then answered together."""
 
 
-NONE = Faults(downtime=1.0, lost_hints=0.0, trouble=0.0, sweep=10.0, slowest_mean=0.1)
+NONE = Faults(downtime=1.0, lost_hints=0.0, trouble=0.0, sweep=10.0, slowest_mean=0.1, slowest_batch=0.01)
 
 
 class Machine:
@@ -54,4 +56,4 @@ class Machine:
     def calm_down(self) -> None:
         """From now on nothing goes wrong."""
         self.is_good = True
-        self.faults = replace(self.faults, lost_hints=0.0, trouble=0.0, slowest_mean=1.0)
+        self.faults = replace(self.faults, lost_hints=0.0, trouble=0.0, slowest_mean=1.0, slowest_batch=0.01)

@@ -104,6 +104,7 @@ def draw(seed: int, sizes: Sizes) -> Schedule:
             trouble=random.choice([0.0, 0.0, 0.0, 0.2, 0.7]),
             sweep=random.choice([10.0, 30.0, 60.0]),
             slowest_mean=random.choice([0.1, 5.0, 90.0]),
+            slowest_batch=random.choice([0.01, 0.5, 10.0]),
         ),
         crashes=frozenset(random.randrange(1, 120) for _ in range(random.choice([0, 1, 1, 2, 4, 8]))),
         orders=_orders(random, members, clients, calm_at),
@@ -269,6 +270,7 @@ class Play:
 
     def _set_clock(self, seconds: float) -> None:
         self.timeline.note(f"the clock is set by {seconds:g} s")
+        self.watch.tell_time(self.timeline.now)
         self.timeline.skew += seconds
         self.process.look_at_all()
 

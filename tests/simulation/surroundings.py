@@ -48,7 +48,8 @@ class Surroundings:
 
     def __init__(self, home: Path, timeline: Timeline, machine: Machine) -> None:
         self.home, self.timeline, self.machine = home, timeline, machine
-        self.locks, self.gathered = Locks(), Gathered()
+        self.locks = Locks()
+        self.gathered = Gathered(lambda: timeline.between(0.001, machine.faults.slowest_batch))
         self.begun: Callable[[str, Course], Activity] = _nobody
         self.passed: Callable[[str], None] = _nobody
         self.moved: Callable[[UUID], None] = _nobody
