@@ -2,7 +2,7 @@
 
 import os
 
-from hansa.sandbox.confinement.kernel import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, prctl
+from hansa.sandbox.confinement.kernel import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, prctl
 
 NOBODY = 65534
 
@@ -13,5 +13,6 @@ def drop() -> None:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
+    prctl(PR_SET_PDEATHSIG, 9)  # a change of user takes it back
     prctl(PR_SET_DUMPABLE, 0)  # nobody's other processes may not look into this one
     prctl(PR_SET_NO_NEW_PRIVS, 1)

@@ -1,0 +1,38 @@
+"""The classes that pickled modules may be made of."""
+
+import inspect
+from collections import OrderedDict
+from types import ModuleType
+
+import torch
+from torch import nn
+
+
+def allowed() -> list[type]:
+    """torch.nn's own modules, torchvision's transforms where they are installed, and what their pickles need."""
+    found: list[type] = [OrderedDict, set, torch.Size]
+    for module in (nn, *_transforms()):
+        classes = (each for _, each in inspect.getmembers(module, inspect.isclass))
+        found += [each for each in classes if issubclass(each, nn.Module) and each not in found]
+    return found
+
+
+def _transforms() -> list[ModuleType]:
+    try:
+        _declare_missing_operators()
+        from torchvision.transforms import v2
+    except (ImportError, RuntimeError):
+        return []  # not installed, or built for another torch
+    return [v2]
+
+
+def _declare_missing_operators() -> None:
+    """Declare what torchvision names: operators of its compiled part, missing beside some builds of torch."""
+    if not hasattr(torch.ops.torchvision, "nms"):
+        _LIBRARY.define(f"nms({_BOXES}) -> Tensor")  # type: ignore[no-untyped-call]  # torch declares no types
+        _LIBRARY.define(f"qnms({_BOXES}) -> Tensor")  # type: ignore[no-untyped-call]  # torch declares no types
+
+
+_BOXES = "Tensor dets, Tensor scores, float iou_threshold"
+_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch declares no types
+ALLOWED = allowed()

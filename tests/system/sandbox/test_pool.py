@@ -1,0 +1,143 @@
+"""Programs in real cells: what they compute, and that whatever they do harms nobody."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import torch
+from torch import nn
+
+from hansa.formats import safetensors
+from hansa.sandbox.confinement.protections import Protections, protections
+from hansa.sandbox.messages import Call, Failed, Outcome, Program, Refused, Tensor, Unsupported
+from hansa.sandbox.pool import Pool, UnprotectedError
+
+pytestmark = [
+    pytest.mark.skipif(bool(protections().missing), reason=f"protections are {protections()}"),
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+]
+ONES = np.ones((1, 4), np.float32)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[Pool]:
+    async with Pool(2, wall_seconds=5, memory=2**30) as started:
+        yield started
+
+
+@contextmanager
+def opened(paths: dict[str, Path]) -> Iterator[dict[str, int]]:
+    files = {name: os.open(path, os.O_RDONLY) for name, path in paths.items()}
+    try:
+        yield files
+    finally:
+        for descriptor in files.values():
+            os.close(descriptor)
+
+
+async def asked(
+    pool: Pool, path: Path, inputs: np.ndarray = ONES, params: Path | None = None, **how: object
+) -> Outcome:
+    paths = {path.name: path} | ({params.name: params} if params else {})
+    program = Program(path.name, params.name if params else None)
+    with opened(paths) as files:
+        return await pool.run(Call((program,), (Tensor.of(inputs),), **how), files)  # type: ignore[arg-type]  # as said
+
+
+def scripted(module: nn.Module, path: Path) -> Path:
+    torch.jit.script(module).save(str(path))
+    return path
+
+
+class Loops(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        while bool(torch.isfinite(x).all()):
+            x = x * 1.0
+        return x
+
+
+class Eats(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ones([1 << 34]) + x[0, 0]
+
+
+class Reads(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.from_file("/etc/hostname", False, 4, dtype=torch.uint8).float() + x
+
+
+class Counts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen += 1
+        return x + self.seen
+
+
+async def test_a_script_computes_what_it_computes_here(pool: Pool, tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
+    answer = await asked(pool, scripted(net, tmp_path / "script"))
+    assert isinstance(answer, Tensor), answer
+    np.testing.assert_array_equal(answer.array()[0], net(torch.from_numpy(ONES)).detach().numpy())
+
+
+async def test_a_pickled_module_takes_the_numbers_of_a_version(pool: Pool, tmp_path: Path) -> None:
+    net, path, params = nn.Sequential(nn.Linear(4, 3)), tmp_path / "module", tmp_path / "params"
+    torch.save(net, path)
+    numbers = {"0.weight": np.full((3, 4), 2, np.float32), "0.bias": np.zeros(3, np.float32)}
+    with params.open("wb") as file:
+        safetensors.write(file, numbers)
+    answer = await asked(pool, path, params=params)
+    assert isinstance(answer, Tensor), answer
+    np.testing.assert_array_equal(answer.array(), np.full((1, 1, 3), 8, np.float32))
+
+
+async def test_a_class_of_nobody_knows_whom_is_named(pool: Pool, tmp_path: Path) -> None:
+    torch.save(Counts(), tmp_path / "module")
+    answer = await asked(pool, tmp_path / "module")
+    assert isinstance(answer, Unsupported)
+    assert "Counts" in answer.what
+
+
+@pytest.mark.parametrize(("module", "limit"), [(Loops, "wall_clock"), (Eats, "memory"), (Reads, "files")])
+async def test_a_limit_is_named_and_the_next_caller_notices_nothing(
+    pool: Pool, tmp_path: Path, module: type[nn.Module], limit: str
+) -> None:
+    answer = await asked(pool, scripted(module(), tmp_path / "harm"))
+    assert isinstance(answer, Refused), answer
+    assert answer.limit == limit
+    assert isinstance(await asked(pool, scripted(nn.Linear(4, 3), tmp_path / "next")), Tensor)
+
+
+async def test_answers_do_not_depend_on_what_was_asked_before(pool: Pool, tmp_path: Path) -> None:
+    path = scripted(Counts(), tmp_path / "counts")
+    answers = [await asked(pool, path) for _ in range(4)]
+    assert all(isinstance(each, Tensor) and float(each.array().flat[0]) == 2.0 for each in answers)
+
+
+async def test_passes_with_dropout_differ_and_repeat_with_their_seed(pool: Pool, tmp_path: Path) -> None:
+    torch.save(nn.Sequential(nn.Linear(4, 64), nn.Dropout(0.5)), tmp_path / "drops")
+    first, again = [await asked(pool, tmp_path / "drops", passes="dropout", samples=3, seed=7) for _ in range(2)]
+    assert isinstance(first, Tensor)
+    assert first == again
+    assert not np.array_equal(first.array()[0], first.array()[1])
+
+
+async def test_an_error_of_the_program_is_told_in_its_words(pool: Pool, tmp_path: Path) -> None:
+    answer = await asked(pool, scripted(nn.Linear(5, 3), tmp_path / "wide"))
+    assert isinstance(answer, Failed)
+    assert "shapes cannot be multiplied" in answer.detail
+
+
+def test_without_a_protection_programs_are_refused_unless_weakness_is_wanted() -> None:
+    lacking = Protections(landlock=0, seccomp=True, limits=True)
+    with pytest.raises(UnprotectedError, match="HANSA_SANDBOX=weak"):
+        Pool(having=lacking)
+    assert Pool(weak=True, having=lacking).protections.missing == ("landlock",)
