@@ -39,6 +39,16 @@ class _Cell:
     """Seconds of wall clock in calls."""
     used: float = field(default_factory=time.monotonic)
 
+    def is_waiting(self) -> bool:
+        """Whether it lives, and has said nothing unasked."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+        return False
+
     def end(self) -> None:
         """Kill it, whatever it does."""
         try:
@@ -140,6 +150,12 @@ class Pool:
 
     def _taken(self, wanted: tuple[object, ...]) -> _Cell | None:
         """The idle cell that has the programs; else an empty one, or the one not used for longest."""
+        if self._nursery is None or self._nursery.poll() is not None:
+            while self._idle:  # they end with their nursery
+                self._idle.pop().end()
+        for dead in [each for each in self._idle if not each.is_waiting()]:
+            self._idle.remove(dead)
+            dead.end()
         if not self._idle:
             return None
         cell = min(self._idle, key=lambda each: (each.holds != wanted, each.holds is not None, each.used))

@@ -136,6 +136,14 @@ async def test_an_error_of_the_program_is_told_in_its_words(pool: Pool, tmp_path
     assert "shapes cannot be multiplied" in answer.detail
 
 
+async def test_the_nursery_may_die_and_nobody_notices(pool: Pool, tmp_path: Path) -> None:
+    path = scripted(nn.Linear(4, 3), tmp_path / "script")
+    assert pool._nursery is not None
+    pool._nursery.kill()
+    pool._nursery.wait()
+    assert all([isinstance(await asked(pool, path), Tensor) for _ in range(3)])
+
+
 def test_without_a_protection_programs_are_refused_unless_weakness_is_wanted() -> None:
     lacking = Protections(landlock=0, seccomp=True, limits=True)
     with pytest.raises(UnprotectedError, match="HANSA_SANDBOX=weak"):
