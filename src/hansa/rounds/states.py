@@ -89,12 +89,13 @@ ROUND_MOVES: Mapping[RoundState, frozenset[RoundState]] = {
 }
 
 TASK_MOVES: Mapping[TaskState, frozenset[TaskState]] = {
-    TaskState.OFFERED: frozenset({TaskState.LEASED, TaskState.LOST, TaskState.CLOSED}),
+    # To FAILED where a client that is told of its task, and has not taken it, refuses to do such tasks.
+    TaskState.OFFERED: frozenset({TaskState.LEASED, TaskState.LOST, TaskState.FAILED, TaskState.CLOSED}),
     TaskState.LEASED: frozenset(
         {TaskState.LEASED, TaskState.REPORTED, TaskState.LOST, TaskState.FAILED, TaskState.CLOSED}
     ),
     # A client that was given up may come back while the round is open: to report, or to lease its task again.
-    TaskState.LOST: frozenset({TaskState.LEASED, TaskState.REPORTED, TaskState.CLOSED}),
+    TaskState.LOST: frozenset({TaskState.LEASED, TaskState.REPORTED, TaskState.FAILED, TaskState.CLOSED}),
     TaskState.FAILED: frozenset({TaskState.CLOSED}),
     TaskState.REPORTED: frozenset(),
     TaskState.CLOSED: frozenset(),
