@@ -1,5 +1,6 @@
 """The simulation can fail: each of these defects, put into the code, is found within a few schedules."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -175,9 +176,9 @@ def never_given_up(patch: Patch) -> None:
     [
         (counted_in_order_of_arrival, "is not canonical"),
         (counted_twice, "is not canonical"),
-        (one_is_not_counted, " accepted ["),
+        (one_is_not_counted, "round . accepted"),
         (weighted_wrongly, "is not the mean"),
-        (acknowledged_before_it_is_durable, "the acknowledged report"),
+        (acknowledged_before_it_is_durable, "the acknowledged report|no end after"),
         (written_in_two_steps, "IntegrityError"),
         (open_tasks_forgotten, "its round is"),
         (updates_released_too_early, "is not in the store"),
@@ -196,7 +197,7 @@ def test_a_defect_of_the_services_is_found(
 ) -> None:
     realm = Realm()
     defect(monkeypatch)
-    assert words in str(found(realm.play))
+    assert re.search(words, str(found(realm.play)))
 
 
 @pytest.mark.parametrize(
