@@ -1,16 +1,19 @@
 """What runs the programs that are asked."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
-import pytest
+import pytest_asyncio
 
+from hansa.server import config
 from hansa.server.inference import runner
-from support.plain_torch import PlainTorch
+from hansa.server.inference.keeping import Cells
 
 
-@pytest.fixture
-def programs() -> Iterator[None]:
-    """Torch, in this process: of what is sent here nothing comes from outside."""
-    runner.use(PlainTorch())
-    yield
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def programs() -> AsyncIterator[Cells]:
+    """The server's own sandbox, once for all tests of a module: torch takes seconds to be imported."""
+    cells = Cells(config.Inference(processes=1, seconds=5))
+    runner.use(cells)
+    yield cells
     runner.use(None)
+    await cells.close()

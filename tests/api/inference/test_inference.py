@@ -30,7 +30,7 @@ from support.damage import flip_a_bit
 from support.torchfiles import pickled, scripted
 from support.work import add_up, lease, settle, start, upload_and_report
 
-pytestmark = pytest.mark.usefixtures("programs")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("programs")]
 
 
 async def test_the_answer_is_the_contracts_with_the_number_of_the_likeliest_class(alice):
@@ -233,18 +233,6 @@ async def test_a_damaged_file_is_told_as_elsewhere(alice):
     refused(await ask(alice, model_id, [[1.0, 1.0]]), 503, "blob_damaged", archive)
 
 
-async def test_the_first_answer_brings_shapes_and_operations_into_the_statistics(alice):
-    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    model_id = await created(alice, pickled(net), input_shape=["None", "4"])
-    answer(await ask(alice, model_id, [[1.0, 2.0, 3.0, 4.0]]))
-
-    await runner.idle()
-    stats = (await alice.get(f"/api/models/{model_id}/metadata/")).json()["stats"]
-
-    assert [layer["output_size"] for layer in stats["summary_list"]] == [[1, 2], [1, 3], [1, 3], [1, 2]]
-    assert stats["total_mult_adds"] == 4 * 3 + 3 * 2
-
-
 async def test_swag_without_a_number_asks_the_newest_version_that_has_moments(alice, trained):
     model_id, _ = trained
     await give_moments(model_id, np.array([5.0, 7.0]), np.array([25.0, 49.0]))
@@ -260,8 +248,8 @@ async def test_swag_without_a_number_asks_the_newest_version_that_has_moments(al
     refused(response, 409, "impossible_method", "moments of version 1")
 
 
-async def test_without_a_sandbox_nothing_is_run_anywhere(alice):
+async def test_without_a_sandbox_nothing_is_run_anywhere(alice, monkeypatch):
     model_id = await created(alice, scripted(Weighted(1.0)))
-    runner.use(None)
+    monkeypatch.setattr(runner, "_programs", None)
 
     refused(await ask(alice, model_id, [[1.0]]), 503, "inference_unavailable", "no sandbox")

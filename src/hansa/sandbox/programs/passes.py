@@ -23,20 +23,22 @@ def batch_of(inputs: Sequence[Tensor | EncodedImage], preprocessing: nn.Module |
     """The inputs as one batch. Raises ProgramError where they do not fit together."""
     if len(inputs) == 1 and isinstance(inputs[0], Tensor):
         return _preprocessed(torch.from_numpy(inputs[0].array().copy()), preprocessing)
-    parts = [_preprocessed(_element(each), preprocessing) for each in inputs]
+    parts = [_preprocessed(_element(each, raw=preprocessing is not None), preprocessing) for each in inputs]
     shapes = {tuple(part.shape[1:]) for part in parts}
     if len(shapes) != 1:
         raise ProgramError(f"the inputs have shapes {sorted(shapes)[:5]}; those of a batch have one. Send them alone.")
     return torch.cat(parts)
 
 
-def _element(part: Tensor | EncodedImage) -> torch.Tensor:
+def _element(part: Tensor | EncodedImage, *, raw: bool) -> torch.Tensor:
+    """One element of a batch, as a batch of one; an image as uint8 if `raw`, else as float32 within [0, 1]."""
     if isinstance(part, Tensor):
         return torch.from_numpy(part.array().copy()).unsqueeze(0)
     with Image.open(io.BytesIO(part.content)) as image:
         pixels = np.array(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
     channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(channels)).unsqueeze(0)
+    tensor = torch.from_numpy(np.ascontiguousarray(channels)).unsqueeze(0)
+    return tensor if raw else tensor.float() / 255
 
 
 def _preprocessed(part: torch.Tensor, preprocessing: nn.Module | None) -> torch.Tensor:
