@@ -1,7 +1,7 @@
 """Changes of rows: one named transaction each, with a crash point on either side of its commit.
 
-A change may share its transaction with others (`lifecycle/shared.py`), or be part of another one: then it is a
-savepoint, and committed when that one is.
+Inside another one it is a savepoint, and part of that one's change. One that shares its transaction with others
+(`lifecycle/shared.py`) is a savepoint too, and passes the second point when all of them are committed.
 """
 
 from collections.abc import Iterator
@@ -10,12 +10,20 @@ from contextlib import contextmanager
 from django.db import transaction
 
 from hansa.crashpoints import crash_point
+from hansa.server.lifecycle.shared import is_shared
 
 
 @contextmanager
 def change(name: str) -> Iterator[None]:
     """A transaction that changes rows."""
+
+    def committed() -> None:
+        crash_point(f"{name}.committed")
+
     with transaction.atomic():
         yield
-        transaction.on_commit(lambda: crash_point(f"{name}.committed"))
+        if is_shared():
+            transaction.on_commit(committed)
         crash_point(f"{name}.written")
+    if not is_shared():
+        committed()

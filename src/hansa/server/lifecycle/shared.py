@@ -11,10 +11,12 @@ threads commit side by side, and rows locked until a common commit would have se
 For services that are short, write in one `atomic()`, and do nothing after it that counts on its being committed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
+from threading import local
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import IntegrityError, transaction
@@ -64,12 +66,35 @@ def _committed(jobs: Sequence[_Job]) -> Sequence[_Outcome]:
     if len(jobs) == 1:  # its own transaction is the only one
         return [_outcome(jobs[0])]
     try:
-        with transaction.atomic():
+        with transaction.atomic(), _marked():
             return [_outcome_within(job) for job in jobs]
     except IntegrityError:  # found by the commit, in rows of one of them: all is undone, and each is done by itself
         return [_outcome(job) for job in jobs]
     except BaseException as error:  # noqa: BLE001  # whatever it is, nobody's rows are committed
         return [_Outcome(error=error)] * len(jobs)
+
+
+class _Here(local):
+    """Of a thread."""
+
+    is_shared = False
+
+
+_here = _Here()
+
+
+def is_shared() -> bool:
+    """Whether this runs in a transaction that several services share: what is done here is committed later."""
+    return _here.is_shared
+
+
+@contextmanager
+def _marked() -> Iterator[None]:
+    _here.is_shared = True
+    try:
+        yield
+    finally:
+        _here.is_shared = False
 
 
 def _outcome_within(job: _Job) -> _Outcome:
