@@ -11,7 +11,8 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hansa.server.settings")
 django.setup()
 
-from hansa.server.lifecycle.asgi import Handler, Scope  # noqa: E402  # Django must be set up before
+from hansa.server.inference.keeping import keep_programs  # noqa: E402  # Django must be set up before
+from hansa.server.lifecycle.asgi import Handler, Scope  # noqa: E402  # as above
 from hansa.server.lifecycle.body import Receive  # noqa: E402  # as above
 from hansa.server.lifecycle.observing import Observed  # noqa: E402  # as above
 from hansa.server.lifecycle.sending import Send  # noqa: E402  # as above
@@ -44,7 +45,7 @@ class Application:
         await receive()
         HINTS.bind(asyncio.get_running_loop())
         running = asyncio.gather(
-            Orchestrator().run(), keep_house(), Deliverer(deliveries.take).run(), keep_outbox(), mend()
+            Orchestrator().run(), keep_house(), Deliverer(deliveries.take).run(), keep_outbox(), mend(), keep_programs()
         )
         running.add_done_callback(_end_if_it_ended)
         await send({"type": "lifespan.startup.complete"})
@@ -57,7 +58,7 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _end_if_it_ended(running: "asyncio.Future[tuple[None, None, None, None, None]]") -> None:
+def _end_if_it_ended(running: "asyncio.Future[tuple[None, None, None, None, None, None]]") -> None:
     """A server whose trainings no longer move must not look alive: whoever restarts services restarts it."""
     if not running.cancelled():
         log.critical("The server's own work ended; the server ends with it.", exc_info=running.exception())

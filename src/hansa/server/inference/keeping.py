@@ -99,11 +99,11 @@ def why_not(config: Inference) -> str | None:
 async def keep_programs() -> None:
     """Have a pool for as long as the server serves; warm it if there is a program that may be asked for."""
     config: Inference = settings.CONFIG.inference
-    log.info("Sandbox: %s", why_not(config) or protections())
     cells = Cells(config)
     runner.use(cells)
     try:
         await asyncio.sleep(WARM_AFTER)
+        log.info("Sandbox: %s", why_not(config) or protections())
         if why_not(config) is None and await read(_has_programs):
             await _warm(cells)
         await asyncio.Event().wait()  # until the server ends

@@ -1,0 +1,136 @@
+"""A real server is asked: harmful programs, the next callers, and what is left when the server ends."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from torch import nn
+
+from support.serving import PASSWORD, create_superuser, serving
+from support.torchfiles import scripted
+
+SETTINGS = {"HANSA_INFERENCE_PROCESSES": "1", "HANSA_INFERENCE_SECONDS": "3"}
+
+
+class Net(nn.Module):
+    """A model has params."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1))
+
+
+class Loops(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        while bool(x.sum() == x.sum()):
+            x = x + 0
+        return x
+
+
+class Eats(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros([17179869184]) + x.sum()
+
+
+class Reads(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.from_file("/etc/hostname", size=1, dtype=torch.uint8) + x
+
+
+class Twice(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("asked") / "home"
+    assert create_superuser(home).returncode == 0
+    return home
+
+
+@pytest.fixture(scope="module")
+def server(home):
+    with serving(home, settings=SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def http(server):
+    with server.client() as client:
+        token = client.post("/api/tokens/", auth=("root", PASSWORD), json={"name": "t"}).json()["token"]
+    with server.client(Authorization=f"Token {token}") as client:
+        yield client
+
+
+def created(http: httpx.Client, net: nn.Module) -> str:
+    files = {"model_file": ("net", scripted(net).content)}
+    model_id: str = http.post("/api/models/", data={"name": "net"}, files=files).json()["model_id"]
+    return model_id
+
+
+def ask(http: httpx.Client, model_id: str) -> httpx.Response:
+    return http.post("/api/inference/", json={"model_id": model_id, "model_input": [[1.5]]})
+
+
+@pytest.mark.parametrize(("net", "limit"), [(Loops(), "wall_clock"), (Eats(), "memory"), (Reads(), "files")])
+def test_a_program_that_wants_too_much_is_stopped_and_the_next_caller_notices_nothing(net, limit, http):
+    good = created(http, Twice())
+    assert ask(http, good).json()["inference"] == [[3.0]]
+
+    stopped = ask(http, created(http, net))
+
+    assert (stopped.status_code, stopped.json()["code"], stopped.json()["limit"]) == (422, "limit_exceeded", limit)
+    assert ask(http, good).json()["inference"] == [[3.0]]
+
+
+def processes_of(pid: int) -> list[int]:
+    """All that come from a process."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == pid:
+            found += [int(folder.name), *processes_of(int(folder.name))]
+    return found
+
+
+def are_gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        os.sched_yield()
+    return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_with_the_server_its_processes_are_gone(how, home, server, http):
+    server.stop()
+    with serving(home, settings=SETTINGS) as other, other.client() as client:
+        client.auth = ("root", PASSWORD)
+        assert ask(client, created(client, Twice())).status_code == 200
+        started = processes_of(other.process.pid)
+        assert len(started) >= 2
+
+        other.process.send_signal(how)
+        other.process.wait(timeout=20)
+
+        assert are_gone(started)
+
+
+def test_without_processes_it_says_so(tmp_path):
+    home = tmp_path / "home"
+    assert create_superuser(home).returncode == 0
+    with serving(home, settings={"HANSA_INFERENCE_PROCESSES": "0"}) as server, server.client() as client:
+        client.auth = ("root", PASSWORD)
+        answer = ask(client, created(client, Twice()))
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "inference_unavailable")
+    assert "HANSA_INFERENCE_PROCESSES" in answer.json()["detail"]
