@@ -9,8 +9,6 @@ from docs.blocks import ROOT
 
 PAGE = ROOT / "docs" / "explanation" / "older-platform.md"
 DEFECTS = range(1, 42)
-WITH_INFERENCE = {19, 21, 28, 29}
-"""There is no inference yet, and so nothing to test."""
 
 
 def rows():
@@ -34,14 +32,11 @@ def test_every_defect_stands_in_the_table_once_and_in_order():
     assert all(len(cells) == 4 and all(cells) for cells in rows())
 
 
-def test_every_decision_has_a_test_or_comes_with_inference():
+def test_every_decision_has_a_test():
     for cells in rows():
-        if int(cells[0]) in WITH_INFERENCE:
-            assert cells[2:] == ["with inference", "with inference"]
-        else:
-            named = [f"`{file}::{test}`" for file, test in named_in(cells)]
-            assert 1 <= len(named) <= 2, cells
-            assert cells[3] == ", ".join(named), "a row names tests and nothing else"
+        named = [f"`{file}::{test}`" for file, test in named_in(cells)]
+        assert 1 <= len(named) <= 2, cells
+        assert cells[3] == ", ".join(named), "a row names tests and nothing else"
 
 
 @pytest.mark.parametrize("cells", rows(), ids=lambda cells: cells[0])
