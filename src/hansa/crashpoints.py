@@ -49,6 +49,7 @@ CHANGES: Final = (
     "registry.create_model",
     "registry.delete_model",
     "registry.record_posted_metrics",
+    "registry.record_run",
     "registry.set_preprocessing",
     "repeats.make",
     "rounds.AbandonRound",

@@ -121,7 +121,8 @@ def copy_model(*, model: Model, now: datetime) -> Model:
 
 def record_run(*, model_id: UUID, executed: Executed) -> None:
     """Keep what a run told of a model's layers. It follows from the model, so whoever is first is right."""
-    Model.objects.filter(id=model_id, executed__isnull=True).update(executed=msgspec.to_builtins(executed))
+    with change("registry.record_run"):
+        Model.objects.filter(id=model_id, executed__isnull=True).update(executed=msgspec.to_builtins(executed))
 
 
 def set_preprocessing(*, model_id: UUID, digests: Digests, now: datetime) -> None:
