@@ -18,9 +18,9 @@ from hansa.sandbox.pool import Pool, UnprotectedError
 
 pytestmark = [
     pytest.mark.skipif(bool(protections().missing), reason=f"protections are {protections()}"),
-    pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
 ]
+LOOP = pytest.mark.asyncio(loop_scope="module")
 ONES = np.ones((1, 4), np.float32)
 
 
@@ -81,6 +81,7 @@ class Counts(nn.Module):
         return x + self.seen
 
 
+@LOOP
 async def test_a_script_computes_what_it_computes_here(pool: Pool, tmp_path: Path) -> None:
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
     answer = await asked(pool, scripted(net, tmp_path / "script"))
@@ -88,6 +89,7 @@ async def test_a_script_computes_what_it_computes_here(pool: Pool, tmp_path: Pat
     np.testing.assert_array_equal(answer.array()[0], net(torch.from_numpy(ONES)).detach().numpy())
 
 
+@LOOP
 async def test_a_pickled_module_takes_the_numbers_of_a_version(pool: Pool, tmp_path: Path) -> None:
     net, path, params = nn.Sequential(nn.Linear(4, 3)), tmp_path / "module", tmp_path / "params"
     torch.save(net, path)
@@ -99,6 +101,7 @@ async def test_a_pickled_module_takes_the_numbers_of_a_version(pool: Pool, tmp_p
     np.testing.assert_array_equal(answer.array(), np.full((1, 1, 3), 8, np.float32))
 
 
+@LOOP
 async def test_a_class_of_nobody_knows_whom_is_named(pool: Pool, tmp_path: Path) -> None:
     torch.save(Counts(), tmp_path / "module")
     answer = await asked(pool, tmp_path / "module")
@@ -107,6 +110,7 @@ async def test_a_class_of_nobody_knows_whom_is_named(pool: Pool, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("module", "limit"), [(Loops, "wall_clock"), (Eats, "memory"), (Reads, "files")])
+@LOOP
 async def test_a_limit_is_named_and_the_next_caller_notices_nothing(
     pool: Pool, tmp_path: Path, module: type[nn.Module], limit: str
 ) -> None:
@@ -116,12 +120,14 @@ async def test_a_limit_is_named_and_the_next_caller_notices_nothing(
     assert isinstance(await asked(pool, scripted(nn.Linear(4, 3), tmp_path / "next")), Tensor)
 
 
+@LOOP
 async def test_answers_do_not_depend_on_what_was_asked_before(pool: Pool, tmp_path: Path) -> None:
     path = scripted(Counts(), tmp_path / "counts")
     answers = [await asked(pool, path) for _ in range(4)]
     assert all(isinstance(each, Tensor) and float(each.array().flat[0]) == 2.0 for each in answers)
 
 
+@LOOP
 async def test_passes_with_dropout_differ_and_repeat_with_their_seed(pool: Pool, tmp_path: Path) -> None:
     torch.save(nn.Sequential(nn.Linear(4, 64), nn.Dropout(0.5)), tmp_path / "drops")
     first, again = [await asked(pool, tmp_path / "drops", passes="dropout", samples=3, seed=7) for _ in range(2)]
@@ -130,12 +136,14 @@ async def test_passes_with_dropout_differ_and_repeat_with_their_seed(pool: Pool,
     assert not np.array_equal(first.array()[0], first.array()[1])
 
 
+@LOOP
 async def test_an_error_of_the_program_is_told_in_its_words(pool: Pool, tmp_path: Path) -> None:
     answer = await asked(pool, scripted(nn.Linear(5, 3), tmp_path / "wide"))
     assert isinstance(answer, Failed)
     assert "shapes cannot be multiplied" in answer.detail
 
 
+@LOOP
 async def test_the_nursery_may_die_and_nobody_notices(pool: Pool, tmp_path: Path) -> None:
     path = scripted(nn.Linear(4, 3), tmp_path / "script")
     assert pool._nursery is not None

@@ -54,6 +54,21 @@ def test_not_even_its_own_entries_in_proc_are_read() -> None:
     assert ended(lambda: next(Path("/proc").iterdir())) == seccomp.FILES_ERROR
 
 
+def test_nothing_is_learnt_of_a_path() -> None:
+    assert ended(lambda: os.stat("/etc/hostname")) == seccomp.FILES_ERROR
+    assert ended(lambda: os.readlink("/proc/self/exe")) == seccomp.FILES_ERROR
+    assert ended(lambda: stat_by_an_empty_path_flag(b"/etc/hostname")) == seccomp.FILES_ERROR
+
+
+def stat_by_an_empty_path_flag(path: bytes) -> None:
+    """The flag that asks about a descriptor does not keep the kernel from reading the path."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = 262 if os.uname().machine == "x86_64" else 79
+    found = ctypes.create_string_buffer(256)
+    if libc.syscall(ctypes.c_long(number), -100, path, found, 0x1000) < 0:
+        raise OSError(ctypes.get_errno(), "")
+
+
 def test_a_descriptor_that_it_was_given_is_read_and_never_grows(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"secret")

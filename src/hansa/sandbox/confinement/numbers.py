@@ -71,6 +71,7 @@ FILES: Mapping[str, tuple[int | None, int | None]] = MappingProxyType(
         "openat": (257, 56),
         "mkdirat": (258, 34),
         "unlinkat": (263, 35),
+        "newfstatat": (262, 79),
         "readlinkat": (267, 78),
         "faccessat": (269, 48),
         "open_by_handle_at": (304, 265),
@@ -111,4 +112,3 @@ PRCTL = (157, 167)
 PRLIMIT = (302, 261)
 FCNTL = (72, 25)
 IOCTL = (16, 29)
-FSTATAT = (262, 79)

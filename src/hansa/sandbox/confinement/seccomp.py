@@ -43,7 +43,6 @@ _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 _CLONE_THREAD = 0x00010000
 _PR_SET_NAME, _PR_SET_VMA = 15, 0x53564D41
 _F_GETFD, _F_GETFL = 1, 3
-_AT_EMPTY_PATH = 0x1000
 
 
 class _Program(ctypes.Structure):
@@ -95,7 +94,6 @@ def program(machine: str, pid: int) -> bytes:
     code += _with_values(numbers.PRCTL[column], 0, (_PR_SET_NAME, _PR_SET_VMA), errno.EPERM)
     code += _with_null(numbers.PRLIMIT[column], 2, errno.EPERM)
     code += _with_values(numbers.FCNTL[column], 1, (_F_GETFD, _F_GETFL), errno.EPERM)
-    code += _with_values(numbers.FSTATAT[column], 3, (_AT_EMPTY_PATH,), FILES_ERROR)
     code += [_step(_EQUAL, numbers.IOCTL[column], 0, 1), _step(_RETURN, _ERRNO | errno.ENOTTY)]
     return b"".join([*code, _step(_RETURN, _ERRNO | errno.EPERM)])
 

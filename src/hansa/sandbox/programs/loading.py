@@ -58,7 +58,7 @@ def _is_script(file: BinaryIO) -> bool:
 def arrays(descriptor: int) -> dict[str, Array]:
     """The arrays of a safetensors file, in memory of their own."""
     with _opened(descriptor) as file:
-        layout = read_layout(file, os.fstat(descriptor).st_size)
+        layout = read_layout(file, _size(descriptor))
         found = {}
         for placed in layout.arrays:
             file.seek(placed.start)
@@ -81,6 +81,13 @@ def put(module: nn.Module, params: Mapping[str, Array]) -> None:
                     f"the version has shape {params[name].shape} for {name!r}; the program has {tuple(target.shape)}"
                 )
             target.copy_(torch.from_numpy(params[name]))
+
+
+def _size(descriptor: int) -> int:
+    # not by fstat: in some C libraries it is a call that takes paths as well, and that a cell cannot have
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return size
 
 
 def _opened(descriptor: int) -> BinaryIO:
