@@ -1,11 +1,13 @@
 """A cell: a confined process that holds the programs of one call, and answers calls until its server goes."""
 
 import os
+import random
 import re
 import socket
 from collections.abc import Mapping
 
 import msgspec
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +30,8 @@ from hansa.sandbox.messages import (
 )
 from hansa.sandbox.programs.loading import ProgramError, UnsupportedError, loaded
 from hansa.sandbox.programs.passes import batch_of, outputs
+from hansa.sandbox.programs.scripts import keeps
+from hansa.sandbox.programs.snapshots import Snapshot, is_same, snapshot
 
 _MEMORY = re.compile(r"can't allocate memory|not enough memory|bad_alloc|Cannot allocate memory")
 _LIMIT_TEXTS: Mapping[str, Limit] = {os.strerror(code): limit for code, limit in LIMITS.items()}  # type: ignore[misc]  # LIMITS has Limit's words
@@ -39,12 +43,19 @@ class _Holds(msgspec.Struct):
     key: tuple[object, ...]
     programs: list[nn.Module]
     preprocessing: nn.Module | None
-    versions: tuple[int, ...]
+    kept: Snapshot | None
+    """What they held when they were loaded; None: a script may keep what cannot be seen."""
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """The programs, and what prepares their inputs."""
+        return self.programs if self.preprocessing is None else [*self.programs, self.preprocessing]
 
 
 def live(sock: socket.socket, within: Limits, having: Protections, threads: int) -> None:
     """Answer calls until the server closes its end. Confined before the first byte is read."""
     torch.set_num_threads(threads)
+    torch._C._set_graph_executor_optimize(False)  # else a script's code, and last digits, depend on earlier inputs
     confine(within, having)
     holds: _Holds | None = None
     while True:
@@ -73,6 +84,7 @@ def _answer(call: Call, files: Mapping[str, int], holds: _Holds | None) -> tuple
             if holds is None or holds.key != key:
                 holds = None  # let go before the next is loaded
                 holds = _load(call, files, key)
+            _seed(call.seed)
             batch = batch_of(call.inputs, holds.preprocessing)
             answer = Tensor.of(outputs(call, holds.programs, batch, files))
     except (ProgramError, ValueError) as error:
@@ -86,29 +98,28 @@ def _answer(call: Call, files: Mapping[str, int], holds: _Holds | None) -> tuple
     return answer, holds if _unchanged(call, holds) else None
 
 
+def _seed(seed: int) -> None:
+    """Every generator that a program may draw from begins anew, for the preprocessing as well."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # the global one, for whoever draws from it
+
+
 def _load(call: Call, files: Mapping[str, int], key: tuple[object, ...]) -> _Holds:
     pipeline = None if call.preprocessing is None else loaded(Program(call.preprocessing), files)
     programs = [loaded(program, files) for program in call.programs]
-    return _Holds(key, programs, pipeline, _versions(programs, pipeline))
-
-
-def _versions(programs: list[nn.Module], pipeline: nn.Module | None) -> tuple[int, ...]:
-    """The counters by which torch notes changes in place, of all numbers."""
-    modules = programs if pipeline is None else [*programs, pipeline]
-    return tuple(tensor._version for module in modules for tensor in module.state_dict().values())
+    holds = _Holds(key, programs, pipeline, None)
+    if not any(isinstance(each, torch.jit.ScriptModule) and keeps(each) for each in holds.modules):
+        holds.kept = snapshot(holds.modules)
+    return holds
 
 
 def _unchanged(call: Call, holds: _Holds) -> bool:
-    """Whether the programs are as they were loaded. A script keeps attributes that cannot be looked at: never."""
-    modules = holds.programs if holds.preprocessing is None else [*holds.programs, holds.preprocessing]
-    if call.passes != "one" or holds.versions != _versions(holds.programs, holds.preprocessing):
+    """Whether the programs are as they were loaded."""
+    scripts = [each for each in holds.modules if isinstance(each, torch.jit.ScriptModule)]
+    if scripts and (holds.kept is None or call.passes != "one"):
         return False
-    return not any(isinstance(module, torch.jit.ScriptModule) and _is_stateful(module) for module in modules)
-
-
-def _is_stateful(module: torch.jit.ScriptModule) -> bool:
-    graph = str(module.inlined_graph)
-    return "prim::SetAttr" in graph or "aten::append" in graph or "aten::_set_item" in graph or "Dict(" in graph
+    return is_same(holds.kept or (), snapshot(holds.modules))
 
 
 def _told(error: Exception) -> Outcome:

@@ -50,7 +50,7 @@ async def asked(
 
 
 def scripted(module: nn.Module, path: Path) -> Path:
-    torch.jit.script(module).save(str(path))
+    torch.jit.script(module).save(str(path))  # type: ignore[no-untyped-call]  # torch declares no types
     return path
 
 
@@ -125,6 +125,57 @@ async def test_answers_do_not_depend_on_what_was_asked_before(pool: Pool, tmp_pa
     path = scripted(Counts(), tmp_path / "counts")
     answers = [await asked(pool, path) for _ in range(4)]
     assert all(isinstance(each, Tensor) and float(each.array().flat[0]) == 2.0 for each in answers)
+
+
+class Lists(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = [1.0]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.extend([1.0])
+        return x + len(self.seen)
+
+
+class Unsaved(nn.Module):
+    seen: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.data.add_(1)
+        return x + self.seen
+
+
+@LOOP
+@pytest.mark.parametrize("module", [Counts, Lists, Unsaved])
+async def test_nothing_that_a_script_keeps_reaches_the_next_answer(
+    pool: Pool, tmp_path: Path, module: type[nn.Module]
+) -> None:
+    path = scripted(module(), tmp_path / "keeps")
+    answers = [await asked(pool, path) for _ in range(3)]
+    assert isinstance(answers[0], Tensor), answers[0]
+    assert answers[0] == answers[1] == answers[2]
+
+
+@LOOP
+async def test_random_preprocessing_repeats_with_its_seed(pool: Pool, tmp_path: Path) -> None:
+    torch.save(nn.Identity(), tmp_path / "program")
+    scripted(Noise(), tmp_path / "noise")
+    with opened({name: tmp_path / name for name in ("program", "noise")}) as files:
+        call = Call((Program("program"),), (Tensor.of(ONES),), preprocessing="noise", seed=5)
+        first, again = [await pool.run(call, files) for _ in range(2)]
+    assert isinstance(first, Tensor), first
+    assert first == again
+    torch.manual_seed(5)
+    np.testing.assert_array_equal(first.array()[0], ONES + torch.rand(4).numpy())
+
+
+class Noise(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand(4)
 
 
 @LOOP

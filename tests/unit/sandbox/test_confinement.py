@@ -55,8 +55,8 @@ def test_not_even_its_own_entries_in_proc_are_read() -> None:
 
 
 def test_nothing_is_learnt_of_a_path() -> None:
-    assert ended(lambda: os.stat("/etc/hostname")) == seccomp.FILES_ERROR
-    assert ended(lambda: os.readlink("/proc/self/exe")) == seccomp.FILES_ERROR
+    assert ended(lambda: Path("/etc/hostname").stat()) == seccomp.FILES_ERROR
+    assert ended(lambda: Path("/proc/self/exe").readlink()) == seccomp.FILES_ERROR
     assert ended(lambda: stat_by_an_empty_path_flag(b"/etc/hostname")) == seccomp.FILES_ERROR
 
 

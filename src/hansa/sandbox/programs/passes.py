@@ -67,6 +67,7 @@ def _passes(call: Call, module: nn.Module, batch: torch.Tensor, files: Mapping[s
     elif call.passes == "dropout":
         _let_drop(module)
         yield from (_tensor(module(batch.clone())) for _ in range(call.samples))
+        module.eval()
     elif call.moments is not None:
         held = arrays(files[call.moments.file])
         first, second = (np.asarray(held[name], np.float64) for name in (FIRST, SECOND))
