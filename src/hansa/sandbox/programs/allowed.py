@@ -2,15 +2,18 @@
 
 import inspect
 from collections import OrderedDict
+from collections.abc import Callable
 from types import ModuleType
 
 import torch
 from torch import nn
+from torch.nn import functional
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 
-def allowed() -> list[type]:
+def allowed() -> list[Callable[..., object]]:
     """torch.nn's own modules, torchvision's transforms where they are installed, and what their pickles need."""
-    found: list[type] = [OrderedDict, set, torch.Size]
+    found: list[Callable[..., object]] = [OrderedDict, set, torch.Size, *_PARTS]
     for module in (nn, *_transforms()):
         classes = (each for _, each in inspect.getmembers(module, inspect.isclass))
         found += [each for each in classes if issubclass(each, nn.Module) and each not in found]
@@ -33,6 +36,8 @@ def _declare_missing_operators() -> None:
         _LIBRARY.define(f"qnms({_BOXES}) -> Tensor")  # type: ignore[no-untyped-call]  # torch declares no types
 
 
+_PARTS = (NonDynamicallyQuantizableLinear, functional.relu, functional.gelu)
+"""What layers of attention are made of, beside torch.nn's public classes."""
 _BOXES = "Tensor dets, Tensor scores, float iou_threshold"
 _LIBRARY = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch declares no types
 ALLOWED = allowed()

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from typing import BinaryIO
@@ -15,6 +16,9 @@ from hansa.formats.layout import shown
 from hansa.formats.safetensors import read_layout
 from hansa.sandbox.messages import Program
 from hansa.sandbox.programs.allowed import ALLOWED
+
+_OPERATOR = re.compile(r"Unknown builtin op: ([\w:.]{1,200})")
+_GLOBAL = re.compile(r"GLOBAL ([\w.]{1,200})")
 
 
 class UnsupportedError(Exception):
@@ -36,16 +40,32 @@ def loaded(program: Program, files: Mapping[str, int]) -> nn.Module:
 def _module(descriptor: int) -> nn.Module:
     with _opened(descriptor) as file:
         if _is_script(file):
-            module: nn.Module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]  # torch declares no types
-            return module
+            return _script(file)
         try:
             with torch.serialization.safe_globals([*ALLOWED]):
                 found: object = torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            raise UnsupportedError(str(error)) from error
+            raise UnsupportedError(_named(str(error))) from error
     if not isinstance(found, nn.Module):
         raise UnsupportedError(f"the file holds {type(found).__name__}; wanted is a module, or TorchScript")
     return found
+
+
+def _script(file: BinaryIO) -> nn.Module:
+    try:
+        module: nn.Module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]  # torch declares no types
+    except RuntimeError as error:
+        if found := _OPERATOR.search(str(error)):
+            raise UnsupportedError(f"the script uses the operator {found[1]}, which is not known here") from error
+        raise
+    return module
+
+
+def _named(error: str) -> str:
+    """Of torch's advice for loading the file nevertheless, what it does not load."""
+    if found := _GLOBAL.search(error):
+        return f"the file holds {found[1]}, which is none of torch.nn's and torchvision.transforms.v2's own classes"
+    return error
 
 
 def _is_script(file: BinaryIO) -> bool:

@@ -1,0 +1,240 @@
+"""What programs of many kinds answer in a cell, beside what torch answers here."""
+
+import io
+import os
+import zipfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import torch
+from msgspec.structs import replace
+from PIL import Image
+from torch import nn
+
+from hansa.core.moments import FIRST, SECOND
+from hansa.formats import safetensors
+from hansa.sandbox.confinement.protections import protections
+from hansa.sandbox.messages import Call, EncodedImage, Failed, Moments, Outcome, Program, Tensor, Unsupported
+from hansa.sandbox.pool import Pool
+from hansa.sandbox.programs.allowed import ALLOWED
+from hansa.uncertainty.swag import gaussian
+
+pytestmark = [
+    pytest.mark.skipif(bool(protections().missing), reason=f"protections are {protections()}"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[Pool]:
+    async with Pool(1, wall_seconds=10, memory=2**30) as started:
+        yield started
+
+
+@contextmanager
+def opened(paths: Mapping[str, Path]) -> Iterator[dict[str, int]]:
+    files = {name: os.open(path, os.O_RDONLY) for name, path in paths.items()}
+    try:
+        yield files
+    finally:
+        for descriptor in files.values():
+            os.close(descriptor)
+
+
+async def asked(pool: Pool, call: Call, folder: Path) -> Outcome:
+    """Ask with the folder's files; under names that no other test has, as digests would be."""
+
+    def unique(name: str) -> str:
+        return f"{folder.name}/{name}"
+
+    named = replace(
+        call,
+        programs=tuple(Program(unique(each.archive)) for each in call.programs),
+        preprocessing=call.preprocessing and unique(call.preprocessing),
+        moments=call.moments and replace(call.moments, file=unique(call.moments.file)),
+    )
+    with opened({unique(name): folder / name for name in call.digests}) as files:
+        return await pool.run(named, files)
+
+
+def array_of(outcome: Outcome) -> np.ndarray:
+    assert isinstance(outcome, Tensor), outcome
+    return outcome.array()
+
+
+LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "batch norm": (nn.BatchNorm2d(3), (2, 3, 4, 4)),
+    "layer norm": (nn.LayerNorm(4), (2, 4)),
+    "group norm": (nn.GroupNorm(2, 4), (2, 4, 3)),
+    "instance norm": (nn.InstanceNorm2d(3), (2, 3, 4, 4)),
+    "pooling": (nn.Sequential(nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1)), (1, 2, 8, 8)),
+    "upsample": (nn.Upsample(scale_factor=2.0, mode="bilinear"), (1, 2, 4, 4)),
+    "transposed convolution": (nn.ConvTranspose2d(2, 3, 3), (1, 2, 4, 4)),
+    "1d and 3d": (nn.Sequential(nn.Conv1d(2, 3, 3), nn.Unflatten(1, (3, 1, 1)), nn.Conv3d(3, 2, 1)), (1, 2, 8)),
+    "depthwise": (nn.Conv2d(4, 4, 3, groups=4, padding="same"), (1, 4, 16, 16)),
+    "wide convolution": (nn.Conv2d(16, 32, 3), (4, 16, 32, 32)),
+    "activations": (
+        nn.Sequential(nn.GELU(), nn.SiLU(), nn.ELU(), nn.PReLU(), nn.Softplus(), nn.Hardswish(), nn.LogSoftmax(-1)),
+        (2, 4),
+    ),
+    "transformer": (nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2), (2, 5, 8)),
+    "bilinear resize of an odd size": (nn.Upsample(size=(5, 7), mode="bicubic"), (1, 2, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+async def test_layers_of_every_kind_answer_as_here(pool: Pool, tmp_path: Path, layer: str) -> None:
+    module, shape = LAYERS[layer]
+    torch.manual_seed(11)
+    batch = torch.randn(shape)
+    torch.save(module, tmp_path / "module")
+    answer = await asked(pool, Call((Program("module"),), (Tensor.of(batch.numpy()),)), tmp_path)
+    with torch.no_grad():
+        np.testing.assert_allclose(array_of(answer)[0], module.eval()(batch).numpy(), rtol=1e-4, atol=1e-5)
+
+
+async def test_an_embedding_answers_as_here(pool: Pool, tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2))
+    torch.save(module, tmp_path / "module")
+    words = np.array([[0, 4], [2, 1]])
+    answer = await asked(pool, Call((Program("module"),), (Tensor.of(words),)), tmp_path)
+    np.testing.assert_allclose(array_of(answer)[0], module(torch.from_numpy(words)).detach().numpy(), rtol=1e-6)
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.gru = nn.LSTM(3, 4, batch_first=True), nn.GRU(4, 2, batch_first=True)
+        self.heads = nn.MultiheadAttention(2, 1, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        steps = self.gru(self.lstm(x)[0])[0]
+        found: torch.Tensor = self.heads(steps, steps, steps)[0]
+        return found
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+async def test_recurrent_layers_and_attention_in_a_script_answer_as_here(pool: Pool, tmp_path: Path) -> None:
+    module, batch = Recurrent().eval(), torch.randn(2, 5, 3)
+    torch.jit.script(module).save(str(tmp_path / "module"))  # type: ignore[no-untyped-call]  # torch declares no types
+    answer = await asked(pool, Call((Program("module"),), (Tensor.of(batch.numpy()),)), tmp_path)
+    with torch.no_grad():
+        np.testing.assert_allclose(array_of(answer)[0], module(batch).numpy(), rtol=1e-4, atol=1e-5)
+
+
+async def test_a_mean_answers_with_a_pass_of_every_member(pool: Pool, tmp_path: Path) -> None:
+    members = [nn.Linear(4, 2) for _ in range(3)]
+    for number, member in enumerate(members):
+        torch.save(member, tmp_path / f"member{number}")
+    batch = torch.randn(5, 4)
+    call = Call(tuple(Program(f"member{number}") for number in range(3)), (Tensor.of(batch.numpy()),))
+    wanted = np.stack([member(batch).detach().numpy() for member in members])
+    np.testing.assert_allclose(array_of(await asked(pool, call, tmp_path)), wanted, rtol=1e-5, atol=1e-6)
+
+
+async def test_members_of_different_outputs_are_an_error(pool: Pool, tmp_path: Path) -> None:
+    for width in (2, 3):
+        torch.save(nn.Linear(4, width), tmp_path / f"wide{width}")
+    call = Call((Program("wide2"), Program("wide3")), (Tensor.of(np.ones((1, 4), np.float32)),))
+    answer = await asked(pool, call, tmp_path)
+    assert isinstance(answer, Failed)
+    assert "(1, 2), (1, 3)" in answer.detail
+
+
+async def test_swag_draws_weights_for_every_pass(pool: Pool, tmp_path: Path) -> None:
+    net, rng = nn.Linear(3, 2), np.random.default_rng(3)
+    torch.save(net, tmp_path / "module")
+    first = rng.normal(size=8)
+    second = first**2 + rng.uniform(0.1, 0.5, size=8)
+    with (tmp_path / "moments").open("wb") as file:
+        safetensors.write(file, {FIRST: first.astype(np.float32), SECOND: second.astype(np.float32)})
+    batch = np.ones((1, 3), np.float32)
+    moments = Moments("moments", ("weight", "bias"))
+    call = Call((Program("module"),), (Tensor.of(batch),), moments=moments, passes="swag", samples=3, seed=9)
+    found = array_of(await asked(pool, call, tmp_path))
+    around = gaussian(first.astype(np.float32).astype(np.float64), second.astype(np.float32).astype(np.float64))
+    draws = np.random.default_rng(9)
+    for answer in found:
+        weights = around.draw(draws)
+        wanted = weights[:6].reshape(2, 3) @ batch[0] + weights[6:]
+        np.testing.assert_allclose(answer[0], wanted, rtol=1e-4)
+    assert len({answer.tobytes() for answer in found}) == 3
+    # the next caller gets the model's own weights
+    plain = array_of(await asked(pool, Call((Program("module"),), (Tensor.of(batch),)), tmp_path))
+    np.testing.assert_allclose(plain[0], net(torch.from_numpy(batch)).detach().numpy(), rtol=1e-5)
+
+
+def an_image(mode: str, kind: str) -> tuple[bytes, np.ndarray]:
+    rng = np.random.default_rng(5)
+    shape = (6, 4) if mode == "L" else (6, 4, 3)
+    pixels = rng.integers(0, 256, shape, dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    with Image.open(file) as image:  # what a lossy format makes of it
+        return file.getvalue(), np.array(image)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("L", "PNG"), ("RGB", "PNG"), ("RGB", "JPEG"), ("RGB", "BMP"), ("L", "GIF")]
+)
+async def test_an_image_is_decoded_in_the_cell(pool: Pool, tmp_path: Path, mode: str, kind: str) -> None:
+    content, pixels = an_image(mode, kind)
+    torch.save(nn.Identity(), tmp_path / "module")
+    found = array_of(await asked(pool, Call((Program("module"),), (EncodedImage(content),)), tmp_path))
+    channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    if kind == "GIF":  # has a palette, and comes as colours
+        assert found.shape[2:] == (3, 6, 4)
+        return
+    np.testing.assert_allclose(found[0, 0], channels.astype(np.float32) / 255)
+
+
+async def test_what_is_no_image_is_told(pool: Pool, tmp_path: Path) -> None:
+    torch.save(nn.Identity(), tmp_path / "module")
+    answer = await asked(pool, Call((Program("module"),), (EncodedImage(b"no image at all"),)), tmp_path)
+    assert isinstance(answer, Failed)
+    assert "image" in answer.detail
+
+
+@pytest.mark.skipif(not any("torchvision" in each.__module__ for each in ALLOWED), reason="no torchvision here")
+async def test_preprocessing_of_torchvisions_transforms_prepares_images_of_any_size(pool: Pool, tmp_path: Path) -> None:
+    from torchvision.transforms import v2
+
+    pipeline = v2.Compose(
+        [v2.Resize((5, 5)), v2.CenterCrop(4), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.2])]
+    )
+    torch.save(pipeline, tmp_path / "pipeline")
+    torch.save(nn.Flatten(), tmp_path / "module")
+    content, pixels = an_image("L", "PNG")
+    call = Call((Program("module"),), (EncodedImage(content), EncodedImage(content)), preprocessing="pipeline")
+    wanted = pipeline(torch.from_numpy(pixels)[None, None]).flatten().numpy()
+    np.testing.assert_allclose(array_of(await asked(pool, call, tmp_path))[0], np.stack([wanted, wanted]), atol=1e-5)
+
+
+class Suppresses(nn.Module):
+    def forward(self, boxes: torch.Tensor) -> torch.Tensor:
+        return torch.nonzero(boxes)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+async def test_an_operator_that_is_not_known_is_named(pool: Pool, tmp_path: Path) -> None:
+    torch.jit.script(Suppresses()).save(str(tmp_path / "whole"))  # type: ignore[no-untyped-call]  # torch declares no types
+    with zipfile.ZipFile(tmp_path / "whole") as whole, zipfile.ZipFile(tmp_path / "module", "w") as module:
+        for name in whole.namelist():
+            module.writestr(name, whole.read(name).replace(b"torch.nonzero(", b"ops.strange.cull("))
+    answer = await asked(pool, Call((Program("module"),), (Tensor.of(np.ones((1, 4), np.float32)),)), tmp_path)
+    assert isinstance(answer, Unsupported), answer
+    assert "strange::cull" in answer.what
+
+
+async def test_a_function_in_a_pickle_is_named_without_advice_how_to_allow_it(pool: Pool, tmp_path: Path) -> None:
+    module = nn.Linear(2, 2)
+    module.extra = os.getcwd  # type: ignore[assignment]  # anything may be put into a pickle
+    torch.save(module, tmp_path / "module")
+    answer = await asked(pool, Call((Program("module"),), (Tensor.of(np.ones((1, 2), np.float32)),)), tmp_path)
+    assert isinstance(answer, Unsupported), answer
+    assert "getcwd" in answer.what
+    assert len(answer.what) < 200
