@@ -3,12 +3,14 @@
     python -m hansa.sandbox.nursery DESCRIPTOR PARENT
 
 A request is a message of the limits with the cell's end of a pair of sockets; the answer a message with the cell's
-pidfd, by which the server kills it, and no other process that has its number later. The nursery ends with its parent,
-and the cells with the nursery.
+pidfd, by which the server kills it, and no other process that has its number later, and with a pipe that tells the
+status with which the cell ends. The nursery ends with its parent, and the cells with the nursery.
 """
 
+import codecs
 import io
 import os
+import select
 import signal
 import socket
 import sys
@@ -22,6 +24,7 @@ from hansa.sandbox import cell
 from hansa.sandbox.confinement.kernel import die_with
 from hansa.sandbox.confinement.limits import Limits
 from hansa.sandbox.confinement.protections import Protections
+from hansa.sandbox.fates import told
 from hansa.sandbox.framing import receive, send
 from hansa.sandbox.programs.allowed import ALLOWED
 
@@ -40,13 +43,34 @@ def main() -> None:
     die_with(parent)
     torch.set_num_threads(1)  # threads do not live through a fork: the pools begin in the cells
     _warm()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the cells
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the server decides
     sock = socket.socket(fileno=descriptor)
-    with suppress(EOFError):
+    living: dict[int, int] = {}
+    with suppress(EOFError, BrokenPipeError):
         while True:
-            message, (end,) = receive(sock, 4096)
-            _fork(sock, end, msgspec.msgpack.decode(message, type=Wish))
+            if _has_asked(sock, living):
+                message, (end,) = receive(sock, 4096)
+                _fork(sock, end, msgspec.msgpack.decode(message, type=Wish), living)
+
+
+def _has_asked(sock: socket.socket, living: dict[int, int]) -> bool:
+    """Wait until the server asks or a cell ends. The dead are buried, and their status is told to the server.
+
+    `living`: of each cell the pidfd, and the pipe to tell its fate.
+    """
+    poll = select.poll()  # keeps no descriptor of its own, which cells would have as well
+    for descriptor in (sock.fileno(), *living):
+        poll.register(descriptor, select.POLLIN)
+    ready = {descriptor for descriptor, _ in poll.poll()}
+    for pidfd in living.keys() & ready:
+        pipe = living.pop(pidfd)
+        ended = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        if ended is not None:
+            with suppress(BrokenPipeError):
+                os.write(pipe, told(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status))
+        os.close(pipe)
+        os.close(pidfd)
+    return sock.fileno() in ready
 
 
 def _warm() -> None:
@@ -54,6 +78,7 @@ def _warm() -> None:
     from PIL import Image
 
     Image.init()
+    codecs.lookup("cp437")  # of the names in some zip files
     with torch.no_grad():
         net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8, 2))
         net(torch.zeros(1, 1, 4, 4))
@@ -70,19 +95,23 @@ def _load(net: torch.nn.Module) -> None:
         torch.load(saved, weights_only=True)
 
 
-def _fork(sock: socket.socket, end: int, wish: Wish) -> None:
+def _fork(sock: socket.socket, end: int, wish: Wish, living: dict[int, int]) -> None:
     nursery = os.getpid()
+    fate, telling = os.pipe()
     child = os.fork()
     if child:
         os.close(end)
         pidfd = os.pidfd_open(child)
+        living[pidfd] = telling
         try:
-            send(sock, b"", [pidfd])
+            send(sock, b"", [pidfd, fate])
         finally:
-            os.close(pidfd)
+            os.close(fate)
         return
     status = 1
     try:
+        for descriptor in (fate, telling, *living, *living.values()):
+            os.close(descriptor)
         sock.close()
         die_with(nursery)
         cell.live(socket.socket(fileno=end), wish.limits, wish.protections, wish.threads)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -16,8 +17,9 @@ import msgspec
 
 from hansa.sandbox.confinement.limits import Limits
 from hansa.sandbox.confinement.protections import Protections, protections
+from hansa.sandbox.fates import fate
 from hansa.sandbox.framing import LENGTH, MAX_FILES, framed, receive, send
-from hansa.sandbox.messages import MAX_ANSWER, MAX_CALL, Call, Failed, Outcome, Refused, Tensor, Unsupported
+from hansa.sandbox.messages import MAX_ANSWER, MAX_CALL, Call, Outcome, Refused, Tensor, Unsupported
 
 START_SECONDS: Final = 60
 
@@ -34,6 +36,8 @@ class UnprotectedError(Exception):
 class _Cell:
     sock: socket.socket
     pidfd: int
+    fate: int
+    """A pipe, on which the nursery tells how it ended."""
     holds: tuple[object, ...] | None = None
     busy: float = 0.0
     """Seconds of wall clock in calls."""
@@ -49,14 +53,18 @@ class _Cell:
             return False
         return False
 
-    def end(self) -> None:
-        """Kill it, whatever it does."""
-        try:
+    def kill(self) -> None:
+        """Whatever it does. One that is ending already keeps its status."""
+        with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it is gone already
+
+    def end(self) -> None:
+        """Kill it, and forget it."""
+        try:
+            self.kill()
         finally:
             os.close(self.pidfd)
+            os.close(self.fate)
             self.sock.close()
 
 
@@ -69,6 +77,7 @@ class Pool:
         *,
         memory: int = 2 * 2**30,
         wall_seconds: float = 30.0,
+        cpu_seconds: int | None = None,
         waiting: int = 256,
         weak: bool = False,
         having: Protections | None = None,
@@ -85,7 +94,7 @@ class Pool:
         self._threads = max(1, cores // self._size)
         self._wall = wall_seconds
         # of the whole life of a cell, which ends before this does, unless one call uses all of it
-        self._cpu_seconds = int(20 * wall_seconds * self._threads) + 1
+        self._cpu_seconds = cpu_seconds or int(20 * wall_seconds * self._threads) + 1
         self._limits = Limits(memory=memory, cpu_seconds=self._cpu_seconds)
         self._waiting, self._most = 0, waiting
         self._turns = asyncio.Semaphore(self._size)
@@ -136,7 +145,8 @@ class Pool:
         except TimeoutError:
             return Refused("wall_clock", f"the program had no answer after {self._wall:g} s")
         except (EOFError, ConnectionError):
-            return Failed("the program ended its process: it crashed, or used up its time")
+            cell.kill()  # if it has but closed its end
+            return await fate(cell.fate)
         except ValueError as error:
             return Refused("output", str(error))
         finally:
@@ -200,12 +210,12 @@ class Pool:
         with theirs:
             send(control, wish, [theirs.fileno()])
         try:
-            _, (pidfd,) = await asyncio.to_thread(receive, control, 16)
+            _, (pidfd, fate_of_it) = await asyncio.to_thread(receive, control, 16)
         except BaseException:
             ours.close()
             raise
         ours.setblocking(False)
-        return _Cell(ours, pidfd)
+        return _Cell(ours, pidfd, fate_of_it)
 
     async def _bury(self) -> None:
         if self._control is not None:

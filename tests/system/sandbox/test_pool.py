@@ -1,14 +1,20 @@
 """Programs in real cells: what they compute, and that whatever they do harms nobody."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pytest_asyncio
 import torch
+import uvloop
 from torch import nn
 
 from hansa.formats import safetensors
@@ -201,6 +207,100 @@ async def test_the_nursery_may_die_and_nobody_notices(pool: Pool, tmp_path: Path
     pool._nursery.kill()
     pool._nursery.wait()
     assert all([isinstance(await asked(pool, path), Tensor) for _ in range(3)])
+
+
+@LOOP
+async def test_time_of_the_processor_ends_at_its_limit(tmp_path: Path) -> None:
+    async with Pool(1, wall_seconds=20, cpu_seconds=4) as short:
+        answer = await asked(short, scripted(Loops(), tmp_path / "loops"))
+        assert isinstance(answer, Refused), answer
+        assert answer.limit == "cpu"
+
+
+@LOOP
+async def test_a_crash_is_told_by_its_signal(tmp_path: Path) -> None:
+    path = scripted(Loops(), tmp_path / "loops")
+    async with Pool(1, wall_seconds=20) as one:
+        pidfd = one._idle[0].pidfd
+        asking = asyncio.create_task(asked(one, path))
+        while one._idle:  # noqa: ASYNC110 - the pool tells nobody when a call reaches its cell
+            await asyncio.sleep(0)
+        signal.pidfd_send_signal(pidfd, signal.SIGSEGV)
+        answer = await asking
+        assert isinstance(answer, Failed), answer
+        assert "Segmentation fault" in answer.detail
+        assert isinstance(await asked(one, scripted(nn.Linear(4, 3), tmp_path / "next")), Tensor)
+
+
+@pytest.mark.parametrize("make", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_three_hundred_calls_leave_descriptors_and_processes_as_they_were(
+    make: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    good, bad = scripted(nn.Linear(4, 3), tmp_path / "good"), scripted(nn.Linear(5, 3), tmp_path / "bad")
+
+    async def many() -> None:
+        before = resources()
+        async with Pool(2, wall_seconds=20, memory=2**30) as busy:
+            for _ in range(15):
+                await asyncio.gather(*(asked(busy, bad if number % 5 == 0 else good) for number in range(20)))
+            # a caller who goes away has its cell replaced
+            leaver = asyncio.create_task(asked(busy, good))
+            await asyncio.sleep(0)
+            leaver.cancel()
+            with suppress(asyncio.CancelledError):
+                await leaver
+            assert isinstance(await asked(busy, good), Tensor)
+        assert resources() == before
+
+    with asyncio.Runner(loop_factory=make) as runner:
+        runner.run(asyncio.sleep(0))
+        runner.run(warm())
+        runner.run(many())
+
+
+async def warm() -> None:
+    """What a loop opens once, and keeps."""
+    await asyncio.to_thread(len, "")
+
+
+def resources() -> tuple[int, int]:
+    """How many descriptors this process has, and how many children."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return len(list(Path("/proc/self/fd").iterdir())), len(children)
+
+
+HOST = """
+import asyncio
+from hansa.sandbox.pool import Pool
+
+async def main():
+    async with Pool(2):
+        print("ready", flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_server_leaves_no_process() -> None:
+    with subprocess.Popen([sys.executable, "-c", HOST], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"ready\n"
+        children = descendants(server.pid)
+        assert len(children) == 3, "the nursery and two cells"
+        handles = [os.pidfd_open(child) for child in children]
+        server.kill()
+        server.wait()
+    for handle in handles:
+        assert select.select([handle], [], [], 20)[0], "the process lives on"
+        os.close(handle)
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one. A process with several threads lists its children by thread."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for each in lists for child in each.read_text().split()]
+    return children + [below for child in children for below in descendants(child)]
 
 
 def test_without_a_protection_programs_are_refused_unless_weakness_is_wanted() -> None:

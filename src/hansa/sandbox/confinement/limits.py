@@ -19,16 +19,17 @@ class Limits:
 def restrict(limits: Limits) -> None:
     """Set the limits for good; nothing can be written to a file at all."""
     _set(resource.RLIMIT_AS, _addresses() + limits.memory)
-    _set(resource.RLIMIT_CPU, limits.cpu_seconds)
+    _set(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1)  # a signal that tells why, and then the end
     _set(resource.RLIMIT_NOFILE, limits.open_files)
     _set(resource.RLIMIT_FSIZE, 0)
     _set(resource.RLIMIT_CORE, 0)
 
 
-def _set(kind: int, value: int) -> None:
+def _set(kind: int, soft: int, last: int | None = None) -> None:
     _, hard = resource.getrlimit(kind)
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (value, value))
+    most = soft if last is None else last
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (min(soft, most), most))
 
 
 def _addresses() -> int:
