@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.urls import reverse
 
-from hansa.server.accounts.models import Invitation, Token, User
+from hansa.server.accounts.models import Answered, Invitation, Token, User
 from hansa.server.destinations import Destinations
 from hansa.server.lifecycle.bridge import call
 from hansa.server.lifecycle.history import HistoryAdmin
@@ -53,7 +53,7 @@ async def full(alice, bob, carol, started, root):
 
 
 def add_what_older_clients_bring(owner, training):
-    """A model of each kind, moments, a metric that is no number, a notification."""
+    """A model of each kind, moments, a metric that is no number, a notification, an answer that is kept."""
     now = training.created_at
     version = training.model.versions.get(number=0)
     swag = Model.objects.create(owner=owner, name="swag", kind="swag", spec=[], input_shape=[None, 2], created_at=now)
@@ -64,6 +64,7 @@ def add_what_older_clients_bring(owner, training):
     swag.metrics.create(key="remark", text="sehr schön \N{SNOWMAN}".encode() + b"\xff", **text)
     queued = {"queue": training.id, "kind": "TRAINING_START", "body": {}, "next_attempt_at": now, "created_at": now}
     Notification.objects.create(receiver=owner, **queued)
+    Answered.objects.create(user=owner, key="one", request="0" * 64, answer="{}", answered_at=now)
 
 
 @pytest.fixture

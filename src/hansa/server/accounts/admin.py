@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from hansa.server.accounts import endpoints
-from hansa.server.accounts.models import Invitation, Token, User
+from hansa.server.accounts.models import Answered, Invitation, Token, User
 from hansa.server.accounts.signin import StaffSignInForm
 from hansa.server.lifecycle.history import HistoryAdmin
 
@@ -79,3 +79,11 @@ class InvitationAdmin(_Revocable):
     list_display = ("id", "user", "invited_by", "created_at", "expires_at", "used_at")
     list_select_related = ("user", "invited_by")
     exclude = ("digest",)
+
+
+@admin.register(Answered)
+class AnsweredAdmin(HistoryAdmin):
+    """What was answered to requests with an idempotency key; a day old it is deleted."""
+
+    list_display = ("key", "user", "answered_at")
+    list_select_related = ("user",)
