@@ -9,7 +9,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -88,6 +88,8 @@ class Surroundings:
             (HINTS, "tasks_offered", self._hear_offered),
             (orchestrator, "aggregate", self._aggregate),
             *((module, "asyncio", asyncio) for module in (orchestrator, deliverer)),
+            # traces: a coroutine that is dropped in the middle of its step would leave that to whoever comes next
+            (deliverer, "step", _no_step),
             *((module, "log", Log()) for module in (orchestrator, mending, housekeeping, deliverer)),
         ]
         with ExitStack() as stack:
@@ -156,6 +158,10 @@ class Log:
 
     def exception(self, *line: object) -> None:
         raise  # noqa: PLE0704  # the error that the caller is handling
+
+
+def _no_step(*span: object, **noted: object) -> nullcontext[None]:
+    return nullcontext()
 
 
 def _nobody(*told: object) -> Any:  # Any: nobody is told, and nothing comes of it
