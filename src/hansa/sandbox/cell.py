@@ -24,6 +24,7 @@ from hansa.sandbox.messages import (
     Outcome,
     Program,
     Refused,
+    Summary,
     Tensor,
     Unsupported,
     cleaned,
@@ -32,6 +33,7 @@ from hansa.sandbox.programs.loading import ProgramError, UnsupportedError, loade
 from hansa.sandbox.programs.passes import batch_of, outputs
 from hansa.sandbox.programs.scripts import keeps
 from hansa.sandbox.programs.snapshots import Snapshot, is_same, snapshot
+from hansa.sandbox.programs.summaries import summary
 
 _MEMORY = re.compile(r"can't allocate memory|not enough memory|bad_alloc|Cannot allocate memory")
 _LIMIT_TEXTS: Mapping[str, Limit] = {os.strerror(code): limit for code, limit in LIMITS.items()}  # type: ignore[misc]  # LIMITS has Limit's words
@@ -86,7 +88,7 @@ def _answer(call: Call, files: Mapping[str, int], holds: _Holds | None) -> tuple
                 holds = _load(call, files, key)
             _seed(call.seed)
             batch = batch_of(call.inputs, holds.preprocessing)
-            answer = Tensor.of(outputs(call, holds.programs, batch, files))
+            answer = _computed(call, holds.programs, batch, files)
     except (ProgramError, ValueError) as error:
         return Failed(cleaned(str(error))), None
     except UnsupportedError as error:
@@ -96,6 +98,12 @@ def _answer(call: Call, files: Mapping[str, int], holds: _Holds | None) -> tuple
     except Exception as error:  # noqa: BLE001 - a stranger's program raises whatever it likes; all of it is an answer
         return _told(error), None
     return answer, holds if _unchanged(call, holds) else None
+
+
+def _computed(call: Call, programs: list[nn.Module], batch: torch.Tensor, files: Mapping[str, int]) -> Tensor | Summary:
+    if call.passes == "summary":
+        return summary(programs[0], batch)
+    return Tensor.of(outputs(call, programs, batch, files))
 
 
 def _seed(seed: int) -> None:

@@ -14,7 +14,7 @@ MAX_TEXT: Final = 2000
 MAX_DIMENSIONS: Final = 32
 
 Limit = Literal["memory", "cpu", "wall_clock", "files", "network", "processes", "output"]
-Passes = Literal["one", "dropout", "swag"]
+Passes = Literal["one", "dropout", "swag", "summary"]
 
 
 class Tensor(msgspec.Struct, frozen=True, tag=True):
@@ -98,7 +98,22 @@ class Unsupported(msgspec.Struct, frozen=True, tag=True):
     what: str
 
 
-Outcome = Tensor | Refused | Failed | Unsupported
+class Traced(msgspec.Struct, frozen=True):
+    """What one pass told of one module; None: it was not told."""
+
+    input_size: tuple[int, ...] | None
+    output_size: tuple[int, ...] | None
+    macs: int | None
+    """Multiplications with an addition; None for a module that has modules."""
+
+
+class Summary(msgspec.Struct, frozen=True, tag=True):
+    """The answer to passes "summary": what one pass of the first program told, by the paths of its modules."""
+
+    layers: dict[str, Traced]
+
+
+Outcome = Tensor | Summary | Refused | Failed | Unsupported
 
 
 def cleaned(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hansa.sandbox import messages
 from hansa.sandbox.messages import EncodedImage, Failed, Refused, Tensor, Unsupported
 from hansa.server.blobs.inspection import Known
-from hansa.server.inference.calls import call_of, outputs_of
+from hansa.server.inference.calls import call_of, executed_of, outputs_of
 from hansa.server.inference.decoding import Image
 from hansa.server.inference.errors import LimitError, ProgramError, UnsupportedError
 from hansa.server.inference.methods import Way
@@ -72,3 +72,12 @@ def test_what_is_no_output_is_the_callers_to_know(outcome, error, words):
     assert refusal.value.status == 422
     if isinstance(outcome, Refused):
         assert refusal.value.extra == {"limit": outcome.limit}
+
+
+def test_a_summary_becomes_what_the_registry_keeps() -> None:
+    traced = messages.Summary({"": messages.Traced((1, 4), (1, 2), None), "0": messages.Traced((1, 4), (1, 2), 10)})
+    executed = executed_of(traced)
+    assert executed.layers["0"].macs == 10
+    assert executed.layers[""].output_size == (1, 2)
+    with pytest.raises(ProgramError):
+        outputs_of(traced)

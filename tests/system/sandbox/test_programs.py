@@ -18,7 +18,18 @@ from torch import nn
 from hansa.core.moments import FIRST, SECOND
 from hansa.formats import safetensors
 from hansa.sandbox.confinement.protections import protections
-from hansa.sandbox.messages import Call, EncodedImage, Failed, Moments, Outcome, Program, Tensor, Unsupported
+from hansa.sandbox.messages import (
+    Call,
+    EncodedImage,
+    Failed,
+    Moments,
+    Outcome,
+    Program,
+    Summary,
+    Tensor,
+    Traced,
+    Unsupported,
+)
 from hansa.sandbox.pool import Pool
 from hansa.sandbox.programs.allowed import ALLOWED
 from hansa.uncertainty.swag import gaussian
@@ -238,3 +249,25 @@ async def test_a_function_in_a_pickle_is_named_without_advice_how_to_allow_it(po
     assert isinstance(answer, Unsupported), answer
     assert "getcwd" in answer.what
     assert len(answer.what) < 200
+
+
+async def test_a_summary_tells_shapes_and_multiplications_of_every_module(pool: Pool, tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Sequential(nn.Linear(8, 3)))
+    torch.save(net, tmp_path / "module")
+    batch = np.ones((5, 1, 4, 4), np.float32)
+    answer = await asked(pool, Call((Program("module"),), (Tensor.of(batch),), passes="summary"), tmp_path)
+    assert isinstance(answer, Summary), answer
+    assert answer.layers == {
+        "": Traced((5, 1, 4, 4), (5, 3), None),
+        "0": Traced((5, 1, 4, 4), (5, 2, 2, 2), 20 * 5 * 4),
+        "1": Traced((5, 2, 2, 2), (5, 8), 0),
+        "2": Traced((5, 8), (5, 3), None),
+        "2.0": Traced((5, 8), (5, 3), 27 * 5),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+async def test_a_script_tells_the_shapes_of_the_whole(pool: Pool, tmp_path: Path) -> None:
+    torch.jit.script(nn.Sequential(nn.Linear(4, 2))).save(str(tmp_path / "module"))  # type: ignore[no-untyped-call]  # torch declares no types
+    call = Call((Program("module"),), (Tensor.of(np.ones((1, 4), np.float32)),), passes="summary")
+    assert await asked(pool, call, tmp_path) == Summary({"": Traced((1, 4), (1, 2), None)})

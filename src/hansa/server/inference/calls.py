@@ -3,13 +3,16 @@
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from hansa.core.params import Array
 from hansa.sandbox import messages
-from hansa.sandbox.messages import EncodedImage, Failed, Outcome, Passes, Refused, Tensor, Unsupported
+from hansa.sandbox.messages import EncodedImage, Failed, Outcome, Passes, Refused, Summary, Tensor, Unsupported
 from hansa.server.inference.errors import LimitError, ProgramError, UnsupportedError
 from hansa.server.inference.programs import Asked
 from hansa.server.inference.runner import Job
+from hansa.server.lifecycle.errors import ServiceError
+from hansa.server.registry.statistics import Executed, ExecutedLayer
 
 _PASSES: Final[dict[str, Passes]] = {"mc_dropout": "dropout", "swag": "swag"}
 
@@ -34,20 +37,43 @@ def call_of(job: Job) -> messages.Call:
     )
 
 
+def summary_call_of(job: Job) -> messages.Call:
+    """What a cell is told that is to tell shapes: the model's own input goes in, which nothing prepares."""
+    return replace(call_of(job), preprocessing=None, moments=None, passes="summary", samples=1)
+
+
 def outputs_of(outcome: Outcome) -> Array:
     """The outputs. Raises LimitError, ProgramError, UnsupportedError."""
+    if isinstance(outcome, Tensor):
+        return outcome.array()
+    raise _error_of(outcome)
+
+
+def executed_of(outcome: Outcome) -> Executed:
+    """What one pass told of the layers. Raises LimitError, ProgramError, UnsupportedError."""
+    if isinstance(outcome, Summary):
+        return Executed(
+            {
+                path: ExecutedLayer(layer.input_size, layer.output_size, layer.macs)
+                for path, layer in outcome.layers.items()
+            }
+        )
+    raise _error_of(outcome)
+
+
+def _error_of(outcome: Outcome) -> ServiceError:
     match outcome:
-        case Tensor():
-            return outcome.array()
         case Refused(limit, detail):
-            raise LimitError(limit, f"The program was stopped at its limit of {limit}: {detail}")
+            return LimitError(limit, f"The program was stopped at its limit of {limit}: {detail}")
         case Failed(detail):
-            raise ProgramError(f"The program failed: {detail}")
+            return ProgramError(f"The program failed: {detail}")
         case Unsupported(what):
-            raise UnsupportedError(
+            return UnsupportedError(
                 f"The program is not run here: {what}. Save it as TorchScript (torch.jit.save), or build it from "
                 "torch.nn's own classes."
             )
+        case Tensor() | Summary():
+            return ProgramError("The program answered something else than it was asked.")
 
 
 def _moments(model: Asked) -> messages.Moments | None:

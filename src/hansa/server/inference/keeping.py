@@ -9,10 +9,11 @@ from django.conf import settings
 
 from hansa.core.params import Array
 from hansa.sandbox.confinement.protections import protections
+from hansa.sandbox.messages import Call, Outcome
 from hansa.sandbox.pool import FullError, Pool, UnprotectedError
 from hansa.server.config import Inference, Sandbox
 from hansa.server.inference import runner
-from hansa.server.inference.calls import call_of, outputs_of
+from hansa.server.inference.calls import call_of, executed_of, outputs_of, summary_call_of
 from hansa.server.inference.errors import OverloadedError, UnavailableError
 from hansa.server.inference.runner import Job
 from hansa.server.lifecycle.bridge import read
@@ -35,15 +36,12 @@ class Cells:
 
     async def outputs(self, job: Job) -> Array:
         """As `runner.Programs` says."""
-        pool = await self._begun()
-        try:
-            return outputs_of(await pool.run(call_of(job), job.descriptors))
-        except FullError as error:
-            raise OverloadedError(f"Too many questions wait: {error}. Ask again in a moment.") from error
+        return outputs_of(await self._run(call_of(job), job))
 
     async def summary(self, job: Job) -> Executed:
-        """Cells tell outputs, and nothing yet of how they came about. Raises UnavailableError."""
-        raise UnavailableError("The sandbox does not tell shapes and operations.")
+        """As `runner.Programs` says."""
+        call = summary_call_of(job)
+        return executed_of(await self._run(call, job))
 
     async def warm(self) -> None:
         """Begin, so that the first question need not wait for it. Raises UnavailableError."""
@@ -55,6 +53,13 @@ class Cells:
             pool, self._pool = self._pool, None
             if pool is not None:
                 await pool.__aexit__(None, None, None)
+
+    async def _run(self, call: Call, job: Job) -> Outcome:
+        pool = await self._begun()
+        try:
+            return await pool.run(call, job.descriptors)
+        except FullError as error:
+            raise OverloadedError(f"Too many questions wait: {error}. Ask again in a moment.") from error
 
     async def _begun(self) -> Pool:
         if self._pool is not None:
