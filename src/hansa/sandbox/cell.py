@@ -14,6 +14,7 @@ from torch import nn
 from hansa.sandbox.confinement.limits import Limits
 from hansa.sandbox.confinement.protections import Protections, confine
 from hansa.sandbox.confinement.seccomp import LIMITS
+from hansa.sandbox.fates import UNCONFINED
 from hansa.sandbox.framing import receive, send
 from hansa.sandbox.messages import (
     MAX_ANSWER,
@@ -58,7 +59,7 @@ def live(sock: socket.socket, within: Limits, having: Protections, threads: int)
     """Answer calls until the server closes its end. Confined before the first byte is read."""
     torch.set_num_threads(threads)
     torch._C._set_graph_executor_optimize(False)  # else a script's code, and last digits, depend on earlier inputs
-    confine(within, having)
+    _confine(within, having)
     holds: _Holds | None = None
     while True:
         try:
@@ -77,6 +78,19 @@ def live(sock: socket.socket, within: Limits, having: Protections, threads: int)
             detail = f"the answer has {len(encoded)} bytes; the limit is {MAX_ANSWER}"
             encoded = msgspec.msgpack.encode(Refused("output", detail))
         send(sock, encoded)
+
+
+def _confine(within: Limits, having: Protections) -> None:
+    """Or end at once. Afterwards nothing that a program prints reaches the server's log."""
+    silence, stderr = os.open(os.devnull, os.O_WRONLY), os.dup(2)
+    os.dup2(silence, 2)
+    os.close(silence)
+    try:
+        confine(within, having)
+    except OSError as error:
+        os.write(stderr, f"hansa: a process for programs could not be confined: {error}\n".encode())
+        os._exit(UNCONFINED)
+    os.close(stderr)
 
 
 def _answer(call: Call, files: Mapping[str, int], holds: _Holds | None) -> tuple[Outcome, _Holds | None]:

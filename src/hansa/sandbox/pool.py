@@ -1,6 +1,7 @@
 """The server's side: cells at hand, and each call given to one that has its programs loaded."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ from hansa.sandbox.confinement.protections import Protections, protections
 from hansa.sandbox.fates import fate
 from hansa.sandbox.framing import LENGTH, MAX_FILES, framed, receive, send
 from hansa.sandbox.messages import MAX_ANSWER, MAX_CALL, Call, Outcome, Refused, Tensor, Unsupported
+
+log = logging.getLogger(__name__)
 
 START_SECONDS: Final = 60
 
@@ -90,6 +93,8 @@ class Pool:
                 f"Programs are not run: protections are {self.protections}. Use a newer kernel, or set "
                 "HANSA_SANDBOX=weak where all who upload models are trusted."
             )
+        if self.protections.missing:
+            log.warning("HANSA_SANDBOX=weak: programs are run although protections are %s.", self.protections)
         self._size = size or cores
         self._threads = max(1, cores // self._size)
         self._wall = wall_seconds

@@ -308,3 +308,26 @@ def test_without_a_protection_programs_are_refused_unless_weakness_is_wanted() -
     with pytest.raises(UnprotectedError, match="HANSA_SANDBOX=weak"):
         Pool(having=lacking)
     assert Pool(weak=True, having=lacking).protections.missing == ("landlock",)
+
+
+@LOOP
+async def test_where_weakness_is_wanted_programs_are_run_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lacking = Protections(landlock=0, seccomp=False, limits=True)
+    async with Pool(1, weak=True, having=lacking) as weak:
+        assert "landlock, seccomp" in caplog.text
+        assert isinstance(await asked(weak, scripted(nn.Linear(4, 3), tmp_path / "script")), Tensor)
+
+
+class Prints(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        print("HANSA ERROR: forged")
+        return x
+
+
+@LOOP
+async def test_what_a_program_prints_reaches_no_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with Pool(1) as started:
+        assert isinstance(await asked(started, scripted(Prints(), tmp_path / "script")), Tensor)
+    assert "forged" not in "".join(capfd.readouterr())

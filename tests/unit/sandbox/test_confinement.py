@@ -124,6 +124,20 @@ def test_threads_are_started() -> None:
     assert ended(trial) == DONE
 
 
+def test_threads_have_a_bound() -> None:
+    def trial() -> None:
+        for _ in range(2000):
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+    def told() -> None:
+        try:
+            trial()
+        except RuntimeError as error:  # what Python makes of it
+            raise OSError(errno.EAGAIN, str(error)) from error
+
+    assert ended(told) == errno.EAGAIN
+
+
 def test_no_other_process_is_signalled() -> None:
     assert ended(lambda: os.kill(os.getppid(), 0)) == seccomp.PROCESSES_ERROR
 

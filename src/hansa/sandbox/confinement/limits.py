@@ -4,6 +4,10 @@ import os
 import resource
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+THREADS: Final = 1024
+"""Of all cells together. Long before it, the addresses of their stacks reach the limit of a cell's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,8 @@ def restrict(limits: Limits) -> None:
     """Set the limits for good; nothing can be written to a file at all."""
     _set(resource.RLIMIT_AS, _addresses() + limits.memory)
     _set(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1)  # a signal that tells why, and then the end
+    if os.geteuid() == 0:  # who becomes nobody: the kernel counts all threads of a user, and nobody has few others
+        _set(resource.RLIMIT_NPROC, THREADS)
     _set(resource.RLIMIT_NOFILE, limits.open_files)
     _set(resource.RLIMIT_FSIZE, 0)
     _set(resource.RLIMIT_CORE, 0)

@@ -15,11 +15,18 @@ class Protections:
     """The version of its interface; 0: none."""
     seccomp: bool
     limits: bool
+    privileges: bool = True
+    """Whether those of root are dropped, and can never be gained."""
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Those that are not there. Programs are refused while there are any, unless weakness is wanted."""
-        there = {"landlock": self.landlock > 0, "seccomp": self.seccomp, "limits": self.limits}
+        there = {
+            "landlock": self.landlock > 0,
+            "seccomp": self.seccomp,
+            "limits": self.limits,
+            "privileges": self.privileges,
+        }
         return tuple(name for name, active in there.items() if not active)
 
     def __str__(self) -> str:
@@ -30,7 +37,7 @@ class Protections:
 
 def protections() -> Protections:
     """Ask the kernel; changes nothing."""
-    return Protections(landlock.version(), seccomp.is_available(), kernel.is_linux())
+    return Protections(landlock.version(), seccomp.is_available(), kernel.is_linux(), kernel.is_linux())
 
 
 def confine(within: Limits, having: Protections) -> None:
@@ -40,6 +47,7 @@ def confine(within: Limits, having: Protections) -> None:
     """
     if having.limits:
         limits.restrict(within)
+    if having.privileges:
         privileges.drop()
     if having.landlock:
         landlock.restrict()
