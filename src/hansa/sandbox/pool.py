@@ -118,7 +118,8 @@ class Pool:
         for cell in self._idle:
             cell.end()
         self._idle.clear()
-        await self._bury()
+        async with self._starting:
+            await self._bury()
 
     async def run(self, call: Call, files: Mapping[str, int]) -> Outcome:
         """Let a cell compute. `files` are open read-only descriptors by digest, the caller's to close.
@@ -178,6 +179,14 @@ class Pool:
         return cell
 
     async def _new(self) -> _Cell:
+        making = asyncio.create_task(self._made())
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_end_of)  # the nursery's answer is on its way, and must be read
+            raise
+
+    async def _made(self) -> _Cell:
         """A new cell, of a new nursery if the last one is gone."""
         async with self._starting:
             for attempt in range(2):
@@ -229,6 +238,11 @@ class Pool:
             self._nursery.kill()
             await asyncio.to_thread(self._nursery.wait)
         self._control = self._nursery = None
+
+
+def _end_of(making: "asyncio.Task[_Cell]") -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().end()
 
 
 async def _asked(sock: socket.socket, message: bytes, files: list[int]) -> bytes:

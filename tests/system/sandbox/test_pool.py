@@ -244,11 +244,15 @@ def test_three_hundred_calls_leave_descriptors_and_processes_as_they_were(
             for _ in range(15):
                 await asyncio.gather(*(asked(busy, bad if number % 5 == 0 else good) for number in range(20)))
             # a caller who goes away has its cell replaced
-            leaver = asyncio.create_task(asked(busy, good))
-            await asyncio.sleep(0)
-            leaver.cancel()
-            with suppress(asyncio.CancelledError):
-                await leaver
+            for empty in (False, True):  # in its call, and while a cell is made for it
+                while empty and busy._idle:
+                    busy._idle.pop().end()
+                leaver = asyncio.create_task(asked(busy, good))
+                for _ in range(4):
+                    await asyncio.sleep(0)
+                leaver.cancel()
+                with suppress(asyncio.CancelledError):
+                    await leaver
             assert isinstance(await asked(busy, good), Tensor)
         assert resources() == before
 
