@@ -164,6 +164,7 @@ async def _receive_at_once(request: UnreadRequest, place: Placement) -> Digests:
             await work(_put, place, batch)
             raise
         digests, norm = await work(_put_and_approve, place, batch)
+        del batch  # is on the disk: not held until the commit that others share
     return await _keep(place, digests, norm)
 
 
