@@ -16,7 +16,7 @@ from hansa.server.trainings import facts
 from hansa.server.trainings.models import Participation, Round, Task, Update
 from hansa.server.trainings.services import push, rounds, tasks, trainings
 from support.federation import began, ended, rounds_of, take, until
-from support.receiver import Receiver, answers, closes, hangs
+from support.receiver import Receiver, answers, closes, hangs, holds_back
 from support.work import lease, start, update, upload_and_report
 
 pytestmark = pytest.mark.usefixtures("outbox_served")
@@ -452,14 +452,13 @@ async def test_an_answer_that_comes_after_the_upload_reopens_nothing(
     orchestrator, alice, bob, dave, receiver, train, answer
 ):
     training = await train(bob, dave)
-    receiver.then = [answers(200), answer]
+    uploaded = asyncio.Event()
+    receiver.then = [answers(200), holds_back(uploaded, answer)]
     await call(trainings.start, training_id=training.id, now=training.created_at)
-    await settled("TRAINING_START", State.DELIVERED)
-    receiver.gate.clear()
     await receiver.has(2)
     task = await take(dave)
     await upload_and_report(dave, task["id"], update(1.0))
-    receiver.gate.set()
+    uploaded.set()
     await patiently(Notification.objects.exclude(state=State.PENDING).filter(subject=task["id"]).exists, "unsettled")
 
     assert (await read(Task.objects.get, id=task["id"])).state == TaskState.REPORTED

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from hansa.rounds import plan as plans
 from hansa.server.accounts import services as accounts
-from hansa.server.accounts.models import Token
+from hansa.server.accounts.models import Answered, Token
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call
@@ -86,6 +86,7 @@ async def found_realm(name: str, person: MakePerson, folder: Path) -> Realm:
     await call(_close_rounds, made)
     await call(_keep_moments, made["training"].model_id)
     await call(_take_all, people)
+    await call(_keep_an_answer, people)
     await upload(people.client, await call(_task, people.client, made["training"], 2), SENT)
     return await call(_described, people, made)
 
@@ -98,6 +99,11 @@ def _people(name: str, person: MakePerson) -> People:
         actor=person(f"{name}-actor", actor=True),
         owner=with_password(person(f"{name}-owner")),
     )
+
+
+def _keep_an_answer(people: People) -> None:
+    kept = {"key": "once", "request": "0" * 64, "answer": "{}", "answered_at": timezone.now()}
+    Answered.objects.create(user=people.actor.user, **kept)
 
 
 def with_password(person: Person) -> Person:

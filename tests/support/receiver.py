@@ -60,6 +60,16 @@ def answers(status: int, *headers: str, content: bytes = b"") -> Behaviour:
     return behave
 
 
+def holds_back(until: asyncio.Event, behave: Behaviour) -> Behaviour:
+    """Behave so, but not before the test says so."""
+
+    async def later(writer: asyncio.StreamWriter) -> None:
+        await until.wait()
+        await behave(writer)
+
+    return later
+
+
 def answers_once(allowed: threading.Event, done: threading.Event) -> Behaviour:
     """Answer 202 when the test, in another thread, allows it; then tell it so."""
 
