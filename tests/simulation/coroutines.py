@@ -12,6 +12,7 @@ from typing import Any
 from hansa.server.lifecycle.batches import Batches
 from simulation.rows import Refused
 
+MOST_TURNS = 100_000
 Course = Coroutine[float, None, Any]  # Any: what it returns
 
 
@@ -28,10 +29,11 @@ class Turn:
 def finish(course: Course) -> Any:  # Any: as above
     """To its end at once, with nobody else's turn in between."""
     try:
-        while True:
+        for _ in range(MOST_TURNS):
             course.send(None)
     except StopIteration as ended:
         return ended.value
+    raise AssertionError(f"{course} waits for something that nobody else is there to do")
 
 
 class Activity:

@@ -259,6 +259,7 @@ class Services:
         """No row is without its file and no file without its row, nothing is kept for nothing, versions are numbered
         one by one, and every cohort can be selected again.
         """
+        self.around.forget()  # the process has ended: whoever was amid something holds no file any more
         finish(blobs.collect(before=now + 2 * GRACE))
         finish(blobs.collect_strays(before=FOR_EVER))
         known = set(Blob.objects.values_list("sha256", flat=True))
