@@ -57,8 +57,8 @@ chaos: install  ## kill a server and its clients KILLS (1000) times; nothing may
 
 SIMULATIONS ?= 20000
 simulate: install  ## random schedules of crashes and losses: SIMULATIONS of rounds, a twentieth as many of services
-	PYTHONPATH=tests $(BIN)/python -m simulation rounds --schedules $(SIMULATIONS)
-	PYTHONPATH=tests $(BIN)/python -m simulation services --schedules $$(($(SIMULATIONS) / 20))
+	PYTHONPATH=tests $(BIN)/python -m simulation rounds --schedules $(SIMULATIONS) $(SIMULATION_ARGS)
+	PYTHONPATH=tests $(BIN)/python -m simulation services --schedules $$(($(SIMULATIONS) / 20)) $(SIMULATION_ARGS)
 
 base-install:  ## a base install imports without Django or torch
 	./tests/base_install.sh $(PYTHON)

@@ -70,6 +70,7 @@ class Program:
         self._life = 0
         self._number = 0
         self._idle = False
+        self._works_until = 0.0
         self._journal: Result | None = None
 
     def start(self) -> None:
@@ -93,10 +94,14 @@ class Program:
             self._ask()
 
     def calm_down(self) -> None:
-        """From now on it does what is asked of it, in reasonable time."""
+        """From now on it does what is asked of it, in reasonable time.
+
+        A death that was due already is a short one, and work that would last is begun anew: attempts of rounds are
+        counted, and those that end in the calm must fail for the server's reasons alone.
+        """
         calm = replace(self.habits, slowest=min(self.habits.slowest, 5.0), fails=0.0, gives_back=0.0, dies=0.0)
-        self.habits = replace(calm, mute=False, lies=0.0)
-        if not self.on:
+        self.habits = replace(calm, mute=False, lies=0.0, away=1.0)
+        if not self.on or self._works_until > self.line.timeline.seconds + self.habits.slowest:
             self.start()
 
     def _ask(self) -> None:
@@ -110,6 +115,7 @@ class Program:
             return
         timeline, habits = self.line.timeline, self.habits
         seconds = timeline.between(0.1, habits.slowest)
+        self._works_until = timeline.seconds + seconds
         outcome: Callable[[], None] = partial(self._trained, given)
         if timeline.chance(habits.fails):
             outcome = partial(self._give_back, given, failed=True)
