@@ -133,7 +133,7 @@ class Memory(Tables):
         with self.change("tasks.record_upload"):
             self._require_open(task)
             self.works[task].uploaded = _digest(value)
-            if self.store.tasks[task].state is not TaskState.CLOSED:
+            if self.store.tasks[task].state is TaskState.LEASED:
                 self.set_task(task, lease_until=now + LEASE)
 
     def report(self, client: int, task: Key, value: int | None, examples: int, now: datetime) -> str:
