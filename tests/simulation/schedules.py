@@ -311,8 +311,14 @@ class Play:
             return len(self._left(key)) < wanted
         if row.status is TrainingStatus.ONGOING:
             wait = self.process.waits.get(key)
-            return wait is not None and wait.until is None and not self._left(key)
+            return wait is not None and wait.until is None and len(self._left(key)) < self._needed(key)
         return row.status is not TrainingStatus.INITIAL and self.process.up
+
+    def _needed(self, key: Key) -> int:
+        """How many reports a round wants at least; with fewer clients left it waits for those who are gone."""
+        plan = self.plans[key]
+        cohort = plans.cohort_size(plan, participants=len(self.service.participants(key)))
+        return plans.min_reports(plan, cohort=cohort)
 
     def _left(self, key: Key) -> set[int]:
         """The clients that take part, and are still there."""
