@@ -1,7 +1,7 @@
 from django.contrib import admin
 
 from hansa.server.lifecycle.history import HistoryAdmin
-from hansa.server.trainings.models import Participation, Round, Task, Training, Update
+from hansa.server.trainings.models import Event, Participation, Round, Task, Training, Update
 
 
 @admin.register(Training)
@@ -45,3 +45,12 @@ class UpdateAdmin(HistoryAdmin):
 
     list_display = ("digest", "task", "size", "num_examples", "norm", "received_at")
     list_select_related = ("task",)
+
+
+@admin.register(Event)
+class EventAdmin(HistoryAdmin):
+    """What happened, in order."""
+
+    list_display = ("id", "training", "kind", "round", "participation", "reason", "at")
+    list_filter = ("kind",)
+    list_select_related = ("training", "participation")

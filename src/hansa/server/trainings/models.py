@@ -232,3 +232,37 @@ class Update(models.Model):
 
     def __str__(self) -> str:
         return f"update {self.digest[:12]}"
+
+
+class Event(models.Model):
+    """Something that happened, noted in the transaction that made it so; see `services.eventlog`.
+
+    Numbers are given out under the training's lock: in the order of commits, as far as one training is concerned.
+    """
+
+    training = models.ForeignKey(Training, on_delete=models.CASCADE, related_name="events", db_index=False)
+    participation = models.ForeignKey(
+        Participation, null=True, blank=True, on_delete=models.CASCADE, related_name="events", db_index=False
+    )
+    """Whom it concerns; None: the training, or the round."""
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=24)
+    """An `EventKind`."""
+    round = models.PositiveIntegerField(null=True, blank=True)
+    """Its number, which outlives attempts at it."""
+    attempt = models.PositiveIntegerField(null=True, blank=True)
+    reason = models.TextField(blank=True)
+    data = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ("id",)
+        indexes = (
+            # One for each way in which the log is read: all of it, of a round, of a client, of no client.
+            models.Index(fields=("training", "id"), name="events_of_a_training"),
+            models.Index(fields=("training", "round", "id"), name="events_of_a_round"),
+            models.Index(fields=("participation", "id"), name="events_of_a_client"),
+            models.Index(fields=("training", "id"), condition=Q(participation=None), name="events_of_no_client"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.kind}"
