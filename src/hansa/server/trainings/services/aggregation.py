@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from hansa.core.params import ParamSpec
+from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import CLAIM_SECONDS
 from hansa.rounds.states import RoundState
@@ -24,6 +25,7 @@ from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import moments
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Update
+from hansa.server.trainings.services import eventlog
 from hansa.server.trainings.services.turns import take_turn_at
 
 Line = tuple[int, str, float, int | None]
@@ -200,11 +202,13 @@ def _with_version(row: Round, blob: Blob, now: datetime) -> dict[str, object]:
         defaults={**made, "moments": None, "lost": ""},
         create_defaults=made,
     )
+    eventlog.note_round(EventKind.ROUND_AGGREGATED, row, data={"version": version.number})
     return {"state": RoundState.AGGREGATED.value, "version": version, "aggregated_at": now}
 
 
 def _with_moments(row: Round, blob: Blob, now: datetime) -> dict[str, object]:
     ModelVersion.objects.filter(round_of=row).update(moments=blob)
+    eventlog.note_round(EventKind.ROUND_MOMENTS, row, data={"version": row.base.number + 1})
     return {"state": RoundState.COMBINED.value, "combined_at": now}
 
 

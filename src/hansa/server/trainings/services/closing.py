@@ -7,12 +7,13 @@ from datetime import datetime
 
 from django.db.models import Q, QuerySet
 
+from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decisions import CloseRound, CloseSwag, RelayRound
 from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, TaskState, sources
 from hansa.server.measures import ROUNDS_ENDED, once_committed
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import conduct, folding, relays
+from hansa.server.trainings.services import conduct, eventlog, folding, relays
 
 
 def close_round(decision: CloseRound, training: Training, now: datetime) -> None:
@@ -20,14 +21,17 @@ def close_round(decision: CloseRound, training: Training, now: datetime) -> None
     version is determined.
     """
     closing = live_round(training, RoundState.AGGREGATING).get()
+    accepted, folded = _accepted(closing, TaskKind.TRAIN, training), folding.fold(closing, training)
     live_round(training, RoundState.AGGREGATING).update(
         state=RoundState.AGGREGATING.value,
-        accepted=_accepted(closing, TaskKind.TRAIN, training),
-        folded=folding.fold(closing, training),
+        accepted=accepted,
+        folded=folded,
         closed_at=now,
         reason=decision.reason,
         closing_reason=decision.reason,
     )
+    counted: eventlog.Facts = {"phase": "train", "reports": len(accepted), "late": len(folded or [])}
+    eventlog.note_round(EventKind.ROUND_CLOSED, closing, reason=decision.reason, data=counted)
     close_tasks(closing, f"round {closing.number} closed without it: {decision.reason}")
 
 
@@ -36,17 +40,20 @@ def relay_round(decision: RelayRound, training: Training, now: datetime) -> None
     closing = live_round(training, RoundState.AGGREGATING).get()
     accepted = _accepted(closing, TaskKind.TRAIN, training)
     closed = {"accepted": accepted, "closed_at": now, "closing_reason": decision.reason}
+    counted: eventlog.Facts = {"phase": "train", "reports": len(accepted)}
+    eventlog.note_round(EventKind.ROUND_CLOSED, closing, reason=decision.reason, data=counted)
     finish_round(f"{decision.reason}; their models travel on", training, now, **closed)
 
 
 def close_swag(decision: CloseSwag, training: Training) -> None:
     """SWAG → COMBINING with the accepted list: from here on the version's moments are determined."""
     closing = live_round(training, RoundState.COMBINING).get()
+    accepted = _accepted(closing, TaskKind.SWAG, training)
     live_round(training, RoundState.COMBINING).update(
-        state=RoundState.COMBINING.value,
-        moments_accepted=_accepted(closing, TaskKind.SWAG, training),
-        reason=decision.reason,
+        state=RoundState.COMBINING.value, moments_accepted=accepted, reason=decision.reason
     )
+    counted: eventlog.Facts = {"phase": "swag", "reports": len(accepted)}
+    eventlog.note_round(EventKind.ROUND_CLOSED, closing, reason=decision.reason, data=counted)
     close_tasks(closing, f"round {closing.number} went on without it: {decision.reason}")
 
 
@@ -63,6 +70,7 @@ def go_without_moments(reason: str, training: Training, now: datetime) -> None:
         claim=None,
         claimed_until=None,
     )
+    eventlog.note_round(EventKind.ROUND_NO_MOMENTS, waived, reason=reason)
     close_tasks(waived, f"round {waived.number} goes on without moments")
 
 
@@ -73,6 +81,7 @@ def finish_round(reason: str, training: Training, now: datetime, **closed: objec
         reason = f"{reason}; the version has no moments: {finished.moments_reason}"
     live_round(training, RoundState.DONE).update(state=RoundState.DONE.value, done_at=now, reason=reason, **closed)
     close_tasks(finished, f"round {finished.number} is done")
+    eventlog.note_round(EventKind.ROUND_DONE, finished, reason=reason)
     Training.objects.filter(id=training.id).update(rounds_done=finished.number, failures=0)
     once_committed(ROUNDS_ENDED.labels("done"))
     release_updates(training=training, rounds_done=finished.number)
@@ -102,6 +111,7 @@ def close_tasks(of: Round, reason: str) -> None:
     """Nobody is waited for any more; why a client was lost stays."""
     open_states = (TaskState.OFFERED.value, TaskState.LEASED.value, TaskState.LOST.value)
     still_open = of.tasks.filter(state__in=open_states)
+    eventlog.note_tasks(EventKind.TASK_CLOSED, still_open.filter(state=TaskState.LEASED.value), reason=reason)
     conduct.note_lost(still_open)
     still_open.exclude(state=TaskState.LOST.value, reason__gt="").update(reason=reason[:500])
     still_open.update(state=TaskState.CLOSED.value, lease_until=None)

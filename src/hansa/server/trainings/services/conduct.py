@@ -7,13 +7,16 @@ report that is accepted sets the count to nothing. Each is part of a change that
 """
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from django.db.models import BigIntegerField, F, QuerySet
 
+from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.states import TaskState
 from hansa.server.prepared import Changed, Slot
 from hansa.server.trainings.models import Participation, Task, Training
+from hansa.server.trainings.services import eventlog
 
 _TRAINED = Changed(
     lambda: Participation.objects.filter(id=Slot("participation", BigIntegerField())),
@@ -46,11 +49,13 @@ def note_failed(tasks: QuerySet[Task]) -> None:
     _, training_id, number = failed[0]
     allowed = Training.objects.get(id=training_id).parsed_plan.participation.exclude_after
     if allowed is not None:
-        _exclude(who, allowed, number)
+        _exclude(training_id, who, allowed, number)
 
 
-def _exclude(who: Sequence[int], allowed: int, number: int) -> None:
+def _exclude(training_id: UUID, who: Sequence[int], allowed: int, number: int) -> None:
     """Nothing of an excluded client is left to close: the task that failed was its only one in the round."""
     too_often = Participation.objects.filter(id__in=who, failures__gte=allowed, excluded="")
     failed = "tasks that failed, or were lost after it had taken them"
-    too_often.update(excluded=f"{failed}: {allowed} in a row, the last in round {number}")
+    reason, whom = f"{failed}: {allowed} in a row, the last in round {number}", too_often.values_list("id", flat=True)
+    eventlog.note_participants(EventKind.PARTICIPANT_EXCLUDED, training_id, whom, reason=reason)
+    too_often.update(excluded=reason)

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 
+from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.states import TaskState
 from hansa.server.accounts.models import User
@@ -26,6 +27,7 @@ from hansa.server.notifications.models import State
 from hansa.server.notifications.outcomes import Outcome
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task
+from hansa.server.trainings.services import eventlog
 from hansa.server.trainings.services.push import ON_OFFER
 from hansa.server.trainings.services.rounds import mark_absent
 from hansa.server.trainings.services.trainings import remove_clients
@@ -70,6 +72,7 @@ def take(outcome: Outcome, now: datetime) -> None:
 
 def _lease(task: Task, now: datetime) -> None:
     seconds = task.round.training.parsed_plan.closing.deadline_seconds or PUSH_LEASE_SECONDS
+    eventlog.note_task(EventKind.TASK_LEASED, task)
     Task.objects.filter(ON_OFFER, id=task.id).update(
         state=TaskState.LEASED.value,
         instance=PUSH_INSTANCE,
@@ -90,15 +93,17 @@ def _remove(task: Task, reason: str) -> None:
 
 def _fail(task: Task, reason: str) -> None:
     _log(task, "gives no moments")
-    Task.objects.filter(ON_OFFER, id=task.id).update(
-        state=TaskState.FAILED.value, reason=_because("the client refused to give moments", reason)
-    )
+    refused = _because("the client refused to give moments", reason)
+    Task.objects.filter(ON_OFFER, id=task.id).update(state=TaskState.FAILED.value, reason=refused)
+    eventlog.note_task(EventKind.TASK_FAILED, task, reason=refused)
 
 
 def _lose(task: Task, reason: str) -> None:
     _log(task, "cannot be told")
     mark_absent(_offered(task))
-    _offered(task).update(state=TaskState.LOST.value, reason=_because("the client could not be told", reason))
+    untold = _because("the client could not be told", reason)
+    if _offered(task).update(state=TaskState.LOST.value, reason=untold):
+        eventlog.note_task(EventKind.TASK_LOST, task, reason=untold)
 
 
 def _leave_on_offer(task: Task, reason: str) -> None:

@@ -17,12 +17,14 @@ from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Cast
 
 from hansa.core import staleness
+from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
 from hansa.rounds.states import FINAL_TRAINING_STATUSES, LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server.changes import change
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Task, Training, Update
+from hansa.server.trainings.services import eventlog
 from hansa.server.trainings.services.turns import take_turn_at
 
 COLLECTED = LIVE_ROUND_STATES - {RoundState.COLLECTING} | {RoundState.DONE}
@@ -126,6 +128,7 @@ def drop(*, training_id: UUID, number: int, ordinal: int, reason: str) -> bool:
         )
         Update.objects.filter(id=update.id).update(folded_into=None, blob=None, reason=reason[:500])
         Task.objects.filter(id=update.task_id).update(uploaded=None)
+        eventlog.note_tasks(EventKind.TASK_DROPPED, Task.objects.filter(id=update.task_id), reason=reason)
         transaction.on_commit(lambda: HINTS.moved(training_id))
     return True
 

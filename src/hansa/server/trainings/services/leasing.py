@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import CharField, DateTimeField, Q, QuerySet, UUIDField
 
+from hansa.protocol.events import EventKind
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import TASK_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
@@ -19,6 +20,7 @@ from hansa.server.prepared import Changed, Rows, Slot
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
+from hansa.server.trainings.services import eventlog
 from hansa.server.trainings.services.turns import take_turn
 
 
@@ -39,6 +41,10 @@ class _Found(NamedTuple):
     absent: bool
     instance: str
     leased_at: datetime | None
+    state: str
+    kind: str
+    round: int
+    attempt: int
 
 
 class _Missed(Enum):
@@ -74,7 +80,8 @@ def leasable() -> QuerySet[Task]:
 
 _OLDEST = Rows(
     lambda: leasable().values_list(
-        "id", "round__training_id", "participation_id", "participation__absent", "instance", "leased_at"
+        *("id", "round__training_id", "participation_id", "participation__absent", "instance", "leased_at"),
+        *("state", "kind", "round__number", "round__attempt"),
     )[:1]
 )
 _LEASE = Changed(
@@ -143,4 +150,19 @@ def _leased(ask: Ask, turns: Collection[UUID] | None, now: datetime) -> _Found |
     if found.absent:
         Participation.objects.filter(id=found.participation_id).update(absent=False)
     _SEEN(user=ask.user_id, now=now)
+    _note(found)
     return found
+
+
+def _note(found: _Found) -> None:
+    """Who asks again for what it holds, as after a restart, has not taken anything."""
+    if found.leased_at is None:
+        eventlog.note(
+            EventKind.TASK_LEASED,
+            training=found.training_id,
+            round=(found.round, found.attempt),
+            participation=found.participation_id,
+            data={"task": found.kind},
+        )
+    elif found.state != TaskState.LEASED.value:
+        eventlog.note_again(EventKind.TASK_LEASED, Task.objects.select_related("round").get(id=found.task_id))

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import transaction
 
 from hansa.protocol.errors import ErrorCode
+from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind, TaskReport
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import LIVE_ROUND_STATES, TASK_MOVES, TaskState, TrainingStatus, sources
@@ -25,7 +26,7 @@ from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
 from hansa.server.trainings.older_places import Place
-from hansa.server.trainings.services import folding, tasks
+from hansa.server.trainings.services import eventlog, folding, tasks
 from hansa.server.trainings.services.turns import take_turn, take_turn_at
 
 RUNNING = frozenset({TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value})
@@ -168,12 +169,14 @@ def _record(task: Task, num_examples: int, values: Values) -> None:
 def lease(task: Task, now: datetime) -> None:
     """The client works on it, as its result shows. To be called inside a transaction, in one's turn."""
     free = Task.objects.filter(id=task.id, state__in=[state.value for state in sources(TASK_MOVES, TaskState.LEASED)])
-    free.update(
+    taken = free.update(
         state=TaskState.LEASED.value,
         lease_until=now + timedelta(seconds=LEASE_SECONDS),
         leased_at=task.leased_at or now,
         reason="",
     )
+    if taken and task.state != TaskState.LEASED.value:
+        eventlog.note_task(EventKind.TASK_LEASED, task)
     Participation.objects.filter(id=task.participation_id, absent=True).update(absent=False)
     User.objects.filter(id=task.participation.client_id).update(last_seen=now)
 

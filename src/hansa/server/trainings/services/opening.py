@@ -9,6 +9,7 @@ from datetime import datetime
 from django.db import transaction
 
 from hansa.core import sampling
+from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
 from hansa.rounds.decisions import OpenRound
@@ -17,7 +18,7 @@ from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import attendance, facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
-from hansa.server.trainings.services import relays
+from hansa.server.trainings.services import eventlog, relays
 from hansa.server.trainings.services.closing import live_round
 
 
@@ -39,6 +40,8 @@ def open_round(decision: OpenRound, training: Training, now: datetime) -> None:
         wanted=target if len(selected) > target else None,
         opened_at=now,
     )
+    begun: eventlog.Facts = {"version": opened.base.number, "clients": len(selected)}
+    eventlog.note_round(EventKind.ROUND_OPENED, opened, reason=decision.reason, data=begun)
     by_ordinal = {row.ordinal: row for row in candidates}
     _offer_to([by_ordinal[ordinal] for ordinal in selected], opened, plans.min_reports(plan, cohort=target))
 
@@ -128,4 +131,6 @@ def open_phase(phase: RoundState, reason: str, training: Training) -> None:
     kind = facts.phase_kind(phase).value
     Task.objects.bulk_create([Task(round=opened, participation_id=row, kind=kind) for row, _ in rows], batch_size=500)
     live_round(training, phase).update(state=phase.value, reason=reason)
+    begun: eventlog.Facts = {"phase": phase.value, "clients": len(rows)}
+    eventlog.note_round(EventKind.ROUND_PHASE, opened, reason=reason, data=begun)
     transaction.on_commit(lambda: HINTS.tasks_offered([client for _, client in rows]))

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet, UUIDField
 
 from hansa.crashpoints import crash_point
+from hansa.protocol.events import EventKind
 from hansa.rounds.decide import decide
 from hansa.rounds.decisions import (
     AbandonRound,
@@ -41,7 +42,7 @@ from hansa.server.prepared import Rows, Slot
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training
-from hansa.server.trainings.services import push
+from hansa.server.trainings.services import eventlog, push
 from hansa.server.trainings.services.aggregation import COMPUTING
 from hansa.server.trainings.services.closing import (
     close_round,
@@ -128,6 +129,7 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
 def _expire_leases(reason: str, training: Training, now: datetime) -> None:
     expired = _tasks(training, TaskState.LEASED).filter(lease_until__lte=now)
     mark_absent(expired)
+    eventlog.note_tasks(EventKind.TASK_LOST, expired, reason=reason)
     lost = expired.update(state=TaskState.LOST.value, reason=reason, lease_until=None)
     measures.once_committed(measures.LEASES_LOST, lost)
 
@@ -135,6 +137,7 @@ def _expire_leases(reason: str, training: Training, now: datetime) -> None:
 def _drop_offers(reason: str, training: Training, now: datetime) -> None:
     not_come_for = _not_come_for(training, now)
     mark_absent(not_come_for)
+    eventlog.note_tasks(EventKind.TASK_LOST, not_come_for, reason=reason)
     not_come_for.update(state=TaskState.LOST.value, reason=reason)
 
 
@@ -146,13 +149,15 @@ def _not_come_for(training: Training, now: datetime) -> QuerySet[Task]:
 
 def _pause(training: Training, reason: str) -> None:
     ongoing = Training.objects.filter(id=training.id, status=TrainingStatus.ONGOING.value)
-    ongoing.update(status=TrainingStatus.PAUSED.value, awaits_clients=True, reason=reason)
+    if ongoing.update(status=TrainingStatus.PAUSED.value, awaits_clients=True, reason=reason):
+        eventlog.note(EventKind.TRAINING_PAUSED, training=training.id, reason=reason)
 
 
 def _go_on(training: Training) -> None:
     """Of a pause by a person the row says nothing here, and it stays."""
     waiting = Training.objects.filter(id=training.id, status=TrainingStatus.PAUSED.value, awaits_clients=True)
-    waiting.update(status=TrainingStatus.ONGOING.value, awaits_clients=False, reason="")
+    if waiting.update(status=TrainingStatus.ONGOING.value, awaits_clients=False, reason=""):
+        eventlog.note(EventKind.TRAINING_GOES_ON, training=training.id)
 
 
 def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = True) -> bool:
@@ -167,6 +172,7 @@ def abandon(*, training_id: UUID, reason: str, now: datetime, failure: bool = Tr
             state=RoundState.ABANDONED.value, done_at=now, reason=reason, claim=None, claimed_until=None
         )
         unfold(given_up)
+        eventlog.note_round(EventKind.ROUND_ABANDONED, given_up, reason=reason)
         close_tasks(given_up, f"this attempt at round {given_up.number} was abandoned")
         measures.once_committed(measures.ROUNDS_ENDED.labels("abandoned"))
         if failure:
@@ -206,6 +212,8 @@ def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
             state=state.value, done_at=now, reason=reason, claim=None, claimed_until=None
         )
         close_tasks(live, reason)
+        ended = EventKind.ROUND_DONE if has_version else EventKind.ROUND_ABANDONED
+        eventlog.note_round(ended, live, reason=reason)
         measures.once_committed(measures.ROUNDS_ENDED.labels("done" if has_version else "abandoned"))
         if has_version:
             training.rounds_done = live.number
@@ -227,7 +235,9 @@ def restart_clocks(rounds: QuerySet[Round], now: datetime) -> None:
 
 def _end(training: Training, status: TrainingStatus, reason: str, now: datetime) -> None:
     ongoing = Training.objects.filter(id=training.id, status=TrainingStatus.ONGOING.value)
-    ongoing.update(status=status.value, reason=reason, finished_at=now)
+    ended = EventKind.TRAINING_COMPLETED if status is TrainingStatus.COMPLETED else EventKind.TRAINING_FAILED
+    if ongoing.update(status=status.value, reason=reason, finished_at=now):
+        eventlog.note(ended, training=training.id, reason=reason)
 
 
 def _tasks(training: Training, state: TaskState) -> QuerySet[Task]:

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import BigIntegerField, CharField, DateTimeField, FloatField, JSONField, UUIDField
 
 from hansa.protocol.errors import ErrorCode
+from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import MAX_METRICS, Receipt, TaskKind, TaskReport, Verdict
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import TASK_MOVES, TaskState, TrainingStatus, sources
@@ -24,7 +25,7 @@ from hansa.server.registry.services import record_metrics
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import conduct, folding
+from hansa.server.trainings.services import conduct, eventlog, folding
 from hansa.server.trainings.services.rounds import mark_absent, restart_clocks
 from hansa.server.trainings.services.turns import take_turn, take_turn_at_task
 
@@ -36,7 +37,7 @@ WITH_FILE = frozenset({TaskKind.TRAIN.value, TaskKind.SWAG.value})
 _PARTS = ("round__training", "participation", "uploaded")
 _COLUMNS = (
     *("kind", "state", "reason", "progress", "reported_at", "uploaded_norm"),
-    *(f"round__{name}" for name in ("number", "state", "base", "version")),
+    *(f"round__{name}" for name in ("number", "attempt", "state", "base", "version")),
     *(f"round__training__{name}" for name in ("status", "model", "rounds_done")),
     *(f"participation__{name}" for name in ("client", "active", "excluded", "num_examples", "failures")),
     "uploaded__size",
@@ -110,6 +111,8 @@ def renew(*, task_id: UUID, user_id: UUID, now: datetime, progress: float | None
         told = task.progress if progress is None else progress
         if not _RENEW(task=task_id, until=now + timedelta(seconds=LEASE_SECONDS), progress=told):
             return f"the task is {task.state}"
+        if task.state == TaskState.LOST.value:
+            eventlog.note_again(EventKind.TASK_LEASED, task)
         return ""
 
 
@@ -144,10 +147,19 @@ def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -
         _done(task, report, now)
         _record_metrics(task, report)
         once_committed(UPDATES_ACCEPTED.labels(task.kind))
+        _note(task, report)
         conduct.note_report(task, report.num_examples)
         training_id = task.round.training_id
         transaction.on_commit(lambda: HINTS.moved(training_id))
     return _receipt(task, report.digest, now)
+
+
+def _note(task: Task, report: TaskReport) -> None:
+    kind = EventKind.TASK_LATE if _is_late(task) else EventKind.TASK_REPORTED
+    said: eventlog.Facts = {"examples": report.num_examples}
+    if task.uploaded is not None:
+        said = {**said, "bytes": task.uploaded.size, "norm": task.uploaded_norm}
+    eventlog.note_task(kind, task, data=said)
 
 
 def was_reported(task: Task) -> bool:
@@ -193,6 +205,7 @@ def give_back(*, task_id: UUID, user_id: UUID, reason: str, failed: bool) -> Non
         if not failed:
             mark_absent(held)
         if held.update(state=target.value, reason=reason, lease_until=None):
+            eventlog.note_again(EventKind.TASK_FAILED if failed else EventKind.TASK_LOST, task, reason=reason)
             if failed:
                 conduct.note_failed(Task.objects.filter(id=task_id))
             training_id = task.round.training_id

@@ -22,6 +22,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, QuerySet
 
+from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import MAX_FAILURES
 from hansa.rounds.states import ROUND_REPAIRS, RoundState, TaskState, TrainingStatus, sources
@@ -32,7 +33,7 @@ from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings.dependants import RUNNING
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import push, relays
+from hansa.server.trainings.services import eventlog, push, relays
 from hansa.server.trainings.services.closing import close_tasks, go_without_moments, release_updates
 from hansa.server.trainings.services.folding import may_count, unfold
 from hansa.server.trainings.services.rounds import abandon
@@ -112,6 +113,7 @@ def _ask_again(training: Training, asked: Round, lost: list[Update], reason: str
         return
     tasks = Task.objects.filter(id__in=[update.task_id for update in lost])
     outbox.take_back(list(tasks.values_list("id", flat=True)))
+    eventlog.note_tasks(EventKind.TASK_ASKED_AGAIN, tasks, reason=reason)
     Update.objects.filter(id__in=[update.pk for update in lost]).delete()
     tasks.update(state=TaskState.OFFERED.value, reason=reason[:500], instance="", leased_at=None, **NOT_REPORTED)
     clients = list(tasks.values_list("participation__client_id", flat=True))
@@ -128,6 +130,7 @@ def _collecting_again(training: Training, asked: Round, lost: list[Update], reas
         Training.objects.filter(id=training.id).update(failures=F("failures") + 1)
     row = Round.objects.filter(id=asked.id)
     row.update(clock_from=now, reason=reason)
+    eventlog.note_round(EventKind.ROUND_REOPENED, asked, reason=reason)
     if asked.state in GOES_BACK:
         state, emptied = GOES_BACK[asked.state]
         row.update(state=state.value, claim=None, claimed_until=None, **emptied)
@@ -194,6 +197,7 @@ def _begin_anew(training: Training, base: ModelVersion, reason: str, now: dateti
     for row in vain:
         unfold(row)
         close_tasks(row, f"this attempt at round {row.number} came to nothing")
+        eventlog.note_round(EventKind.ROUND_ABANDONED, row, reason=reason)
     _rows(vain).update(
         state=RoundState.ABANDONED.value, reason=reason, done_at=now, version=None, claim=None, claimed_until=None
     )
@@ -222,6 +226,7 @@ def stop(*, training_id: UUID, reason: str, now: datetime) -> bool:
         running = Training.objects.filter(id=training_id, status__in=RUNNING)
         if not running.update(status=TrainingStatus.ERROR.value, reason=reason, finished_at=now, awaits_clients=False):
             return False
+        eventlog.note(EventKind.TRAINING_FAILED, training=training_id, reason=reason)
         push.withdraw(training_id)
         transaction.on_commit(lambda: HINTS.moved(training_id))
     return True

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from hansa.protocol.errors import ErrorCode
+from hansa.protocol.events import EventKind
 from hansa.rounds import plan as plans
 from hansa.rounds.decide import decide
 from hansa.rounds.decisions import Wait
@@ -23,7 +24,7 @@ from hansa.server.registry.services import copy_model
 from hansa.server.trainings import attendance, facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
-from hansa.server.trainings.services import push
+from hansa.server.trainings.services import eventlog, push
 from hansa.server.trainings.services.rounds import end_live_round, restart_clocks
 from hansa.server.trainings.services.turns import take_turn_at
 
@@ -60,6 +61,7 @@ def create(  # what a training is
             seed=seed,
             created_at=now,
         )
+        eventlog.note(EventKind.TRAINING_CREATED, training=training.id)
         _join(training, clients)
     return training
 
@@ -83,14 +85,17 @@ def _check_kind(model: Model, plan: plans.Plan) -> None:
 def _join(training: Training, clients: Sequence[User]) -> None:
     """Add clients at the end of the join order; those that were removed or excluded come back to their old place."""
     present = {row.client_id: row for row in training.participations.all()}
-    coming_back = [present[user.id].id for user in clients if user.id in present]
-    Participation.objects.filter(id__in=coming_back).update(active=True, excluded="", failures=0)
+    named = [present[user.id] for user in clients if user.id in present]
+    coming_back = [row.id for row in named if row.excluded or not row.active]
+    Participation.objects.filter(id__in=[row.id for row in named]).update(active=True, excluded="", failures=0)
     last = training.participations.aggregate(last=Max("ordinal"))["last"]
     first = 0 if last is None else last + 1
     new = [user for user in clients if user.id not in present]
-    Participation.objects.bulk_create(
+    joined = Participation.objects.bulk_create(
         [Participation(training=training, client=user, ordinal=first + i) for i, user in enumerate(new)]
     )
+    added = [*coming_back, *(row.id for row in joined)]
+    eventlog.note_participants(EventKind.PARTICIPANT_ADDED, training.id, added)
 
 
 def start(*, training_id: UUID, now: datetime) -> None:
@@ -117,6 +122,7 @@ def start(*, training_id: UUID, now: datetime) -> None:
         begun = Training.objects.filter(id=training_id, status=TrainingStatus.INITIAL.value)
         if not begun.update(status=TrainingStatus.ONGOING.value, reason="", started_at=now):
             raise ConflictError(f"The training is {training.status}; only an initial one can be started.")
+        eventlog.note(EventKind.TRAINING_STARTED, training=training_id)
         push.started(training, now)
         _moved(training_id)
 
@@ -142,9 +148,11 @@ def pause(*, training_id: UUID, reason: str = "paused by its actor") -> None:
         take_turn_at(training_id)
         waiting = Training.objects.filter(id=training_id, status=TrainingStatus.PAUSED.value, awaits_clients=True)
         if waiting.update(awaits_clients=False, reason=reason):
+            eventlog.note(EventKind.TRAINING_PAUSED, training=training_id, reason=reason)
             _moved(training_id)
             return
         _move(training_id, TrainingStatus.PAUSED, reason=reason)
+        eventlog.note(EventKind.TRAINING_PAUSED, training=training_id, reason=reason)
         push.withdraw(training_id)
 
 
@@ -164,6 +172,7 @@ def resume(*, training_id: UUID, now: datetime) -> None:
             status=TrainingStatus.ONGOING.value, awaits_clients=False, reason="", failures=0, finished_at=None
         ):
             raise ConflictError(f"The training is {training.status}; only a paused or failed one can be resumed.")
+        eventlog.note(EventKind.TRAINING_RESUMED, training=training_id)
         restart_clocks(training.rounds.all(), now)
         push.keep_up(training, now)
         clients = list(training.participations.filter(active=True).values_list("client_id", flat=True))
@@ -175,6 +184,7 @@ def cancel(*, training_id: UUID, now: datetime) -> None:
     """Any unfinished status → CANCELLED. Versions made so far stay."""
     with change("trainings.cancel"):
         _move(training_id, TrainingStatus.CANCELLED, reason="cancelled by its actor", finished_at=now)
+        eventlog.note(EventKind.TRAINING_CANCELLED, training=training_id)
         end_live_round(training_id=training_id, reason="the training was cancelled", now=now)
         push.withdraw(training_id)
 
@@ -200,12 +210,17 @@ def add_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
 
 
 def remove_clients(
-    *, training_id: UUID, clients: Sequence[User], reason: str = "the client was removed from the training"
+    *,
+    training_id: UUID,
+    clients: Sequence[User],
+    reason: str = "the client was removed from the training",
+    told_as: EventKind = EventKind.PARTICIPANT_REMOVED,
 ) -> None:
     """Take clients out, at once: what they are working on is no longer waited for. What they reported stays."""
     with change("trainings.remove_clients"):
         _training(training_id)
         leaving = Participation.objects.filter(training_id=training_id, client__in=clients)
+        eventlog.note_participants(told_as, training_id, leaving.filter(active=True).values_list("id", flat=True))
         leaving.update(active=False)
         open_states = (TaskState.OFFERED.value, TaskState.LEASED.value, TaskState.LOST.value)
         Task.objects.filter(participation__in=leaving, state__in=open_states).update(
@@ -220,7 +235,10 @@ def leave(*, training_id: UUID, client: User) -> None:
     with change("trainings.leave"):
         take_turn_at(training_id)
         if Participation.objects.filter(training_id=training_id, client=client, active=True).exists():
-            remove_clients(training_id=training_id, clients=[client], reason="the client left the training")
+            left = EventKind.PARTICIPANT_LEFT
+            remove_clients(
+                training_id=training_id, clients=[client], reason="the client left the training", told_as=left
+            )
 
 
 def _move(training_id: UUID, target: TrainingStatus, *, reason: str, finished_at: datetime | None = None) -> None:
