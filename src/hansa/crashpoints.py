@@ -51,6 +51,7 @@ CHANGES: Final = (
     "registry.record_posted_metrics",
     "registry.record_run",
     "registry.set_preprocessing",
+    "rejections.note",
     "repeats.make",
     "rounds.AbandonRound",
     "rounds.CloseRound",

@@ -8,8 +8,10 @@ import httpx
 import msgspec
 from django.apps import apps
 
+from hansa.protocol.events import EventKind
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import read
+from hansa.server.trainings.models import Event
 
 T = TypeVar("T")
 
@@ -48,7 +50,9 @@ def refused_field(response: httpx.Response, field: str, *words: str) -> str:
 
 @asynccontextmanager
 async def nothing_changes() -> AsyncIterator[None]:
-    """Whatever is done within leaves every row of the database and every file of the store as it was."""
+    """Whatever is done within leaves every row of the database and every file of the store as it was; only that
+    something was refused may be in the event log.
+    """
     before = await read(_everything)
     yield
     assert await read(_everything) == before
@@ -56,5 +60,6 @@ async def nothing_changes() -> AsyncIterator[None]:
 
 def _everything() -> dict[str, Any]:
     rows = {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in apps.get_models()}
+    rows[Event._meta.label] = list(Event.objects.exclude(kind=EventKind.TASK_REFUSED).values())
     files = sorted(str(path.relative_to(store.home())) for path in store.home().rglob("*") if path.is_file())
     return {**rows, "files": files}

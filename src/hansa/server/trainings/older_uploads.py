@@ -25,7 +25,7 @@ from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.services import keep
 from hansa.server.lifecycle.bridge import call, compute, read, work
 from hansa.server.lifecycle.errors import ServiceError
-from hansa.server.trainings import assignments, uploads
+from hansa.server.trainings import assignments, rejections, uploads
 from hansa.server.trainings.models import Task
 from hansa.server.trainings.older_forms import Result
 from hansa.server.trainings.older_places import Place
@@ -49,7 +49,8 @@ async def take(place: Place, user: User, kind: TaskKind, result: Result, rewrite
     try:
         while task is not None:  # again only where a new attempt at the round began meanwhile
             target = await read(assignments.upload_target, user, task.id)
-            task = await _checked_and_accepted(place, sent, target, rewrite)
+            async with rejections.noted(target.task_id, user.id):
+                task = await _checked_and_accepted(place, sent, target, rewrite)
     except ModelFileError as error:
         raise ServiceError(str(error), error.code) from error
 

@@ -26,7 +26,7 @@ from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, ref, refusals
 from hansa.server.lifecycle.shared import share
 from hansa.server.measures import CLIENTS_WAITING
-from hansa.server.trainings import assignments, attendance, uploads
+from hansa.server.trainings import assignments, attendance, rejections, uploads
 from hansa.server.trainings.handout import task_for
 from hansa.server.trainings.models import Task
 from hansa.server.trainings.services import tasks
@@ -146,7 +146,8 @@ class TaskUpdate(MessageView):
         place = uploads.Placement(target, _digest(digest), offset, length)
         if offset == length == uploads.stored(target, place.digest):
             return Response(wire.Upload(digest=place.digest, size=length))
-        digests = await uploads.receive(self.unread, place)
+        async with rejections.noted(task_id, caller(request).id):
+            digests = await uploads.receive(self.unread, place)
         return Response(wire.Upload(digest=digests.sha256, size=digests.size))
 
     def _header(self, name: str, *, default: int) -> int:
@@ -165,9 +166,9 @@ class TaskReport(MessageView):
     async def post(self, request: Request, task_id: UUID) -> Response:
         """Report a task as done. The same report again gets the same receipt."""
         asked = await self.message(wire.TaskReport)
-        receipt = await share(
-            tasks.report, task_id=task_id, user_id=caller(request).id, report=asked, now=timezone.now()
-        )
+        user_id = caller(request).id
+        async with rejections.noted(task_id, user_id):
+            receipt = await share(tasks.report, task_id=task_id, user_id=user_id, report=asked, now=timezone.now())
         return Response(receipt)
 
 
