@@ -22,6 +22,7 @@ from typing import Final
 VARIABLE: Final = "HANSA_CRASH_AT"
 
 CHANGES: Final = (
+    "accounts.create_administrator",
     "accounts.create_token",
     "accounts.enroll",
     "accounts.invite",

@@ -71,7 +71,7 @@ def serve(
             with database.sole_server(settings.postgres):
                 _migrate(settings)
                 crash_point("server.migrated")
-                announcement = partial(_announce, settings, host, port, tls=tls_cert is not None)
+                announcement = partial(_announce, settings, host, port, tls=tls_cert is not None, code=_first_run())
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                     runner.run(_serve(host, port, tls_cert, tls_key, announcement))
     except (config.ConfigError, home.HomeError, database.UnusableDatabaseError, StartError) as error:
@@ -205,10 +205,20 @@ def _migrate(settings: config.Config) -> None:
         call_command("migrate", verbosity=0, interactive=False)
 
 
-def _announce(settings: config.Config, host: str, port: int, *, tls: bool) -> None:
+def _first_run() -> str | None:
+    """The code with which an empty server's first administrator is made."""
+    from hansa.server.accounts import first_run
+
+    return first_run.offer()
+
+
+def _announce(settings: config.Config, host: str, port: int, *, tls: bool, code: str | None) -> None:
     shown = f"[{host}]" if ":" in host else host
     url = f"{'https' if tls else 'http'}://{shown}:{port}"
     print(f"Hansa serves {url} (process {os.getpid()}, data in {settings.home}). Ctrl-C ends it.", flush=True)
+    if code is not None:
+        print(f"It has no administrator yet. Make the first in a browser at {url}/first-run/ with this code: {code}")
+        print("or here: hansa createsuperuser", flush=True)
     if settings.debug:
         print("HANSA_DEBUG is on: errors show the server's inside. Not for a server that others reach.", flush=True)
 

@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "hansa.server.registry",
     "hansa.server.notifications",
     "hansa.server.trainings",
+    "hansa.server.dashboard",
 ]
 
 # All of them run on the event loop without a thread hop; for what synchronous Django views need, see each.
@@ -114,8 +115,8 @@ WHITENOISE_USE_FINDERS = True  # straight from the installed packages: no collec
 WHITENOISE_AUTOREFRESH = False
 WHITENOISE_ALLOW_ALL_ORIGINS = False  # our pages alone use them
 
-LOGIN_URL = "rest_framework:login"
-LOGIN_REDIRECT_URL = "myself"
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "overview"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CONFIG.trusted_proxy

@@ -3,7 +3,6 @@
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path, re_path
-from django.views.generic import RedirectView
 
 import hansa.server.ops.openapi  # noqa: F401  # registers how messages are described
 from hansa.server.accounts.signin import SignInForm
@@ -18,19 +17,21 @@ admin.site.index_title = "Everything the server keeps"
 _signing_in = [
     path(
         "login/",
-        LoginView.as_view(template_name="rest_framework/login.html", authentication_form=SignInForm),
+        LoginView.as_view(
+            template_name="rest_framework/login.html", authentication_form=SignInForm, next_page="myself"
+        ),
         name="login",
     ),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]
 
+handler404 = "hansa.server.dashboard.page.not_found"
 handler400 = "hansa.server.ops.errors.bad_request"
 handler500 = "hansa.server.ops.errors.server_error"
 
 urlpatterns = [
     # First what is asked most. Before registry, whose views of a model it extends.
     path("api/", include("hansa.server.trainings.urls")),
-    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("livez", Livez.as_view(), name="livez"),
     path("readyz", Readyz.as_view(), name="readyz"),
     path("metrics", Metrics.as_view(), name="metrics"),
@@ -45,4 +46,5 @@ urlpatterns = [
     path("api/schema/swagger-ui/", SwaggerUI.as_view(), name="swagger-ui"),
     path("api/schema/redoc/", Redoc.as_view(), name="redoc"),
     re_path(r"^api/", Unknown.as_view()),
+    path("", include("hansa.server.dashboard.urls")),
 ]

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -85,7 +86,8 @@ class Window:
         """Keep a complaint. That a document or a call was refused is for the test to judge."""
         refused = message.text.startswith("Failed to load resource")
         where = urlsplit(message.location["url"]).path
-        if message.type in ("error", "warning") and not (refused and where.startswith(("/api/", "/favicon.ico"))):
+        known = message.location["url"] == self.page.url or where.startswith(("/api/", "/favicon.ico"))
+        if message.type in ("error", "warning") and not (refused and known):
             self.complaints.append(f"{where}: {message.text}")
 
     async def dismiss(self, dialog: Dialog) -> None:
@@ -124,7 +126,14 @@ async def chromium() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def window(server: Serving, chromium: Browser) -> AsyncIterator[Window]:
     """A window without cookies."""
-    context = await chromium.new_context(base_url=server.url)
+    async with watched(chromium, server.url) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def watched(chromium: Browser, url: str) -> AsyncIterator[Window]:
+    """A window without cookies, whose pages' complaints fail the test when it is closed."""
+    context = await chromium.new_context(base_url=url)
     context.set_default_timeout(30_000)
     opened = Window(await context.new_page())
     await context.expose_binding("violated", lambda _, what: opened.complaints.append(what))

@@ -169,7 +169,9 @@ ELSEWHERE = frozenset(
         "restore.blobs_placed",
         "restore.database_placed",
         "restore.fetched",
+        *both("accounts.create_administrator"),
         *both("coming_over.take"),
     }
 )
-"""Points with tests of their own: of backups, of taking another platform's data over, and of a new data folder."""
+"""Points with tests of their own: of backups, of taking another platform's data over, of a new data folder, and of its
+first administrator."""

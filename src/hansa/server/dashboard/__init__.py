@@ -1,0 +1,1 @@
+"""The pages for people: rendered here, live by server-sent events, behind the permissions of the API."""

@@ -1,0 +1,113 @@
+"""What every page is: a view of the API's lifecycle that answers with HTML.
+
+    class Overview(Page):
+        template = "overview.html"
+
+        def show(self, user: User) -> dict[str, Any]:
+            return {"trainings": selectors.related(user)}
+
+`show` and the template run on a reader thread: templates may ask the database. Refusals are pages as well, with the
+status and the words of the API; who is not signed in is asked to, and comes back to where they wanted to go.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.urls import reverse
+from rest_framework import exceptions
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.renderers import StaticHTMLRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hansa.server.accounts.models import User
+from hansa.server.accounts.permissions import caller
+from hansa.server.lifecycle.bridge import read
+from hansa.server.lifecycle.sessions import SessionAuthentication
+from hansa.server.lifecycle.views import APIView
+
+log = logging.getLogger(__name__)
+
+Shown = Mapping[str, Any]  # Any: what a template is given
+
+
+class AlwaysHTML(DefaultContentNegotiation):
+    """Pages come as HTML whatever is asked for: refusals too, which a browser has to show."""
+
+    in_place = True
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> Any:  # Any: DRF's own signature
+        """The first."""
+        return renderers[0], renderers[0].media_type
+
+
+class Page(APIView):
+    """One page. Subclasses say what they show, and to whom."""
+
+    template: ClassVar[str]
+    authentication_classes = (SessionAuthentication,)
+    permission_classes: tuple[type[BasePermission], ...] = (IsAuthenticated,)
+    renderer_classes = (StaticHTMLRenderer,)
+    parser_classes = (FormParser, MultiPartParser)
+    content_negotiation_class = AlwaysHTML
+    schema = None
+    view_is_async = True
+
+    def show(self, user: User, **asked: Any) -> Shown:  # Any: the URL's arguments
+        """What the template needs; refuses by the errors of selectors."""
+        return {}
+
+    async def get(self, request: Request, **asked: Any) -> HttpResponseBase:  # Any: as above
+        """The page."""
+        return await read(self._page, request, asked)
+
+    def _page(self, request: Request, asked: Mapping[str, Any]) -> HttpResponse:  # Any: as above
+        return self.rendered(request, self.show(caller(request), **asked))
+
+    def rendered(self, request: Request, shown: Shown, *, status: int = 200) -> HttpResponse:
+        """The page with these values. Runs the template, which may ask the database."""
+        return render(request._request, f"dashboard/{self.template}", shown, status=status)
+
+    async def handle_exception(  # type: ignore[override]  # a page instead of DRF's Response
+        self, exc: Exception
+    ) -> HttpResponseBase:
+        """A refusal as a page."""
+        request = self.request._request
+        if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+            return HttpResponseRedirect(f"{reverse('sign-in')}?next={quote(request.get_full_path())}")
+        refusal: Response = await super().handle_exception(exc)
+        page = await read(refusal_page, request, refusal)
+        for name in ("Retry-After", "Allow"):
+            if name in refusal:
+                page[name] = refusal[name]
+        return page
+
+
+def render(request: HttpRequest, template: str, shown: Shown, *, status: int = 200) -> HttpResponse:
+    """A template as an answer. Pages show what is, and what only one person may see: nobody keeps them."""
+    response = HttpResponse(render_to_string(template, dict(shown), request), status=status)
+    response["Cache-Control"] = "no-store, private"
+    response["Vary"] = "Cookie, HX-Request"
+    return response
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404 for a path that no view has. Below /api/ one has all of them, and says it in JSON."""
+    shown = {"status": 404, "detail": f"No page has the address {request.path}."}
+    return render(request, "dashboard/refusal.html", shown, status=404)
+
+
+def refusal_page(request: HttpRequest, refusal: Response) -> HttpResponse:
+    """What the API would answer, for people."""
+    said = refusal.data if isinstance(refusal.data, Mapping) else {"detail": refusal.data}
+    shown = {"status": refusal.status_code, "detail": said.get("detail") or said}
+    return render(request, "dashboard/refusal.html", shown, status=refusal.status_code)
