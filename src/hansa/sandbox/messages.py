@@ -98,6 +98,18 @@ class Unsupported(msgspec.Struct, frozen=True, tag=True):
     what: str
 
 
+class BadInput(msgspec.Struct, frozen=True, tag=True):
+    """What was sent is no input: an image that cannot be read, or parts that make no batch."""
+
+    detail: str
+
+
+class Broken(msgspec.Struct, frozen=True, tag=True):
+    """The fault of this machine or of the sandbox, not of the program: asked again in a moment, it may answer."""
+
+    detail: str
+
+
 class Traced(msgspec.Struct, frozen=True):
     """What one pass told of one module; None: it was not told."""
 
@@ -113,7 +125,7 @@ class Summary(msgspec.Struct, frozen=True, tag=True):
     layers: dict[str, Traced]
 
 
-Outcome = Tensor | Summary | Refused | Failed | Unsupported
+Outcome = Tensor | Summary | Refused | Failed | Unsupported | BadInput | Broken
 
 
 def cleaned(text: str) -> str:

@@ -4,11 +4,23 @@ from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
+from rest_framework.exceptions import APIException, ValidationError
 
 from hansa.core.params import Array
 from hansa.sandbox import messages
-from hansa.sandbox.messages import EncodedImage, Failed, Outcome, Passes, Refused, Summary, Tensor, Unsupported
-from hansa.server.inference.errors import LimitError, ProgramError, UnsupportedError
+from hansa.sandbox.messages import (
+    BadInput,
+    Broken,
+    EncodedImage,
+    Failed,
+    Outcome,
+    Passes,
+    Refused,
+    Summary,
+    Tensor,
+    Unsupported,
+)
+from hansa.server.inference.errors import FIELD, LimitError, ProgramError, UnavailableError, UnsupportedError
 from hansa.server.inference.programs import Asked
 from hansa.server.inference.runner import Job
 from hansa.server.lifecycle.errors import ServiceError
@@ -61,7 +73,7 @@ def executed_of(outcome: Outcome) -> Executed:
     raise _error_of(outcome)
 
 
-def _error_of(outcome: Outcome) -> ServiceError:
+def _error_of(outcome: Outcome) -> ServiceError | APIException:
     match outcome:
         case Refused(limit, detail):
             return LimitError(limit, f"The program was stopped at its limit of {limit}: {detail}")
@@ -72,6 +84,10 @@ def _error_of(outcome: Outcome) -> ServiceError:
                 f"The program is not run here: {what}. Save it as TorchScript (torch.jit.save), or build it from "
                 "torch.nn's own classes."
             )
+        case BadInput(detail):
+            return ValidationError({FIELD: [detail]})
+        case Broken(detail):
+            return UnavailableError(f"{detail}. The question was not answered, and may be asked again in a moment.")
         case Tensor() | Summary():
             return ProgramError("The program answered something else than it was asked.")
 
