@@ -6,7 +6,7 @@ import torch
 from crash_world import LONG_AGO, World
 
 from support import databases
-from support.torchmodels import saved
+from support.torchmodels import saved, scripted
 from system.processes import eventually
 
 
@@ -23,6 +23,21 @@ def keeping_models(world: World) -> None:
             if model["name"] == name:
                 world.root("DELETE", f"models/{model['id']}/", done=(404,))
     assert {model["name"] for model in world.root.get("models/")} == {"one"}
+
+
+def asking(world: World) -> None:
+    """A model answers, and with an answer its statistics are told: by a later one, where the first died with them."""
+    files = {"model_file": ("net.pt", scripted(torch.nn.Linear(4, 2)))}
+    shape = {"name": "asked", "input_shape": ["None", "4"]}
+    model = world.root("POST", "models/", data=shape, files=files).json()["model_id"]
+    question = {"model_id": model, "model_input": [[1.0, 2.0, 3.0, 4.0]]}
+
+    def told() -> bool:
+        answer = world.root.post("inference/", question)
+        assert answer["inference"], answer
+        return world.root.get(f"models/{model}/metadata/")["stats"]["total_mult_adds"] is not None
+
+    eventually(told, "the model's statistics are told")
 
 
 def making_a_dummy(world: World) -> None:

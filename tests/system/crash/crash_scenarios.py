@@ -22,7 +22,7 @@ from crash_losses import (
     overflowing,
     taking_long,
 )
-from crash_models import collecting, keeping_models, making_a_dummy
+from crash_models import asking, collecting, keeping_models, making_a_dummy
 from crash_older import pushing
 from crash_world import World
 
@@ -157,6 +157,7 @@ SCENARIOS = (
             *both("registry.set_preprocessing", "registry.delete_model"),
         ),
     ),
+    Scenario(asking, both("registry.record_run")),
     Scenario(making_a_dummy, both("dummy.make_training"), settings={"HANSA_DEBUG": "1"}, repeatable=False),
     Scenario(collecting, both("blobs.forget"), lives=("",)),
 )
