@@ -247,6 +247,11 @@ def _told_of(answer: Answer, world: World, realm: Realm, caller: Person) -> tupl
     return {"own": {caller.id}, "all": everybody}, private
 
 
+def _happened_to(answer: Answer, world: World, realm: Realm, caller: Person) -> tuple[Mapping[str, object], Any]:
+    everybody = {realm.people.client.id, realm.people.peer.id}
+    return {"own": {caller.id}, "all": everybody}, {each["client"] for each in answer["events"]} - {None}
+
+
 _READERS: dict[str, Reader] = {
     "GET users/": _users,
     "GET users/myself/": _myself,
@@ -266,4 +271,5 @@ _READERS: dict[str, Reader] = {
     "GET trainings/<chain>/models/": _of_training("chain-model", "chain-local", "dealt"),
     "GET trainings/<chain>/models/latest/": _of_training("chain-model", "chain-local", "dealt"),
     "GET trainings/<training>/rounds/<round>/": _told_of,
+    "GET trainings/<training>/events/": _happened_to,
 }

@@ -1,8 +1,9 @@
 """The event log of a training: what happened, in order, as a page or as a stream that goes on.
 
 GET /api/trainings/<id>/events/?after=7&round=3&client=anna&kind=task.refused,round&limit=100 → EventPage
-GET the same, with `Accept: text/event-stream` → each event as a server-sent event: its number is the id, its kind the
-    event's name, the Event the data. First what came after Last-Event-ID (or `after`), then what comes; each once.
+    …&before=99 instead of `after`: the last ones before that number, still oldest first
+GET the same, with `Accept: text/event-stream` → each event as a server-sent event with its number for an id and the
+    Event for data: first what came after Last-Event-ID (or `after`), then what comes; each once, in order.
 
 Whoever steers the training sees all of it. A participant sees what happened to the training and its rounds, and to
 itself; of others nothing.
@@ -95,4 +96,4 @@ class EventPage(Answer, frozen=True):
     next: int
     """Send it as `after` to get what comes next."""
     more: bool
-    """Whether some of that is there already."""
+    """Whether some of that is there already; of a page asked for by `before`, whether there are earlier ones."""

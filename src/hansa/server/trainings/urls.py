@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from hansa.server.trainings import api, older_api, task_api
+from hansa.server.trainings import api, event_api, older_api, task_api
 
 _tasks = [
     path("next/", task_api.NextTask.as_view(), name="task-next"),
@@ -27,6 +27,7 @@ _trainings = [
     path("<uuid:training_id>/rounds/", api.Rounds.as_view(), name="rounds"),
     path("<uuid:training_id>/rounds/<int:number>/", api.RoundDetail.as_view(), name="round"),
     path("<uuid:training_id>/metrics/", api.TrainingMetrics.as_view(), name="training-metrics"),
+    path("<uuid:training_id>/events/", event_api.TrainingEvents.as_view(), name="training-events"),
 ]
 
 urlpatterns = [

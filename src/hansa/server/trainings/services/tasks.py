@@ -158,7 +158,8 @@ def _note(task: Task, report: TaskReport) -> None:
     kind = EventKind.TASK_LATE if _is_late(task) else EventKind.TASK_REPORTED
     said: eventlog.Facts = {"examples": report.num_examples}
     if task.uploaded is not None:
-        said = {**said, "bytes": task.uploaded.size, "norm": task.uploaded_norm}
+        norm = task.uploaded_norm or 0.0
+        said = {**said, "bytes": task.uploaded.size, "norm": norm if math.isfinite(norm) else None}  # JSON has no inf
     eventlog.note_task(kind, task, data=said)
 
 
