@@ -8,7 +8,6 @@ from typing import Final
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -35,6 +34,15 @@ LOST_HINT_SECONDS = 10.0
 SETTLE_SECONDS = 0.1
 """How long an event waits for its neighbours before those who follow are told."""
 LAST: Final = 2**53
+STREAMED: Final[dict[str, object]] = {
+    "type": "object",
+    "description": "Of each event of the stream: its number, and an Event as JSON.",
+    "required": ["id", "data"],
+    "properties": {
+        "id": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": ref(wire.Event)},
+    },
+}
 KINDS: Final = frozenset(kind.value for kind in wire.EventKind)
 
 
@@ -55,7 +63,7 @@ class TrainingEvents(MessageView):
                 "Last-Event-ID", int, "header", description="As `after`, which it goes before; for streams."
             ),
         ],
-        responses={(200, "application/json"): ref(wire.EventPage), (200, MEDIA_TYPE): OpenApiTypes.STR},
+        responses={(200, "application/json"): ref(wire.EventPage), (200, MEDIA_TYPE): STREAMED},
     )
     async def get(self, request: Request, training_id: UUID) -> HttpResponseBase:
         """What happened in a training, oldest first. As `text/event-stream` it goes on with what comes."""

@@ -51,6 +51,11 @@ def _who(event: Event) -> str:
     return event.username or "a client"
 
 
+def _version(event: Event) -> str:
+    number = event.data.get("version")
+    return "a version" if number is None else f"version {number}"
+
+
 def _result(event: Event) -> str:
     return f"{_who(event)}'s {_RESULTS.get(event.data.get('task', ''), 'result')}"
 
@@ -118,9 +123,9 @@ _SENTENCES: Final[Mapping[str, Callable[[Event], str]]] = {
     EventKind.ROUND_OPENED: _opened,
     EventKind.ROUND_CLOSED: _closed,
     EventKind.ROUND_REOPENED: lambda it: f"{_of(it)} collects again",
-    EventKind.ROUND_AGGREGATED: lambda it: f"{_of(it)} made version {it.data.get('version')}",
+    EventKind.ROUND_AGGREGATED: lambda it: f"{_of(it)} made {_version(it)}",
     EventKind.ROUND_PHASE: _phase,
-    EventKind.ROUND_MOMENTS: lambda it: f"version {it.data.get('version')} has its moments",
+    EventKind.ROUND_MOMENTS: lambda it: f"{_version(it)} has its moments",
     EventKind.ROUND_NO_MOMENTS: lambda it: f"the version of {_of(it)} gets no moments",
     EventKind.ROUND_DONE: lambda it: f"{_of(it)} is done",
     EventKind.ROUND_ABANDONED: lambda it: f"{_of(it)} was abandoned",
