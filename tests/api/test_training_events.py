@@ -123,6 +123,8 @@ async def test_events_are_asked_for_by_round_client_and_kind(alice, bob, round_d
         ({"limit": "0"}, "limit", ["1 to 1000"]),
         ({"limit": "1001"}, "limit", ["1 to 1000"]),
         ({"round": "two"}, "round", ["'two'"]),
+        ({"round": "0.5"}, "round", ["'0.5'", "whole number"]),
+        ({"after": "9" * 5000}, "after", ["whole number"]),
         ({"kind": "task.reported,tusk"}, "kind", ["'tusk'", "task.reported", "training"]),
         ({"client": "dave"}, "client", ["'dave'", "no participant"]),
     ],

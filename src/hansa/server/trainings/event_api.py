@@ -84,9 +84,10 @@ class TrainingEvents(MessageView):
         return Wanted(self._number("round", most=2**31 - 1), asked.get("client", ""), _kinds(asked.get("kind", "")))
 
     def _number(self, name: str, *, least: int = 0, most: int = LAST) -> int | None:
-        if name not in self.request.query_params:
-            return None
-        return int(self.query_number(name, default=0, least=least, most=most))
+        text = self.request.query_params.get(name)
+        if text is not None and not (text.isascii() and text.isdecimal() and least <= int(text[:20]) <= most):
+            raise ValidationError({name: [f"{text[:40]!r} is not a whole number from {least} to {most}."]})
+        return None if text is None else int(text)
 
     def _last_seen(self, number: int) -> int:
         text = last_event_id(self.request)
