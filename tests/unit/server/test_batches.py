@@ -1,10 +1,11 @@
 """What many ask at once is answered together, to each its own; and nobody waits for company."""
 
 import asyncio
+import itertools
 
 import pytest
 
-from hansa.server.lifecycle.batches import Batches
+from hansa.server.lifecycle.batches import LONGEST_REST, Batches
 
 
 class Doubling:
@@ -87,3 +88,40 @@ async def test_who_goes_while_it_is_answered_waits_for_the_end():
 def test_one_loop_after_the_other_may_use_them():
     batches = Batches(Doubling())
     assert [asyncio.run(batches.ask(number)) for number in (1, 2)] == [2, 4]
+
+
+@pytest.mark.parametrize(("rest", "order"), [(2.0, ["batch", "next", "batch"]), (0.0, ["batch", "batch", "next"])])
+async def test_who_was_answered_comes_again_before_the_batches_behind_are_begun_where_they_rest(rest, order):
+    """A batch that takes ten milliseconds by the clock; what its asker does next takes twenty turns of the loop."""
+    seen, moments = [], itertools.count(0.0, 0.01)
+
+    async def together(numbers):
+        seen.append("batch")
+        return numbers
+
+    async def ask_and_go_on(number):
+        await batches.ask(number)
+        if number == 0:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            seen.append("next")
+
+    batches = Batches(together, most=1, rest=rest, clock=lambda: next(moments))
+    await asyncio.gather(*(ask_and_go_on(number) for number in range(2)))
+
+    assert seen == order
+
+
+async def test_a_batch_that_took_a_minute_is_not_rested_from_for_two(monkeypatch):
+    rests = []
+
+    async def note(seconds):
+        rests.append(seconds)
+
+    moments = itertools.count(0.0, 60.0)
+    monkeypatch.setattr("hansa.server.lifecycle.batches.asyncio.sleep", note)
+    doubling = Doubling()
+    batches = Batches(doubling, most=1, rest=2.0, clock=lambda: next(moments))
+
+    assert await asyncio.gather(batches.ask(1), batches.ask(2)) == [2, 4]
+    assert rests == [LONGEST_REST]

@@ -5,9 +5,14 @@
 
 An ask goes to work at once where nothing is under way; what comes meanwhile is the next batch. So nobody waits for
 company, and the busier the server, the larger its batches.
+
+Where an answer makes its asker come again at once with something else, `rest` lets that in between: after a full batch
+the next is begun only after so many times the seconds that it took, so that a thousand who ask together are answered in
+a steady row instead of all at once, and whoever asks for something else meanwhile waits for one batch, not for twenty.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -19,6 +24,9 @@ R = TypeVar("R")
 
 MOST = 50
 """Asks in one batch: whoever is in it waits for all of it, and a writer for as long."""
+
+LONGEST_REST = 0.2
+"""Seconds. A batch that took long, because the machine was busy, makes nobody wait for long."""
 
 
 @dataclass(slots=True)
@@ -40,9 +48,16 @@ class _Queue(Generic[A, R]):
 class Batches(Generic[A, R]):
     """`together` answers a list of asks with a list of answers, one for each, in their order."""
 
-    def __init__(self, together: Callable[[Sequence[A]], Awaitable[Sequence[R]]], most: int = MOST) -> None:
+    def __init__(
+        self,
+        together: Callable[[Sequence[A]], Awaitable[Sequence[R]]],
+        most: int = MOST,
+        rest: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._together = together
         self._most = most
+        self._rest, self._clock = rest, clock
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue[A, R]] = WeakKeyDictionary()
 
     async def ask(self, asked: A) -> R:
@@ -71,7 +86,10 @@ class Batches(Generic[A, R]):
         try:
             while queue.waiting:
                 batch, queue.waiting = queue.waiting[: self._most], queue.waiting[self._most :]
+                began = self._clock()
                 await self._answer([ask for ask in batch if not ask.answer.done()])
+                if self._rest and queue.waiting:
+                    await asyncio.sleep(min(self._rest * (self._clock() - began), LONGEST_REST))
         finally:
             queue.worker = None
 

@@ -33,4 +33,7 @@ def _leased(asks: Sequence[Ask], *, now: datetime) -> list[wire.Task | None]:
     return [None if task_id is None else told[task_id] for task_id in leased]
 
 
-_HANDED_OUT = Batches(_hand_out)
+AT_ONCE = 16
+REST = 2.0
+"""Who is given a task fetches its base at once, which takes the server about twice as long as the task did."""
+_HANDED_OUT = Batches(_hand_out, most=AT_ONCE, rest=REST)
