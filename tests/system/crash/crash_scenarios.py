@@ -24,6 +24,7 @@ from crash_losses import (
 )
 from crash_models import asking, collecting, keeping_models, making_a_dummy
 from crash_older import pushing
+from crash_refusals import refusing
 from crash_world import World
 
 Flow = Callable[[World], None]
@@ -115,6 +116,7 @@ SCENARIOS = (
     Scenario(dropping_an_offer, both("rounds.DropOffers")),
     Scenario(failing, both("rounds.AbandonRound", "rounds.abandon", "rounds.Fail")),
     Scenario(overflowing, both("rounds.give_up")),
+    Scenario(refusing, both("rejections.note")),
     Scenario(damaged, both("torn.withdraw")),
     Scenario(losing_a_late_update, both("folding.drop")),
     Scenario(misremembered, both("blobs.correct"), lives=("",)),
