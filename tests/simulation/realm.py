@@ -14,14 +14,14 @@ from hansa.server.accounts.models import User
 from hansa.server.blobs.models import Blob
 from hansa.server.notifications.models import Notification
 from hansa.server.registry.models import Metric, Model, ModelVersion
-from hansa.server.trainings.models import Participation, Round, Task, Training, Update
+from hansa.server.trainings.models import Event, Participation, Round, Task, Training, Update
 from simulation.machine import Machine
 from simulation.schedules import SMALL, Schedule, play
 from simulation.services import Services
 from simulation.surroundings import Surroundings
 from simulation.timeline import Timeline
 
-TABLES = (Update, Task, Round, Participation, Training, Metric, ModelVersion, Model, Notification, Blob)
+TABLES = (Event, Update, Task, Round, Participation, Training, Metric, ModelVersion, Model, Notification, Blob)
 MAX_CLIENTS = 8
 MEMORY = Path("/dev/shm")  # noqa: S108  # where there is one, files are in memory
 
