@@ -2,6 +2,7 @@
 
 import os
 import resource
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,12 @@ class Limits:
 
 
 def restrict(limits: Limits) -> None:
-    """Set the limits for good; nothing can be written to a file at all."""
+    """Set the limits for good; nothing can be written to a file at all.
+
+    Where the machine itself runs out of memory, the kernel ends this process before all others.
+    """
+    with suppress(OSError):  # not in some containers: the kernel then chooses by size
+        Path("/proc/self/oom_score_adj").write_text("1000")
     _set(resource.RLIMIT_AS, _addresses() + limits.memory)
     _set(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1)  # a signal that tells why, and then the end
     if os.geteuid() == 0:  # who becomes nobody: the kernel counts all threads of a user, and nobody has few others

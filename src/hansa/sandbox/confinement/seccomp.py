@@ -65,7 +65,10 @@ def restrict() -> None:
     """Filter the calls of all threads from now on. Needs no_new_privs. Raises OSError."""
     code = program(platform.machine(), os.getpid())
     filled = _Program(len(code) // 8, code)
-    syscall(_SECCOMP[platform.machine()], ctypes.c_uint(_SET_FILTER), ctypes.c_uint(_ALL_THREADS), ctypes.byref(filled))
+    number = _SECCOMP[platform.machine()]
+    thread = syscall(number, ctypes.c_uint(_SET_FILTER), ctypes.c_uint(_ALL_THREADS), ctypes.byref(filled))
+    if thread != 0:  # so the kernel tells of a thread that cannot take the filter; then none has
+        raise OSError(errno.EBUSY, f"thread {thread} cannot be filtered")
 
 
 def program(machine: str, pid: int) -> bytes:
