@@ -1,34 +1,16 @@
-"""Whether a TorchScript program may keep something from one call to the next, told from its code."""
+"""Whether a TorchScript program may leave anything behind a call, told from its code."""
 
 from collections.abc import Iterator
 
 import torch
 
+from hansa.sandbox.programs.operators import STATELESS
+
 _FRESH = frozenset({"prim::ListConstruct", "prim::DictConstruct"})
-_HARMLESS = frozenset(
-    {
-        "prim::Constant",
-        "prim::DictConstruct",
-        "prim::GetAttr",
-        "prim::If",
-        "prim::ListConstruct",
-        "prim::ListUnpack",
-        "prim::Loop",
-        "prim::TupleConstruct",
-        "prim::TupleIndex",
-        "prim::TupleSlice",
-        "prim::TupleUnpack",
-        "prim::isinstance",
-        "prim::unchecked_cast",
-        "prim::Uninitialized",
-    }
-)
-"""Steps without a declaration of what they write, which write nothing."""
-_RANDOM = frozenset({"aten::manual_seed", "aten::seed", "aten::Generator"})
 
 
 def keeps(module: torch.jit.ScriptModule) -> bool:
-    """Whether it writes to anything that one call did not make itself, as far as can be told; in doubt it does.
+    """Whether it has a step that is not known to leave nothing, or writes to what one call did not make itself.
 
     What is done in training alone does not count: a script is in eval mode, and whoever sets a mode writes.
     """
@@ -65,10 +47,8 @@ def _is_false(value: torch._C.Value) -> bool:
 
 def _writes(step: torch._C.Node, given: set[int]) -> bool:
     declared = step.schema()
-    if step.kind() in _RANDOM:
+    if step.kind() not in STATELESS:
         return True
-    if declared == "(no schema)":
-        return step.kind() not in _HARMLESS
     if "!" not in declared:
         return False
     arguments = torch._C.parse_schema(declared).arguments
