@@ -22,22 +22,26 @@ def allowed() -> list[Callable[..., object]]:
 
 def _transforms() -> list[ModuleType]:
     try:
+        import torchvision  # noqa: F401  # declares its operators, where its compiled part can be loaded
+    except ImportError:
+        return []
+    except RuntimeError:  # it cannot: the build of torch is another
         _declare_missing_operators()
+    try:
         from torchvision.transforms import v2
     except (ImportError, RuntimeError):
-        return []  # not installed, or built for another torch
+        return []
     return [v2]
 
 
 def _declare_missing_operators() -> None:
-    """Declare what torchvision names: operators of its compiled part, missing beside some builds of torch."""
-    if not hasattr(torch.ops.torchvision, "nms"):
-        _LIBRARY.define(f"nms({_BOXES}) -> Tensor")  # type: ignore[no-untyped-call]  # torch declares no types
-        _LIBRARY.define(f"qnms({_BOXES}) -> Tensor")  # type: ignore[no-untyped-call]  # torch declares no types
+    """Declare what torchvision names, and none that is there."""
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            _LIBRARY.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]  # torch declares no types
 
 
 _PARTS = (NonDynamicallyQuantizableLinear, functional.relu, functional.gelu)
 """What layers of attention are made of, beside torch.nn's public classes."""
-_BOXES = "Tensor dets, Tensor scores, float iou_threshold"
 _LIBRARY = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch declares no types
 ALLOWED = allowed()
