@@ -6,8 +6,9 @@ Both are measured in turn in one run, and their medians compared.
 """
 
 import asyncio
-import os
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from statistics import median
 from time import perf_counter
 
@@ -29,7 +30,11 @@ async def main() -> None:
     with tempfile.TemporaryFile() as file:
         torch.save(net, file)
         file.flush()
-        files = {"net": os.dup(file.fileno())}
+
+        @asynccontextmanager
+        async def files() -> AsyncIterator[dict[str, int]]:
+            yield {"net": file.fileno()}
+
         async with Pool() as pool:
             await asyncio.gather(*(pool.run(call, files) for _ in range(8)))
             plain, pooled = [], []

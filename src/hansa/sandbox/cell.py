@@ -1,4 +1,4 @@
-"""A cell: a confined process that holds the programs of one call, and answers calls until its server goes."""
+"""A cell: a confined process that loads the programs of its first call, and answers calls to them until it may not."""
 
 import os
 import random
@@ -14,11 +14,13 @@ from torch import nn
 from hansa.sandbox.confinement.limits import Limits
 from hansa.sandbox.confinement.protections import Protections, confine
 from hansa.sandbox.confinement.seccomp import LIMITS
-from hansa.sandbox.fates import UNCONFINED
+from hansa.sandbox.fates import NO_MEMORY, UNCONFINED
 from hansa.sandbox.framing import receive, send
 from hansa.sandbox.messages import (
     MAX_ANSWER,
     MAX_CALL,
+    Answer,
+    BadInput,
     Call,
     Failed,
     Limit,
@@ -30,8 +32,9 @@ from hansa.sandbox.messages import (
     Unsupported,
     cleaned,
 )
+from hansa.sandbox.programs.inputs import InputsError, batch_of
 from hansa.sandbox.programs.loading import ProgramError, UnsupportedError, loaded
-from hansa.sandbox.programs.passes import batch_of, outputs
+from hansa.sandbox.programs.passes import outputs
 from hansa.sandbox.programs.scripts import keeps
 from hansa.sandbox.programs.snapshots import Snapshot, is_same, snapshot
 from hansa.sandbox.programs.summaries import summary
@@ -41,7 +44,7 @@ _LIMIT_TEXTS: Mapping[str, Limit] = {os.strerror(code): limit for code, limit in
 
 
 class _Holds(msgspec.Struct):
-    """What is loaded, by what it was asked as. Loaded anew whenever a call may have changed it."""
+    """What is loaded, by what it was asked as."""
 
     key: tuple[object, ...]
     programs: list[nn.Module]
@@ -56,12 +59,15 @@ class _Holds(msgspec.Struct):
 
 
 def live(sock: socket.socket, within: Limits, having: Protections, threads: int) -> None:
-    """Answer calls until the server closes its end. Confined before the first byte is read."""
+    """Answer calls until the server closes its end, or one may have left anything behind. Confined before all that."""
     torch.set_num_threads(threads)
     torch._C._set_graph_executor_optimize(False)  # else a script's code, and last digits, depend on earlier inputs
+    # memory that is not written to yet is filled: what the call before has let go would be in it
+    torch.use_deterministic_algorithms(True, warn_only=True)
     _confine(within, having)
     holds: _Holds | None = None
-    while True:
+    again = True
+    while again:
         try:
             message, descriptors = receive(sock, MAX_CALL)
         except EOFError:
@@ -73,11 +79,16 @@ def live(sock: socket.socket, within: Limits, having: Protections, threads: int)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        encoded = msgspec.msgpack.encode(outcome)
-        if len(encoded) > MAX_ANSWER:
-            detail = f"the answer has {len(encoded)} bytes; the limit is {MAX_ANSWER}"
-            encoded = msgspec.msgpack.encode(Refused("output", detail))
-        send(sock, encoded)
+        again = holds is not None
+        send(sock, _encoded(outcome, again=again))
+
+
+def _encoded(outcome: Outcome, *, again: bool) -> bytes:
+    encoded = msgspec.msgpack.encode(Answer(outcome, again))
+    if len(encoded) <= MAX_ANSWER:
+        return encoded
+    detail = f"the answer has {len(encoded)} bytes; the limit is {MAX_ANSWER}"
+    return msgspec.msgpack.encode(Answer(Refused("output", detail), again))
 
 
 def _confine(within: Limits, having: Protections) -> None:
@@ -95,20 +106,23 @@ def _confine(within: Limits, having: Protections) -> None:
 
 def _answer(call: Call, files: Mapping[str, int], holds: _Holds | None) -> tuple[Outcome, _Holds | None]:
     key = (call.programs, call.preprocessing)
+    if holds is not None and holds.key != key:
+        raise RuntimeError("a cell is asked for one model in its whole life")
     try:
         with torch.no_grad():
-            if holds is None or holds.key != key:
-                holds = None  # let go before the next is loaded
+            if holds is None:
                 holds = _load(call, files, key)
             _seed(call.seed)
             batch = batch_of(call.inputs, holds.preprocessing)
             answer = _computed(call, holds.programs, batch, files)
+    except InputsError as error:
+        return BadInput(cleaned(str(error))), None
     except (ProgramError, ValueError) as error:
         return Failed(cleaned(str(error))), None
     except UnsupportedError as error:
         return Unsupported(cleaned(str(error))), None
     except MemoryError:
-        return Refused("memory", "the program needs more memory than a program may have"), None
+        return Refused("memory", NO_MEMORY), None
     except Exception as error:  # noqa: BLE001 - a stranger's program raises whatever it likes; all of it is an answer
         return _told(error), None
     return answer, holds if _unchanged(call, holds) else None
@@ -137,11 +151,11 @@ def _load(call: Call, files: Mapping[str, int], key: tuple[object, ...]) -> _Hol
 
 
 def _unchanged(call: Call, holds: _Holds) -> bool:
-    """Whether the programs are as they were loaded."""
+    """Whether the programs are as they were loaded, and nothing of them runs on."""
     scripts = [each for each in holds.modules if isinstance(each, torch.jit.ScriptModule)]
-    if scripts and (holds.kept is None or call.passes != "one"):
+    if holds.kept is None or (scripts and call.passes != "one"):
         return False
-    return is_same(holds.kept or (), snapshot(holds.modules))
+    return is_same(holds.kept, snapshot(holds.modules))
 
 
 def _told(error: Exception) -> Outcome:

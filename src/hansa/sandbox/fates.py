@@ -5,11 +5,14 @@ import os
 import signal
 from typing import Final
 
-from hansa.sandbox.messages import Failed, Outcome, Refused
+from hansa.sandbox.messages import Broken, Failed, Outcome, Refused
 
 LENGTH: Final = 4
 UNCONFINED: Final = 70
 """The exit status of a cell that could not be confined, and computed nothing."""
+EXHAUSTED: Final = 71
+"""The exit status of a cell whose memory was not even enough to say so."""
+NO_MEMORY: Final = "the program needs more memory than a program may have"
 PATIENCE: Final = 5.0
 """Seconds until a killed cell is given up on: its nursery may be gone as well."""
 
@@ -25,10 +28,10 @@ async def fate(pipe: int) -> Outcome:
         async with asyncio.timeout(PATIENCE):
             await _readable(pipe)
     except TimeoutError:
-        return Failed("the program's process ended, and nobody knows how")
+        return Broken("the program's process ended, and nobody knows how")
     content = os.read(pipe, LENGTH)
     if len(content) < LENGTH:
-        return Failed("the program's process ended with all others")
+        return Broken("the program's process ended with all others")
     return outcome_of(int.from_bytes(content, "little", signed=True))
 
 
@@ -37,11 +40,15 @@ def outcome_of(status: int) -> Outcome:
     if -status == signal.SIGXCPU:
         return Refused("cpu", "the program used up its time of the processor")
     if -status == signal.SIGKILL:
-        return Failed("the program's process was killed: by the kernel, for want of memory, or by someone")
+        return Broken(
+            "the program's process was killed: by the kernel, as the machine ran out of memory, or by someone"
+        )
     if status < 0:
         return Failed(f"the program crashed its process: {signal.strsignal(-status) or f'signal {-status}'}")
     if status == UNCONFINED:
-        return Failed("the program was not begun: its process could not be confined. The server's log says why.")
+        return Broken("the program was not begun: its process could not be confined; the server's log says why")
+    if status == EXHAUSTED:
+        return Refused("memory", NO_MEMORY)
     return Failed(f"the program ended its process, with status {status}")
 
 

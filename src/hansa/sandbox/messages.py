@@ -1,10 +1,12 @@
 """What is said between the server and a cell. Both sides bound the length; a cell's word is checked as a stranger's."""
 
+from collections.abc import Mapping
 from math import prod
 from typing import Final, Literal
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from hansa.core.params import Array
 
@@ -12,6 +14,12 @@ MAX_CALL: Final = 256 * 2**20
 MAX_ANSWER: Final = 64 * 2**20
 MAX_TEXT: Final = 2000
 MAX_DIMENSIONS: Final = 32
+MAX_EMPTY: Final = 2**16
+"""Places of an array without numbers, a dimension of zero counted as one: as nested lists they take memory as well."""
+MAX_LAYERS: Final = 10_000
+MAX_PATH: Final = 500
+MAX_COUNT: Final = 2**53
+"""Of what a summary counts: numbers that every reader of JSON holds exactly."""
 
 Limit = Literal["memory", "cpu", "wall_clock", "files", "network", "processes", "output"]
 Passes = Literal["one", "dropout", "swag", "summary"]
@@ -31,10 +39,12 @@ class Tensor(msgspec.Struct, frozen=True, tag=True):
 
     def array(self) -> Array:
         """The array, read-only. Raises ValueError unless the bytes are exactly those of the shape."""
-        dtype = np.dtype(self.dtype)
+        dtype = _dtype(self.dtype)
         fits = len(self.shape) <= MAX_DIMENSIONS and min(self.shape, default=0) >= 0
-        if dtype.hasobject or not fits or prod(self.shape) * dtype.itemsize != len(self.data):
+        if not fits or prod(self.shape) * dtype.itemsize != len(self.data):
             raise ValueError(f"{len(self.data)} bytes are no array of shape {self.shape[:8]} and dtype {self.dtype!r}")
+        if not self.data and prod(max(length, 1) for length in self.shape) > MAX_EMPTY:
+            raise ValueError(f"an array without numbers has shape {self.shape[:8]}; at most {MAX_EMPTY:,} empty places")
         return np.frombuffer(self.data, dtype).reshape(self.shape)
 
 
@@ -126,6 +136,57 @@ class Summary(msgspec.Struct, frozen=True, tag=True):
 
 
 Outcome = Tensor | Summary | Refused | Failed | Unsupported | BadInput | Broken
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a cell says of one call."""
+
+    outcome: Outcome
+    again: bool
+    """Whether it may be asked again: nothing of the call is left in it, and nothing of it runs on."""
+
+
+def checked(content: bytes | bytearray) -> Answer:
+    """What a cell has said, if it is an answer within all bounds; texts are cleaned. Raises ValueError."""
+    try:
+        answer = msgspec.msgpack.decode(content, type=Answer)
+        match answer.outcome:
+            case Tensor() as tensor:
+                if tensor.dtype not in ("float32", "float64"):
+                    raise ValueError(f"the answer has dtype {tensor.dtype[:20]!r}")
+                tensor.array()
+            case Summary(layers):
+                _check_layers(layers)
+            case Unsupported(what):
+                return Answer(Unsupported(cleaned(what)), again=False)
+            case Refused() | Failed() | BadInput() | Broken() as told:
+                return Answer(replace(told, detail=cleaned(told.detail)), again=False)
+    except (msgspec.MsgspecError, OverflowError, RecursionError) as error:
+        raise ValueError(f"the answer is none: {cleaned(str(error))}") from error
+    return answer
+
+
+def _check_layers(layers: Mapping[str, Traced]) -> None:
+    if len(layers) > MAX_LAYERS or max(map(len, layers), default=0) > MAX_PATH:
+        raise ValueError(
+            f"a summary of {len(layers):,} modules; at most {MAX_LAYERS:,}, of paths of {MAX_PATH} characters"
+        )
+    for layer in layers.values():
+        shapes = [size for size in (layer.input_size, layer.output_size) if size is not None]
+        counts = [each for size in shapes for each in size] + ([] if layer.macs is None else [layer.macs])
+        if max(map(len, shapes), default=0) > MAX_DIMENSIONS or not all(0 <= each <= MAX_COUNT for each in counts):
+            raise ValueError("a summary with sizes that no layer has")
+
+
+def _dtype(name: str) -> "np.dtype[np.generic]":
+    """A type of numbers by its name. Raises ValueError."""
+    try:
+        dtype: np.dtype[np.generic] = np.dtype(name)
+    except TypeError as error:
+        raise ValueError(f"{name[:20]!r} is no type of numbers") from error
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{name[:20]!r} is no type of numbers")
+    return dtype
 
 
 def cleaned(text: str) -> str:

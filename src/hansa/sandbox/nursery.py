@@ -2,9 +2,9 @@
 
     python -m hansa.sandbox.nursery DESCRIPTOR PARENT
 
-A request is a message of the limits with the cell's end of a pair of sockets; the answer a message with the cell's
+A request is a message of the limits with the cell's end of a pair of sockets; the answer is the cell's number, with its
 pidfd, by which the server kills it, and no other process that has its number later, and with a pipe that tells the
-status with which the cell ends. The nursery ends with its parent, and the cells with the nursery.
+status with which the cell ends; or in words why there is none. The nursery ends with its parent, and the cells with it.
 """
 
 import codecs
@@ -24,8 +24,8 @@ from hansa.sandbox import cell
 from hansa.sandbox.confinement.kernel import die_with
 from hansa.sandbox.confinement.limits import Limits
 from hansa.sandbox.confinement.protections import Protections
-from hansa.sandbox.fates import told
-from hansa.sandbox.framing import receive, send
+from hansa.sandbox.fates import EXHAUSTED, told
+from hansa.sandbox.framing import LENGTH, receive, send
 from hansa.sandbox.programs.allowed import ALLOWED
 
 
@@ -43,7 +43,8 @@ def main() -> None:
     die_with(parent)
     torch.set_num_threads(1)  # threads do not live through a fork: the pools begin in the cells
     _warm()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the server decides
+    for asked in (signal.SIGINT, signal.SIGTERM):  # of a terminal or a supervisor, to all at once: the server decides
+        signal.signal(asked, signal.SIG_IGN)
     sock = socket.socket(fileno=descriptor)
     living: dict[int, int] = {}
     with suppress(EOFError, BrokenPipeError):
@@ -97,16 +98,21 @@ def _load(net: torch.nn.Module) -> None:
 
 def _fork(sock: socket.socket, end: int, wish: Wish, living: dict[int, int]) -> None:
     nursery = os.getpid()
-    fate, telling = os.pipe()
-    child = os.fork()
+    try:
+        fate, telling = os.pipe()
+    except OSError as error:
+        _decline(sock, end, error)
+        return
+    try:
+        child = os.fork()
+    except OSError as error:
+        os.close(fate)
+        os.close(telling)
+        _decline(sock, end, error)
+        return
     if child:
+        _announce(sock, child, fate, telling, living)
         os.close(end)
-        pidfd = os.pidfd_open(child)
-        living[pidfd] = telling
-        try:
-            send(sock, b"", [pidfd, fate])
-        finally:
-            os.close(fate)
         return
     status = 1
     try:
@@ -116,8 +122,30 @@ def _fork(sock: socket.socket, end: int, wish: Wish, living: dict[int, int]) -> 
         die_with(nursery)
         cell.live(socket.socket(fileno=end), wish.limits, wish.protections, wish.threads)
         status = 0
+    except MemoryError:
+        status = EXHAUSTED
     finally:
         os._exit(status)
+
+
+def _announce(sock: socket.socket, child: int, fate: int, telling: int, living: dict[int, int]) -> None:
+    try:
+        pidfd = os.pidfd_open(child)
+    except OSError:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(telling)
+        send(sock, b"too many files are open in the nursery")
+    else:
+        living[pidfd] = telling
+        send(sock, child.to_bytes(LENGTH, "little"), [pidfd, fate])
+    finally:
+        os.close(fate)
+
+
+def _decline(sock: socket.socket, end: int, error: OSError) -> None:
+    os.close(end)
+    send(sock, f"the machine says: {error.strerror}".encode())
 
 
 if __name__ == "__main__":

@@ -1,16 +1,11 @@
-"""The server's side: cells at hand, and each call given to one that has its programs loaded."""
+"""The server's side: cells at hand, each bound to one model for life, and callers who take turns."""
 
 import asyncio
 import logging
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,61 +13,35 @@ import msgspec
 
 from hansa.sandbox.confinement.limits import Limits
 from hansa.sandbox.confinement.protections import Protections, protections
+from hansa.sandbox.conversation import LARGE, asked
 from hansa.sandbox.fates import fate
-from hansa.sandbox.framing import LENGTH, MAX_FILES, framed, receive, send
-from hansa.sandbox.messages import MAX_ANSWER, MAX_CALL, Call, Outcome, Refused, Tensor, Unsupported
+from hansa.sandbox.framing import MAX_FILES
+from hansa.sandbox.handles import Cell, Key, key_of, private_bytes
+from hansa.sandbox.messages import MAX_CALL, Broken, Call, Outcome, Refused, Tensor, Unsupported
+from hansa.sandbox.nurse import BirthError, Nurse
+from hansa.sandbox.turns import Turns
 
 log = logging.getLogger(__name__)
 
-START_SECONDS: Final = 60
+KEPT_SECONDS: Final = 300.0
+"""After which a cell that nobody asks is ended."""
+KEPT_CELLS: Final = 4
+"""That are kept with a model loaded, for each core."""
 
-
-class FullError(Exception):
-    """More calls wait than may."""
+Files = Callable[[], AbstractAsyncContextManager[Mapping[str, int]]]
+"""Opens a call's files, by digest, when its turn has come: those who wait hold none."""
 
 
 class UnprotectedError(Exception):
     """The machine lacks a protection, and weakness is not wanted."""
 
 
-@dataclass(slots=True, eq=False)
-class _Cell:
-    sock: socket.socket
-    pidfd: int
-    fate: int
-    """A pipe, on which the nursery tells how it ended."""
-    holds: tuple[object, ...] | None = None
-    busy: float = 0.0
-    """Seconds of wall clock in calls."""
-    used: float = field(default_factory=time.monotonic)
-
-    def is_waiting(self) -> bool:
-        """Whether it lives, and has said nothing unasked."""
-        try:
-            self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except ConnectionError:
-            return False
-        return False
-
-    def kill(self) -> None:
-        """Whatever it does. One that is ending already keeps its status."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-
-    def end(self) -> None:
-        """Kill it, and forget it."""
-        try:
-            self.kill()
-        finally:
-            os.close(self.pidfd)
-            os.close(self.fate)
-            self.sock.close()
-
-
 class Pool:
-    """An asynchronous context manager: the nursery starts with it, and everything ends with it. On one event loop."""
+    """An asynchronous context manager: the nursery starts with it, and everything ends with it. On one event loop.
+
+    Memory: `size` calls at once, for a while twice as many if they are of several users, may each use `memory`; all
+    cells together that wait with a model loaded may keep as much as one.
+    """
 
     def __init__(
         self,
@@ -82,11 +51,12 @@ class Pool:
         wall_seconds: float = 30.0,
         cpu_seconds: int | None = None,
         waiting: int = 256,
+        patience: float | None = None,
         weak: bool = False,
         having: Protections | None = None,
     ) -> None:
-        """Raises UnprotectedError. `size` is the number of cells: as many as there are cores."""
-        cores = len(os.sched_getaffinity(0))
+        """Raises UnprotectedError. `size`: by default the number of cores; `patience`: seconds, as `wall_seconds`."""
+        cores = _cores()
         self.protections = having if having is not None else protections()
         if self.protections.missing and not weak:
             raise UnprotectedError(
@@ -100,177 +70,131 @@ class Pool:
         self._wall = wall_seconds
         # of the whole life of a cell, which ends before this does, unless one call uses all of it
         self._cpu_seconds = cpu_seconds or int(20 * wall_seconds * self._threads) + 1
-        self._limits = Limits(memory=memory, cpu_seconds=self._cpu_seconds)
-        self._waiting, self._most = 0, waiting
-        self._turns = asyncio.Semaphore(self._size)
-        self._idle: list[_Cell] = []
-        self._nursery: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._starting = asyncio.Lock()
+        self._memory = memory
+        self._turns = Turns(self._size, waiting=waiting, patience=patience or wall_seconds)
+        self._nurse = Nurse(Limits(memory=memory, cpu_seconds=self._cpu_seconds), self.protections, self._threads)
+        self._spare: list[Cell] = []
+        self._idle: list[Cell] = []
+        self._refilling: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
-        self._idle = [await self._new() for _ in range(self._size)]
+        """Raises BirthError."""
+        for _ in range(self._size):
+            self._spare.append(await self._nurse.cell())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for cell in self._idle:
+        self._is_closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        await self._nurse.close()
+        if self._refilling is not None:
+            await self._refilling
+        for cell in (*self._idle, *self._spare):
             cell.end()
         self._idle.clear()
-        async with self._starting:
-            await self._bury()
+        self._spare.clear()
 
-    async def run(self, call: Call, files: Mapping[str, int]) -> Outcome:
-        """Let a cell compute. `files` are open read-only descriptors by digest, the caller's to close.
+    async def run(self, call: Call, files: Files, *, who: str = "") -> Outcome:
+        """Let a cell compute, when it is the turn of `who` asks.
 
-        Raises FullError at once if too many wait.
+        Raises FullError at once if too many wait, OverdueError if the turn does not come, and what `files` raises.
         """
         if len(call.digests) > MAX_FILES:
             return Unsupported(f"the call needs {len(call.digests)} files; at most {MAX_FILES} are opened")
-        message = msgspec.msgpack.encode(call)
-        if len(message) > MAX_CALL:
-            return Unsupported(f"the inputs have {len(message)} bytes; at most {MAX_CALL} are computed with")
-        if self._waiting >= self._most + self._size:
-            raise FullError(f"{self._waiting} calls wait already")
-        self._waiting += 1
-        try:
-            async with self._turns:
-                return await self._in_a_cell(call, message, [files[digest] for digest in sorted(call.digests)])
-        finally:
-            self._waiting -= 1
+        size = sum(len(each.data) if isinstance(each, Tensor) else len(each.content) for each in call.inputs)
+        if size > MAX_CALL - LARGE:
+            return Unsupported(f"the inputs have {size} bytes; at most {MAX_CALL - LARGE} are computed with")
+        async with self._turns.taken(who):
+            message = msgspec.msgpack.encode(call) if size < LARGE else await asyncio.to_thread(_encoded, call)
+            try:
+                for _ in range(2):
+                    cell = self._taken(key_of(call)) or await self._nurse.cell()
+                    outcome = await self._answered(cell, call, message, files)
+                    if not isinstance(outcome, Broken) or cell.nursery == self._nurse.pid or self._is_closed:
+                        break  # else the nursery died, and the cell with it: of another the caller need not know
+            except BirthError as error:
+                return Broken(str(error))
+            return outcome
 
-    async def _in_a_cell(self, call: Call, message: bytes, files: list[int]) -> Outcome:
-        cell = self._taken((call.programs, call.preprocessing)) or await self._new()
-        began, whole = time.monotonic(), False
+    async def _answered(self, cell: Cell, call: Call, message: bytes, files: Files) -> Outcome:
+        began, again = time.monotonic(), False
         try:
-            async with asyncio.timeout(self._wall):
-                content = await _asked(cell.sock, message, files)
-            outcome = _checked(content)
-            whole = True
+            async with files() as opened:
+                descriptors = [opened[digest] for digest in sorted(call.digests)]
+                async with asyncio.timeout(self._wall):
+                    answer = await asked(cell.sock, message, descriptors)
+            again = answer.again
+            return answer.outcome
         except TimeoutError:
             return Refused("wall_clock", f"the program had no answer after {self._wall:g} s")
         except (EOFError, ConnectionError):
             cell.kill()  # if it has but closed its end
             return await fate(cell.fate)
         except ValueError as error:
-            return Refused("output", str(error))
+            return Broken(f"the program's process is out of step: {error}")
+        except OSError as error:
+            return Broken(f"the model's files could not be opened ({error.strerror})")
         finally:
             cell.busy += time.monotonic() - began
-            if whole and cell.busy * self._threads < self._cpu_seconds / 2:
-                cell.holds, cell.used = (call.programs, call.preprocessing), time.monotonic()
-                self._idle.append(cell)
-            else:
-                cell.end()
-        return outcome
+            self._put_back(cell, key_of(call), again=again)
 
-    def _taken(self, wanted: tuple[object, ...]) -> _Cell | None:
-        """The idle cell that has the programs; else an empty one, or the one not used for longest."""
-        if self._nursery is None or self._nursery.poll() is not None:
-            while self._idle:  # they end with their nursery
-                self._idle.pop().end()
-        for dead in [each for each in self._idle if not each.is_waiting()]:
-            self._idle.remove(dead)
-            dead.end()
-        if not self._idle:
-            return None
-        cell = min(self._idle, key=lambda each: (each.holds != wanted, each.holds is not None, each.used))
-        self._idle.remove(cell)
+    def _taken(self, key: Key) -> Cell | None:
+        """The idle cell that has the programs; else a spare one, which is then replaced."""
+        for cells in (self._idle, self._spare):
+            for dead in [each for each in cells if each.nursery != self._nurse.pid or not each.is_waiting()]:
+                cells.remove(dead)
+                dead.end()
+        if (cell := next((each for each in reversed(self._idle) if each.holds == key), None)) is not None:
+            self._idle.remove(cell)
+            return cell
+        cell = self._spare.pop() if self._spare else None
+        if self._refilling is None and not self._is_closed:
+            self._refilling = asyncio.create_task(self._refill())
+            self._refilling.add_done_callback(self._refilled)
         return cell
 
-    async def _new(self) -> _Cell:
-        making = asyncio.create_task(self._made())
-        try:
-            return await asyncio.shield(making)
-        except asyncio.CancelledError:
-            making.add_done_callback(_end_of)  # the nursery's answer is on its way, and must be read
-            raise
+    async def _refill(self) -> None:
+        with suppress(BirthError):  # whoever needs a cell next is told
+            while len(self._spare) < self._size and not self._is_closed:
+                self._spare.append(await self._nurse.cell())
 
-    async def _made(self) -> _Cell:
-        """A new cell, of a new nursery if the last one is gone."""
-        async with self._starting:
-            for attempt in range(2):
-                if self._control is None or self._nursery is None or self._nursery.poll() is not None:
-                    await self._bury()
-                    self._control = self._start()
-                try:
-                    return await self._forked(self._control)
-                except (OSError, EOFError):
-                    await self._bury()
-                    if attempt:
-                        raise
-        raise AssertionError("unreachable: the second attempt returns or raises")
+    def _refilled(self, _: "asyncio.Task[None]") -> None:
+        self._refilling = None
 
-    def _start(self) -> socket.socket:
-        # in the loop's own thread: the nursery dies with the thread that started it
-        ours, theirs = socket.socketpair()
-        ours.settimeout(START_SECONDS)
-        with theirs:
-            arguments = [sys.executable, "-m", "hansa.sandbox.nursery", str(theirs.fileno()), str(os.getpid())]
-            self._nursery = subprocess.Popen(  # noqa: S603 - our own module
-                arguments,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={"PATH": os.defpath, "OMP_NUM_THREADS": str(self._threads)},  # none of the server's secrets
-            )
-        return ours
+    def _put_back(self, cell: Cell, key: Key, *, again: bool) -> None:
+        worn = cell.busy * self._threads >= self._cpu_seconds / 2
+        if not again or worn or self._is_closed:
+            cell.end()
+            return
+        cell.holds, cell.used, cell.size = key, time.monotonic(), private_bytes(cell.pid)
+        self._idle.append(cell)
+        self._bound()
 
-    async def _forked(self, control: socket.socket) -> _Cell:
-        ours, theirs = socket.socketpair()
-        wish = msgspec.msgpack.encode(
-            {"limits": self._limits, "protections": self.protections, "threads": self._threads}
-        )
-        with theirs:
-            send(control, wish, [theirs.fileno()])
-        try:
-            _, (pidfd, fate_of_it) = await asyncio.to_thread(receive, control, 16)
-        except BaseException:
-            ours.close()
-            raise
-        ours.setblocking(False)
-        return _Cell(ours, pidfd, fate_of_it)
+    def _bound(self) -> None:
+        """End those that were not used for longest, until the others keep to the bounds."""
+        common = private_bytes(self._nurse.pid) if self._nurse.pid is not None else 0
+        while self._idle and (
+            len(self._idle) > KEPT_CELLS * self._size
+            or sum(max(0, each.size - common) for each in self._idle) > self._memory
+            or self._idle[0].used < time.monotonic() - KEPT_SECONDS
+        ):
+            self._idle.pop(0).end()
+        if self._idle and self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(KEPT_SECONDS / 2, self._sweep)
 
-    async def _bury(self) -> None:
-        if self._control is not None:
-            self._control.close()
-        if self._nursery is not None:
-            self._nursery.kill()
-            await asyncio.to_thread(self._nursery.wait)
-        self._control = self._nursery = None
+    def _sweep(self) -> None:
+        self._sweeping = None
+        self._bound()
 
 
-def _end_of(making: "asyncio.Task[_Cell]") -> None:
-    if not making.cancelled() and making.exception() is None:
-        making.result().end()
+def _encoded(call: Call) -> bytes:
+    return msgspec.msgpack.encode(call)
 
 
-async def _asked(sock: socket.socket, message: bytes, files: list[int]) -> bytes:
-    loop = asyncio.get_running_loop()
-    whole = framed(message)
-    sent = socket.send_fds(sock, [whole[:LENGTH]], files)  # an idle cell has read everything: there is room
-    await loop.sock_sendall(sock, whole[sent:])
-    length = int.from_bytes(await _exactly(sock, LENGTH), "little")
-    if length > MAX_ANSWER:
-        raise ValueError(f"the answer has {length} bytes; the limit is {MAX_ANSWER}")
-    return await _exactly(sock, length)
-
-
-async def _exactly(sock: socket.socket, count: int) -> bytes:
-    content = bytearray()
-    while len(content) < count:
-        part = await asyncio.get_running_loop().sock_recv(sock, min(count - len(content), 2**20))
-        if not part:
-            raise EOFError
-        content += part
-    return bytes(content)
-
-
-def _checked(content: bytes) -> Outcome:
-    """What a cell has said, if it is an outcome. Raises ValueError."""
-    outcome: Outcome = msgspec.msgpack.decode(content, type=Outcome)
-    if isinstance(outcome, Tensor):
-        if outcome.dtype not in ("float32", "float64"):
-            raise ValueError(f"the answer has dtype {outcome.dtype[:20]!r}")
-        outcome.array()
-    return outcome
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -28,7 +28,7 @@ def job(way, inputs, **fields):
         input_shape=None,
         **{"preprocessing": None, "moments": None, **fields},
     )
-    return Job(model, inputs, 7, {})
+    return Job(model, inputs, 7)
 
 
 def test_a_call_names_files_by_their_digests():

@@ -6,8 +6,8 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from hansa.formats import safetensors
 from hansa.sandbox.confinement.protections import Protections, protections
 from hansa.sandbox.messages import Call, Failed, Outcome, Program, Refused, Tensor, Unsupported
 from hansa.sandbox.pool import Pool, UnprotectedError
+from support.programs import opening
 
 pytestmark = [
     pytest.mark.skipif(bool(protections().missing), reason=f"protections are {protections()}"),
@@ -36,23 +37,12 @@ async def pool() -> AsyncIterator[Pool]:
         yield started
 
 
-@contextmanager
-def opened(paths: dict[str, Path]) -> Iterator[dict[str, int]]:
-    files = {name: os.open(path, os.O_RDONLY) for name, path in paths.items()}
-    try:
-        yield files
-    finally:
-        for descriptor in files.values():
-            os.close(descriptor)
-
-
 async def asked(
-    pool: Pool, path: Path, inputs: np.ndarray = ONES, params: Path | None = None, **how: object
+    pool: Pool, path: Path, inputs: np.ndarray = ONES, params: Path | None = None, who: str = "", **how: object
 ) -> Outcome:
     paths = {path.name: path} | ({params.name: params} if params else {})
     program = Program(path.name, params.name if params else None)
-    with opened(paths) as files:
-        return await pool.run(Call((program,), (Tensor.of(inputs),), **how), files)  # type: ignore[arg-type]  # as said
+    return await pool.run(Call((program,), (Tensor.of(inputs),), **how), opening(paths), who=who)  # type: ignore[arg-type]  # as said
 
 
 def scripted(module: nn.Module, path: Path) -> Path:
@@ -170,9 +160,9 @@ async def test_nothing_that_a_script_keeps_reaches_the_next_answer(
 async def test_random_preprocessing_repeats_with_its_seed(pool: Pool, tmp_path: Path) -> None:
     torch.save(nn.Identity(), tmp_path / "program")
     scripted(Noise(), tmp_path / "noise")
-    with opened({name: tmp_path / name for name in ("program", "noise")}) as files:
-        call = Call((Program("program"),), (Tensor.of(ONES),), preprocessing="noise", seed=5)
-        first, again = [await pool.run(call, files) for _ in range(2)]
+    files = opening({name: tmp_path / name for name in ("program", "noise")})
+    call = Call((Program("program"),), (Tensor.of(ONES),), preprocessing="noise", seed=5)
+    first, again = [await pool.run(call, files) for _ in range(2)]
     assert isinstance(first, Tensor), first
     assert first == again
     torch.manual_seed(5)
@@ -203,9 +193,9 @@ async def test_an_error_of_the_program_is_told_in_its_words(pool: Pool, tmp_path
 @LOOP
 async def test_the_nursery_may_die_and_nobody_notices(pool: Pool, tmp_path: Path) -> None:
     path = scripted(nn.Linear(4, 3), tmp_path / "script")
-    assert pool._nursery is not None
-    pool._nursery.kill()
-    pool._nursery.wait()
+    assert pool._nurse._process is not None
+    pool._nurse._process.kill()
+    pool._nurse._process.wait()
     assert all([isinstance(await asked(pool, path), Tensor) for _ in range(3)])
 
 
@@ -221,9 +211,9 @@ async def test_time_of_the_processor_ends_at_its_limit(tmp_path: Path) -> None:
 async def test_a_crash_is_told_by_its_signal(tmp_path: Path) -> None:
     path = scripted(Loops(), tmp_path / "loops")
     async with Pool(1, wall_seconds=20) as one:
-        pidfd = one._idle[0].pidfd
+        pidfd = one._spare[0].pidfd
         asking = asyncio.create_task(asked(one, path))
-        while one._idle:  # noqa: ASYNC110 - the pool tells nobody when a call reaches its cell
+        while one._spare:  # noqa: ASYNC110 - the pool tells nobody when a call reaches its cell
             await asyncio.sleep(0)
         signal.pidfd_send_signal(pidfd, signal.SIGSEGV)
         answer = await asking
@@ -245,8 +235,8 @@ def test_three_hundred_calls_leave_descriptors_and_processes_as_they_were(
                 await asyncio.gather(*(asked(busy, bad if number % 5 == 0 else good) for number in range(20)))
             # a caller who goes away has its cell replaced
             for empty in (False, True):  # in its call, and while a cell is made for it
-                while empty and busy._idle:
-                    busy._idle.pop().end()
+                while empty and busy._spare:
+                    busy._spare.pop().end()
                 leaver = asyncio.create_task(asked(busy, good))
                 for _ in range(4):
                     await asyncio.sleep(0)

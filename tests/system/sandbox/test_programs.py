@@ -3,8 +3,7 @@
 import io
 import os
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from hansa.core.moments import FIRST, SECOND
 from hansa.formats import safetensors
 from hansa.sandbox.confinement.protections import protections
 from hansa.sandbox.messages import (
+    BadInput,
     Call,
     EncodedImage,
     Failed,
@@ -33,6 +33,7 @@ from hansa.sandbox.messages import (
 from hansa.sandbox.pool import Pool
 from hansa.sandbox.programs.allowed import ALLOWED
 from hansa.uncertainty.swag import gaussian
+from support.programs import opening
 
 pytestmark = [
     pytest.mark.skipif(bool(protections().missing), reason=f"protections are {protections()}"),
@@ -44,16 +45,6 @@ pytestmark = [
 async def pool() -> AsyncIterator[Pool]:
     async with Pool(1, wall_seconds=10, memory=2**30) as started:
         yield started
-
-
-@contextmanager
-def opened(paths: Mapping[str, Path]) -> Iterator[dict[str, int]]:
-    files = {name: os.open(path, os.O_RDONLY) for name, path in paths.items()}
-    try:
-        yield files
-    finally:
-        for descriptor in files.values():
-            os.close(descriptor)
 
 
 async def asked(pool: Pool, call: Call, folder: Path) -> Outcome:
@@ -68,8 +59,7 @@ async def asked(pool: Pool, call: Call, folder: Path) -> Outcome:
         preprocessing=call.preprocessing and unique(call.preprocessing),
         moments=call.moments and replace(call.moments, file=unique(call.moments.file)),
     )
-    with opened({unique(name): folder / name for name in call.digests}) as files:
-        return await pool.run(named, files)
+    return await pool.run(named, opening({unique(name): folder / name for name in call.digests}))
 
 
 def array_of(outcome: Outcome) -> np.ndarray:
@@ -206,8 +196,9 @@ async def test_an_image_is_decoded_in_the_cell(pool: Pool, tmp_path: Path, mode:
 async def test_what_is_no_image_is_told(pool: Pool, tmp_path: Path) -> None:
     torch.save(nn.Identity(), tmp_path / "module")
     answer = await asked(pool, Call((Program("module"),), (EncodedImage(b"no image at all"),)), tmp_path)
-    assert isinstance(answer, Failed)
+    assert isinstance(answer, BadInput)
     assert "image" in answer.detail
+    assert "0x" not in answer.detail
 
 
 @pytest.mark.skipif(not any("torchvision" in each.__module__ for each in ALLOWED), reason="no torchvision here")

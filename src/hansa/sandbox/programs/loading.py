@@ -75,6 +75,13 @@ def _is_script(file: BinaryIO) -> bool:
     return script
 
 
+def tensor(found: object) -> torch.Tensor:
+    """What a program returned, which must be one tensor. Raises ProgramError."""
+    if not isinstance(found, torch.Tensor):
+        raise ProgramError(f"the program returns {type(found).__name__}; wanted is one tensor")
+    return found
+
+
 def arrays(descriptor: int) -> dict[str, Array]:
     """The arrays of a safetensors file, in memory of their own."""
     with _opened(descriptor) as file:

@@ -72,7 +72,7 @@ class Inference(BytesView):
             question = await self._question(limit)
             model = await read(asked, user, question.model_id, question.said.version, question.said.uncertainty)
             began = perf_counter()
-            told = await self._told(question, model)
+            told = await self._told(question, model, who=str(user.pk))
             seconds = perf_counter() - began
         if question.said.return_format == "binary":
             return HttpResponse(await work(answers.as_safetensors, told), content_type=SAFETENSORS)
@@ -90,12 +90,12 @@ class Inference(BytesView):
         said = await self.message(wire.InferenceQuestion, limit=min(limit, JSON_LIMIT))
         return questions.of_message(said)
 
-    async def _told(self, question: Question, model: Asked) -> Told:
+    async def _told(self, question: Question, model: Asked, *, who: str) -> Told:
         if question.size <= SMALL:
             inputs = gathered(questions.inputs_of(question), model)
         else:
             inputs = gathered(await compute(questions.inputs_of, question), model)
-        stack = await runner.outputs(model, inputs, question.said.seed)
+        stack = await runner.outputs(model, inputs, question.said.seed, who)
         if stack.nbytes <= SMALL:
             return answers.told(stack, model.way)
         return await compute(answers.told, stack, model.way)

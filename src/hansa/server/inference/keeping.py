@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 from importlib.util import find_spec
 from typing import Final
 
@@ -10,11 +11,14 @@ from django.conf import settings
 from hansa.core.params import Array
 from hansa.sandbox.confinement.protections import protections
 from hansa.sandbox.messages import Call, Outcome
-from hansa.sandbox.pool import FullError, Pool, UnprotectedError
+from hansa.sandbox.nurse import BirthError
+from hansa.sandbox.pool import Pool, UnprotectedError
+from hansa.sandbox.turns import FullError
 from hansa.server.config import Inference, Sandbox
 from hansa.server.inference import runner
 from hansa.server.inference.calls import call_of, executed_of, outputs_of, summary_call_of
 from hansa.server.inference.errors import OverloadedError, UnavailableError
+from hansa.server.inference.opening import at_hand
 from hansa.server.inference.runner import Job
 from hansa.server.lifecycle.bridge import read
 from hansa.server.registry.models import Model
@@ -57,7 +61,7 @@ class Cells:
     async def _run(self, call: Call, job: Job) -> Outcome:
         pool = await self._begun()
         try:
-            return await pool.run(call, job.descriptors)
+            return await pool.run(call, partial(at_hand, job.model), who=job.who)
         except FullError as error:
             raise OverloadedError(f"Too many questions wait: {error}. Ask again in a moment.") from error
 
@@ -83,7 +87,7 @@ class Cells:
             raise UnavailableError(str(error)) from error
         try:
             return await pool.__aenter__()
-        except (OSError, EOFError) as error:
+        except BirthError as error:
             await pool.__aexit__(None, None, None)
             raise UnavailableError(
                 f"The sandbox's processes did not start ({error}). Ask again in a moment."

@@ -1,23 +1,24 @@
 """Where programs are run: not in this process. What runs them is given by `use`; until then questions are refused.
 
-Whatever it is, it gets open files, no paths, and owes the outputs of all passes, or one of the errors of `errors`.
+Whatever it is, it hands programs open files, no paths, and owes the outputs of all passes, or one of the errors of
+`errors`.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Final, Protocol
+from uuid import UUID
 
 import numpy as np
 
 from hansa.core.params import Array
 from hansa.server.inference.decoding import Image
 from hansa.server.inference.errors import OverloadedError, UnavailableError
-from hansa.server.inference.opening import files_of, opened
 from hansa.server.inference.programs import Asked
-from hansa.server.lifecycle.bridge import call, work
+from hansa.server.lifecycle.bridge import call
 from hansa.server.lifecycle.errors import ServiceError
 from hansa.server.registry.services import record_run
 from hansa.server.registry.statistics import Executed
@@ -35,8 +36,8 @@ class Job:
     model: Asked
     inputs: Array | Sequence[Image]
     seed: int
-    descriptors: Mapping[str, int]
-    """The model's files, open for reading, by digest. They are closed when the answer is there."""
+    who: str = ""
+    """Who asks, or nobody: callers take turns."""
 
 
 class Programs(Protocol):
@@ -45,8 +46,8 @@ class Programs(Protocol):
     async def outputs(self, job: Job) -> Array:
         """The outputs of all passes, (N, B, …), each in eval mode but for the dropout of mc_dropout.
 
-        Raises LimitError, ProgramError, UnsupportedError, OverloadedError, UnavailableError, and ValidationError for
-        images that do not fit the model.
+        Raises LimitError, ProgramError, UnsupportedError, OverloadedError, UnavailableError, BlobDamagedError, and
+        ValidationError for images that cannot be read.
         """
 
     async def summary(self, job: Job) -> Executed:
@@ -54,7 +55,8 @@ class Programs(Protocol):
 
 
 _programs: Programs | None = None
-_summaries: set["asyncio.Task[None]"] = set()
+_summaries: dict[UUID, "asyncio.Task[None]"] = {}
+"""Under way, one for each model."""
 
 
 def use(programs: Programs | None) -> None:
@@ -63,23 +65,21 @@ def use(programs: Programs | None) -> None:
     _programs = programs
 
 
-async def outputs(model: Asked, inputs: Array | Sequence[Image], seed: int) -> Array:
+async def outputs(model: Asked, inputs: Array | Sequence[Image], seed: int, who: str = "") -> Array:
     """The outputs of all passes, (N, B, …). Raises what `Programs.outputs` does, and BlobDamagedError.
 
     With the first answer of a model its statistics are told as well: that is done afterwards, and nobody waits for it.
     """
     programs = _available()
-    stack, descriptors = await work(opened, files_of(model))
-    with stack:
-        found = await programs.outputs(Job(model, inputs, seed, descriptors))
-    if model.unsummarised:
+    found = await programs.outputs(Job(model, inputs, seed, who))
+    if model.unsummarised and model.model_id not in _summaries:
         _begin_summary(programs, model)
     return found
 
 
 async def idle() -> None:
     """Wait until no statistics are being told any more."""
-    await asyncio.gather(*_summaries)
+    await asyncio.gather(*_summaries.values())
 
 
 def _available() -> Programs:
@@ -93,8 +93,8 @@ def _available() -> Programs:
 
 def _begin_summary(programs: Programs, model: Asked) -> None:
     task = asyncio.create_task(_summarise(programs, model))
-    _summaries.add(task)
-    task.add_done_callback(_summaries.discard)
+    _summaries[model.model_id] = task
+    task.add_done_callback(lambda _: _summaries.pop(model.model_id))
 
 
 async def _summarise(programs: Programs, model: Asked) -> None:
@@ -102,9 +102,7 @@ async def _summarise(programs: Programs, model: Asked) -> None:
     if prod(shape) > MAX_SUMMARY_ELEMENTS:
         return
     try:
-        stack, descriptors = await work(opened, files_of(model))
-        with stack:
-            executed = await programs.summary(Job(model, np.zeros(shape, np.float32), 0, descriptors))
+        executed = await programs.summary(Job(model, np.zeros(shape, np.float32), 0))
     except (UnavailableError, OverloadedError):
         return  # another time
     except ServiceError as error:
