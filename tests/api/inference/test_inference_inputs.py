@@ -125,10 +125,10 @@ def test_an_image_is_recognised_and_left_as_it_is(content):
         (b"", "begins with b''"),
         (b"hello", "begins with b'hello'"),
         (pickle.dumps([1.0]), "never read"),
-        (npy(np.array([{}], dtype=object), allow_pickle=True), "no objects"),
+        (npy(np.array([{}], dtype=object), allow_pickle=True), "without objects"),
         (npy(np.zeros((4, 4)))[:-8], "120 follow"),
-        (npy(np.array([1 + 2j])), "complex128"),
-        (npy(np.array(["a"])), "dtype str"),
+        (npy(np.array([1 + 2j])), "<c16"),
+        (npy(np.array(["a"])), "<U1"),
         (npy(np.array([np.nan])), "nan at [0]"),
         (saved({"a": torch.ones(1)}), "wanted is one tensor"),
         (saved(torch.ones(1).expand(10**6)), "share the same numbers"),
@@ -142,6 +142,61 @@ def test_what_cannot_be_used_is_named_with_what_was_seen(text, words):
         of_bytes(text)
 
     assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "(" * 2000,
+        "\0{",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808, 0), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (900000000000000000, 0), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2**40,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -4), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1, " * 100 + "), }",
+        "{'descr': '|V0', 'fortran_order': False, 'shape': (100,), }",
+        "{'descr': '<b8', 'fortran_order': False, 'shape': (), }",
+        "{'descr': '<f1', 'fortran_order': False, 'shape': (8,), }",
+        "{'descr': '(2,)f4', 'fortran_order': False, 'shape': (), }",
+        "{[]: 1}",
+        "{'descr': __import__('os'), 'fortran_order': False, 'shape': (), }",
+    ],
+)
+def test_a_crafted_header_of_an_npy_is_refused_as_any_other_input(header):
+    with pytest.raises(InputError, match=r"begins as \.npy.*numpy\.save"):
+        of_bytes(crafted(header.encode()) + bytes(8))
+
+
+def crafted(header):
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=40).map(lambda rest: b"\x93NUMPY" + rest),
+        st.binary(max_size=80).map(crafted),
+        st.lists(st.sampled_from([*"{}()[],:'<|-0189", "descr", "shape", "fortran_order", "f4", "True", " "])).map(
+            lambda words: crafted("".join(words).encode())
+        ),
+        st.tuples(st.integers(0, 127), st.integers(0, 255)).map(
+            lambda change: npy(ARRAY)[: change[0]] + bytes([change[1]]) + npy(ARRAY)[change[0] + 1 :]
+        ),
+    )
+)
+def test_whatever_follows_the_magic_of_an_npy_is_read_or_refused(content):
+    with suppress(InputError):
+        assert isinstance(of_bytes(content), np.ndarray)
+
+
+@pytest.mark.parametrize("text", [b'"\xff"', b'"\\ud800"', b'["\xff"]', b"[" * 100_000])
+def test_json_that_is_none_is_an_error_of_the_input(text):
+    with pytest.raises(InputError):
+        of_json(text)
+
+
+def test_numbers_as_text_have_a_limit_that_names_a_better_way():
+    with pytest.raises(InputError, match=r"safetensors or \.npy"):
+        of_bytes(b"[" + b"0," * decoding.TEXT_LIMIT + b"0]")
 
 
 def test_of_several_arrays_the_one_that_is_named_model_input_counts():

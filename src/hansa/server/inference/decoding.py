@@ -9,7 +9,6 @@ import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +20,13 @@ from hansa.formats.archives.tensorfile import read_tensor
 from hansa.formats.archives.zipdirectory import SIGNATURE
 from hansa.formats.errors import BadModelFileError
 from hansa.formats.safetensors import read_layout
+from hansa.server.inference import numpyfile
 from hansa.server.inference.errors import FIELD, InputError
+from hansa.server.inference.numpyfile import MAX_DIMENSIONS
 
-MAX_DIMENSIONS: Final = 32
+TEXT_LIMIT: Final = 4 * 2**20
+"""Bytes of numbers that are written as text, wherever they stand: as Python's objects they take ten times as much."""
 WANTED: Final = "wanted are nested numbers, a tensor saved by torch.save, safetensors, .npy, or an image"
-_NPY: Final = b"\x93NUMPY"
 _PICKLE: Final = b"\x80"
 _IMAGES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
 _DTYPES: Final = frozenset({*DTYPES, "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"})
@@ -54,13 +55,22 @@ def of_bytes(content: bytes) -> Input:
 
 def of_json(value: bytes) -> Input:
     """The input in a piece of JSON: numbers, or a text as in a form. Raises InputError."""
-    if value.startswith(b'"'):
-        return of_bytes(msgspec.json.decode(value, type=str).encode())
-    return numbers(value)
+    if not value.startswith(b'"'):
+        return numbers(value)
+    try:
+        text = msgspec.json.decode(value, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"The input is a text that is no JSON in UTF-8: {error}.") from error
+    return of_bytes(text.encode())
 
 
 def numbers(text: bytes) -> Array:
     """Nested numbers: int64 if all of them are whole and written so, else float32. Raises InputError."""
+    if len(text) > TEXT_LIMIT:
+        raise InputError(
+            f"The input is {len(text):,} bytes of numbers as text, of which at most {TEXT_LIMIT:,} are read. Send them "
+            "as safetensors or .npy, in a form: a twentieth of the work, and no limit but that of all inputs."
+        )
     try:
         nested = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -121,8 +131,8 @@ def _reader(content: bytes) -> Callable[[bytes], Array] | None:
         return _tensor
     if content[8:9] == b"{":
         return _of_safetensors
-    if content.startswith(_NPY):
-        return _of_npy
+    if content.startswith(numpyfile.MAGIC):
+        return numpyfile.read
     if content.startswith(_PICKLE):
         raise InputError(f"The input is a pickle, or a file of torch before 1.6, which are never read; {WANTED}.")
     text = content.strip()
@@ -175,25 +185,6 @@ def _of_safetensors(content: bytes) -> Array:
         names = ", ".join(repr(name) for name in [*named][:5]) or "none"
         raise InputError(f"The safetensors hold {len(named)} arrays ({names}); wanted is one, or one named {FIELD!r}.")
     return np.ndarray(placed.shape, np.dtype(placed.dtype).newbyteorder("<"), buffer=content, offset=placed.start)
-
-
-def _of_npy(content: bytes) -> Array:
-    """A .npy file. Its header is compared with its length before anything is allocated; objects are refused."""
-    file = io.BytesIO(content)
-    try:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, by_column, dtype = read(file)
-    except (ValueError, KeyError) as error:
-        raise InputError(f"The input begins as .npy, and cannot be read: {error}. Write it with numpy.save.") from error
-    size = dtype.itemsize * prod(shape)
-    if dtype.hasobject or size != len(content) - file.tell():
-        raise InputError(
-            f"The .npy says {list(shape)} of {dtype}, {size:,} bytes; {len(content) - file.tell():,} follow. "
-            "Wanted are all of its numbers, and no objects."
-        )
-    flat = np.frombuffer(content, dtype, offset=file.tell())
-    return np.ascontiguousarray(flat.reshape(shape, order="F" if by_column else "C"), dtype.newbyteorder("="))
 
 
 def _array(nested: object) -> Array:
