@@ -1,11 +1,16 @@
 """The pages, as a person with a session gets them."""
 
+import re
+
 import pytest
+from django.utils import timezone
 
 from dashboard.conftest import words
 from hansa.server.accounts.models import Token
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.trainings.models import Training
+from hansa.server.trainings.models import Participation, Training, Update
+from hansa.server.trainings.services import trainings
+from support.work import lease, report_of, start, update, upload, upload_and_report
 
 NOT_A_TRAINING = "00000000-0000-4000-8000-000000000000"
 
@@ -63,7 +68,7 @@ async def test_the_actor_starts_pauses_resumes_and_cancels_by_buttons(browser, a
         assert f'action="{path}{button}/"' in (await window.get(path)).text
         assert (await window.send_form(f"{path}{button}/")).headers["location"] == path
         assert (await read(Training.objects.get, id=training.id)).status == status
-    assert "<form" not in (await window.get(path)).text.partition("<main")[2], "nothing is left to do with it"
+    assert 'method="post"' not in (await window.get(path)).text.partition("<main")[2], "nothing is left to do with it"
 
 
 async def test_a_move_that_is_not_possible_is_told_on_the_page(browser, alice, training):
@@ -137,3 +142,72 @@ async def test_an_address_that_no_page_has_is_answered_with_a_page_for_anybody(b
         page = await window.get("/nowhere/<b>/")
         assert page.status_code == 404
         assert "No page has the address /nowhere/<b>/" in words(page)
+
+
+async def test_a_trainings_page_has_its_parts_and_each_can_be_fetched_alone(browser, alice, bob, carol, training):
+    await call(start, training)
+    await upload_and_report(bob, await call(lease, bob), update(1.0))
+    window = await browser(alice)
+    whole = (await window.get(f"/trainings/{training.id}/")).text
+
+    for part in ("standing", "round", "curves", "clients", "log"):
+        page = await window.get(f"/trainings/{training.id}/parts/{part}/")
+        assert page.status_code == 200
+        assert "<html" not in page.text
+        opening = re.search(r"<\w+ [^>]*hx-get=[^>]*>", page.text)[0]
+        assert opening in whole, f"{part} is not on the page as it is fetched"
+    assert (await window.get(f"/trainings/{training.id}/parts/secrets/")).status_code == 404
+    assert "bob&#x27;s update in round 1 was accepted" in whole
+    assert "carol" in whole
+
+
+async def test_a_participant_sees_who_stands_where_and_not_what_others_measured_or_why_they_failed(
+    browser, alice, bob, carol, training
+):
+    await call(start, training)
+    task = await call(lease, bob)
+    await upload(bob, task, update(1.0))
+    await bob.post(f"/api/tasks/{task.id}/report/", json=report_of(update(1.0), 17_171, {"loss": 4.0}))
+    norm = await read(lambda: Update.objects.get().norm)
+
+    for person, sees in ((alice, True), (bob, True), (carol, False)):
+        window = await browser(person)
+        for path in ("", "parts/round/", "parts/log/"):
+            page = (await window.get(f"/trainings/{training.id}/{path}")).text
+            assert ("17171" in page or "17,171" in page) is sees, f"{person.user.username} on {path}"
+        assert (f"{norm:.3f}" in (await window.get(f"/trainings/{training.id}/parts/round/")).text) is sees
+
+
+async def test_the_log_is_narrowed_to_a_client_and_a_round(browser, alice, bob, carol, training):
+    await call(start, training)
+    await call(lease, bob)
+    await call(lease, carol)
+    window = await browser(alice)
+
+    of_bob = (await window.get(f"/trainings/{training.id}/parts/log/?client=bob&of_round=1")).text
+    assert "bob" in of_bob
+    assert "carol" not in of_bob
+    for nonsense in ("?client=<b>&of_round=-1", "?of_round=99999999999999999999", "?round=999&of_round=2"):
+        assert (await window.get(f"/trainings/{training.id}/parts/log/{nonsense}")).status_code == 200
+    assert "Nothing has happened" in (await window.get(f"/trainings/{training.id}/parts/log/?of_round=7")).text
+
+
+async def test_a_round_that_there_is_not_is_told(browser, alice, started):
+    page = await (await browser(alice)).get(f"/trainings/{started.id}/?round=99")
+
+    assert page.status_code == 404
+    assert "so far it has 1" in words(page)
+
+
+async def test_what_wants_a_person_is_on_the_first_page_of_who_can_do_something(browser, alice, bob, started):
+    await call(lambda: Participation.objects.filter(client=bob.user).update(failures=3))
+    await call(trainings.cancel, training_id=started.id, now=timezone.now())
+    stopped = {"status": "error", "reason": "round 1 was tried 3 times"}
+    await call(lambda: Training.objects.filter(id=started.id).update(**stopped))
+
+    assert "round 1 was tried 3 times" in words(await (await browser(alice)).get("/"))
+    assert "Needs attention" not in words(await (await browser(bob)).get("/"))
+    await call(lambda: Training.objects.filter(id=started.id).update(status="ongoing", reason=""))
+    page = words(await (await browser(alice)).get("/"))
+    assert "bob in " in page
+    assert "3 tasks in a row failed or were lost" in page

@@ -1,11 +1,14 @@
 """The dashboard in a browser, from an empty server on: what a person does, by mouse and by keyboard."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_asyncio
+from safetensors.numpy import save
 
 from support.serving import PASSWORD, serving
 from system.browser.conftest import SETTINGS, Window, watched
@@ -109,3 +112,54 @@ async def test_every_page_can_be_used_by_everybody_in_light_and_dark_on_a_desk_a
                     wide = await window.page.evaluate("document.documentElement.scrollWidth")
                     assert wide <= size["width"], f"{path} is {wide} pixels wide, the screen {size['width']}"
     assert {page: found for page, found in findings.items() if found} == {}
+
+
+async def test_a_page_moves_with_its_training_without_being_loaded_again(empty_server, chromium):
+    """A client works by the API; the page that is open shows what it did."""
+    async with watched(chromium, empty_server.url) as window:
+        page = window.page
+        await window.go("/sign-in/?next=/account/")
+        await page.get_by_label("User name").fill("me")
+        await page.get_by_label("Password").fill(PASSWORD)
+        await window.press("Sign in")
+        await page.get_by_label("What is it for?").fill("test")
+        await window.press("Make a token")
+        with empty_server.client(Authorization=f"Token {await page.locator('.secret').inner_text()}") as actor:
+            training, token = begun(actor)
+        await window.go(f"/trainings/{training}/")
+        async with page.expect_navigation():
+            await page.get_by_role("button", name="Start").click()
+        await page.get_by_text("none of the 1 selected has asked for work yet").wait_for()
+        await page.evaluate("window.loadedOnce = true")
+
+        with empty_server.client(Authorization=f"Token {token}") as client:
+            work(client)
+
+        await page.get_by_text("round 1 made version 1").wait_for()
+        await page.get_by_text("all 1 rounds are done").first.wait_for()
+        await page.get_by_role("img", name=re.compile("loss: 0.5 in round 1")).wait_for()
+        assert await page.evaluate("window.loadedOnce")
+        assert await serious_findings(window) == []
+
+
+def begun(actor):
+    """A training of one round with one client, and the client's token."""
+    code = actor.post("/api/clients/invitations/", json={"username": "anna"}).json()["code"]
+    token = actor.post("/api/clients/enroll/", json={"code": code}).json()["token"]
+    model = actor.post("/api/models/", files={"model_file": ("m.safetensors", params(0.0))}, data={"name": "small"})
+    plan = {"rounds": 1, "evaluation": {"every": 0}}
+    wanted = {"model_id": model.json()["model_id"], "plan": plan, "clients": ["anna"]}
+    return actor.post("/api/trainings/", json=wanted).json()["training_id"], token
+
+
+def params(value):
+    return save({"w": np.full(3, value, np.float32)})
+
+
+def work(client):
+    """Everything that a round asks of a client."""
+    task = client.post("/api/tasks/next/?wait=10", json={"instance": "one"}).json()
+    sent, digest = params(1.0), hashlib.sha256(params(1.0)).hexdigest()
+    assert client.put(f"/api/tasks/{task['id']}/update/{digest}/", content=sent).status_code == 200
+    said = {"digest": digest, "num_examples": 3, "metrics": {"loss": 0.5}, "seconds": 0.1}
+    assert client.post(f"/api/tasks/{task['id']}/report/", json=said).status_code == 200

@@ -1,9 +1,10 @@
 """The first page: what runs, who is there, what wants a person. And the list of all trainings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from django.core.paginator import Page as Leaf
 from django.core.paginator import Paginator
@@ -14,8 +15,10 @@ from hansa.protocol import trainings as wire
 from hansa.rounds.states import TrainingStatus
 from hansa.server.accounts import presence
 from hansa.server.accounts.models import User
+from hansa.server.dashboard import charts
+from hansa.server.dashboard.concerns import concerns
 from hansa.server.dashboard.page import Page, Shown
-from hansa.server.trainings import records, selectors
+from hansa.server.trainings import records, selectors, summaries
 from hansa.server.trainings.models import Training
 
 NEWEST = 8
@@ -43,22 +46,15 @@ class Card:
     """How its badge looks."""
     left: timedelta | None
     """Until its end, at the pace so far; None: unknown, or it has ended."""
+    spark: str = ""
+    """A line of its first metric over the rounds, for an SVG; empty while there is none."""
+    metric: str = ""
+    """What that line shows, with its newest value."""
 
     @property
     def title(self) -> str:
         """Its name, or the beginning of its id."""
         return self.record.name or f"training {self.record.id[:8]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Concern:
-    """Something that a person should look at, and what they can do about it."""
-
-    tone: str
-    title: str
-    what: str
-    move: str
-    url: str
 
 
 class Overview(Page):
@@ -118,7 +114,16 @@ def cards(rows: Any, user: User, now: datetime) -> Sequence[Card]:  # Any: a sli
     """These trainings, in their order, with as many queries for many as for one."""
     ids = [row.id for row in rows]
     found = {record.id: record for record in records.records(Training.objects.filter(id__in=ids), user, now)}
-    return [card(found[str(each)], now) for each in ids]
+    return [with_spark(card(found[str(each)], now)) for each in ids]
+
+
+def with_spark(plain: Card) -> Card:
+    """The card with the line of the metric that a training's page shows first."""
+    found = summaries.headline(UUID(plain.record.id), plain.record.rounds_done)
+    if found is None:
+        return plain
+    name, values = found
+    return replace(plain, spark=charts.spark(values), metric=f"{name} {charts.number(values[-1])}")
 
 
 def card(record: wire.Training, now: datetime) -> Card:
@@ -141,8 +146,3 @@ def _clients(user: User, now: datetime) -> Mapping[str, int]:
     online = sum(moment is not None and datetime.fromisoformat(moment) > now - LATELY for moment in seen)
     working = known.filter(participations__tasks__lease_until__gt=now, participations__tasks__state="leased")
     return {"known": len(seen), "online": online, "working": working.distinct().count()}
-
-
-def concerns(user: User, now: datetime) -> Sequence[Concern]:
-    """What a person should look at, worst first."""
-    return []

@@ -6,6 +6,7 @@ urlpatterns = [
     path("", overview.Overview.as_view(), name="overview"),
     path("trainings/", overview.Trainings.as_view(), name="trainings-page"),
     path("trainings/<uuid:training_id>/", trainings.Training.as_view(), name="training-page"),
+    path("trainings/<uuid:training_id>/parts/<slug:part>/", trainings.Part.as_view(), name="training-part"),
     path("trainings/<uuid:training_id>/<slug:move>/", trainings.Move.as_view(), name="training-move"),
     path("sign-in/", signing.SignIn.as_view(), name="sign-in"),
     path("sign-out/", signing.SignOut.as_view(), name="sign-out"),

@@ -113,6 +113,8 @@ class Round(models.Model):
     """How many reports close it, where more clients than that were invited."""
     moments_accepted = models.JSONField(null=True, blank=True)
     """SWAG: the accepted list of moments, as `accepted`. Written when the SWAG phase closes."""
+    measured = models.JSONField(null=True, blank=True)
+    """What its clients measured, once it is done: {kind: {metric: [mean, minimum, maximum, clients]}}."""
     moments_reason = models.TextField(blank=True)
     """Why the version has no moments, where the plan wants some."""
     claim = models.UUIDField(null=True, blank=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
-from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet, Sum
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from hansa.protocol import trainings as wire
@@ -16,7 +16,8 @@ from hansa.protocol.tasks import TaskKind
 from hansa.rounds.states import LIVE_ROUND_STATES, TaskState, TrainingStatus
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
-from hansa.server.trainings import latecomers
+from hansa.server.trainings import latecomers, summaries
+from hansa.server.trainings.facts import LISTS
 from hansa.server.trainings.models import Participation, Round, Task, Training
 from hansa.server.trainings.records import MOVING, detail, records
 
@@ -176,35 +177,17 @@ def _task_record(task: Task, shares: Mapping[str, dict[int, float]]) -> wire.Tas
 def metrics(user: User, training_id: UUID) -> list[wire.RoundMetrics]:
     """Every metric of every round that made a version, as mean and spread over its clients."""
     training = training_of(user, training_id)
-    late = Q(state=TaskState.CLOSED.value, update__isnull=False)
-    came = Task.objects.filter(Q(state=TaskState.REPORTED.value) | late)
-    reported = Prefetch("tasks", came, to_attr="reports")
-    made = training.rounds.filter(version__isnull=False).select_related("version").prefetch_related(reported)
-    return [
-        wire.RoundMetrics(
-            round=row.number,
-            version=row.version.number if row.version is not None else 0,
-            train=_spreads(getattr(row, "reports", []), TaskKind.TRAIN),
-            evaluate=_spreads(getattr(row, "reports", []), TaskKind.EVALUATE),
-        )
-        for row in made
-    ]
+    made = training.rounds.filter(version__isnull=False).select_related("version").order_by("number", "attempt")
+    return [_round_metrics(row) for row in made.defer(*LISTS)]
 
 
-def _spreads(tasks: list[Task], kind: TaskKind) -> dict[str, wire.Spread]:
-    of_kind = [task for task in tasks if task.kind == kind.value]
-    return {key: _spread(of_kind, key) for key in sorted({key for task in of_kind for key in task.metrics})}
-
-
-def _spread(tasks: list[Task], key: str) -> wire.Spread:
-    values = [(task.measured[key], task.num_examples or 1) for task in tasks if key in task.metrics]
-    examples = sum(count for _, count in values)
-    return wire.Spread(
-        # By shares: the sum of what clients may report is not always a float64.
-        mean=sum(value * (count / examples) for value, count in values),
-        minimum=min(value for value, _ in values),
-        maximum=max(value for value, _ in values),
-        clients=len(values),
+def _round_metrics(row: Round) -> wire.RoundMetrics:
+    found = summaries.kept(row)
+    return wire.RoundMetrics(
+        round=row.number,
+        version=row.version.number if row.version is not None else 0,
+        train=dict(found[TaskKind.TRAIN.value]),
+        evaluate=dict(found[TaskKind.EVALUATE.value]),
     )
 
 

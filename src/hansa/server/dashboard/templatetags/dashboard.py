@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from django import template
 
 from hansa.protocol.trainings import TaskInfo
+from hansa.server.dashboard.charts import number
 
 register = template.Library()
 
@@ -68,3 +69,25 @@ def moment(iso: str) -> str:
     """A moment as a person reads it, in UTC: the time of day alone for today's."""
     at = datetime.fromisoformat(iso).astimezone(UTC)
     return f"{at:%H:%M:%S}" if at.date() == datetime.now(UTC).date() else f"{at:%-d %b %Y, %H:%M}"
+
+
+@register.filter
+def unlocalised(value: float) -> str:
+    """A coordinate."""
+    return f"{value:g}"
+
+
+@register.filter
+def share(value: float) -> str:
+    """Of a whole.
+
+    >>> share(0.25)
+    '25 %'
+    """
+    return f"{value * 100:.3g} %"
+
+
+@register.filter
+def short(value: float) -> str:
+    """A measured number."""
+    return number(value)

@@ -12,6 +12,7 @@ from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decisions import CloseRound, CloseSwag, RelayRound
 from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, TaskState, sources
 from hansa.server.measures import ROUNDS_ENDED, once_committed
+from hansa.server.trainings import summaries
 from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import conduct, eventlog, folding, relays
 
@@ -81,6 +82,7 @@ def finish_round(reason: str, training: Training, now: datetime, **closed: objec
         reason = f"{reason}; the version has no moments: {finished.moments_reason}"
     live_round(training, RoundState.DONE).update(state=RoundState.DONE.value, done_at=now, reason=reason, **closed)
     close_tasks(finished, f"round {finished.number} is done")
+    summaries.keep(finished)
     eventlog.note_round(EventKind.ROUND_DONE, finished, reason=reason)
     Training.objects.filter(id=training.id).update(rounds_done=finished.number, failures=0)
     once_committed(ROUNDS_ENDED.labels("done"))

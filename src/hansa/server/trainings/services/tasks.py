@@ -12,7 +12,7 @@ from hansa.protocol.errors import ErrorCode
 from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import MAX_METRICS, Receipt, TaskKind, TaskReport, Verdict
 from hansa.rounds.decide import LEASE_SECONDS
-from hansa.rounds.states import TASK_MOVES, TaskState, TrainingStatus, sources
+from hansa.rounds.states import TASK_MOVES, RoundState, TaskState, TrainingStatus, sources
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
 from hansa.server.changes import change
@@ -22,7 +22,7 @@ from hansa.server.measures import UPDATES_ACCEPTED, once_committed
 from hansa.server.prepared import Added, Changed, Rows, Slot
 from hansa.server.registry.models import MetricKind
 from hansa.server.registry.services import record_metrics
-from hansa.server.trainings import facts
+from hansa.server.trainings import facts, summaries
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import conduct, eventlog, folding
@@ -147,6 +147,8 @@ def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -
         _done(task, report, now)
         _record_metrics(task, report)
         once_committed(UPDATES_ACCEPTED.labels(task.kind))
+        if _is_late(task) and task.round.state == RoundState.DONE.value:
+            summaries.keep(task.round)
         _note(task, report)
         conduct.note_report(task, report.num_examples)
         training_id = task.round.training_id

@@ -1,0 +1,95 @@
+"""What a round's clients measured is kept with it when it is done, and read from there."""
+
+from hansa.protocol import trainings as wire
+from hansa.protocol.tasks import TaskKind
+from hansa.server.lifecycle.bridge import call, read
+from hansa.server.trainings import summaries
+from hansa.server.trainings.models import Round, Task
+from support.answers import shown
+from support.work import add_up, lease, report_of, settle, start, update, upload
+
+
+async def done_round(alice, bob, carol, make_training, **plan):
+    """Two clients report, and the round is done. Bob has 10 examples, Carol 30."""
+    training = await call(lambda: start(make_training(bob, carol, **{"rounds": 2, "evaluation": {"every": 0}, **plan})))
+    for client, examples, loss in ((bob, 10, 4.0), (carol, 30, 8.0)):
+        task = await call(lease, client)
+        await upload(client, task, update(1.0))
+        said = report_of(update(1.0), examples, {"loss": loss})
+        assert (await client.post(f"/api/tasks/{task.id}/report/", json=said)).status_code == 200
+    await call(settle, training)
+    await call(add_up, training)
+    await call(settle, training)
+    return training
+
+
+async def metrics_of(person, training):
+    return shown(await person.get(f"/api/trainings/{training.id}/metrics/"), list[wire.RoundMetrics])
+
+
+async def test_a_round_that_is_done_keeps_the_spread_over_its_clients_weighted_by_examples(
+    alice, bob, carol, make_training
+):
+    training = await done_round(alice, bob, carol, make_training)
+
+    row = await read(Round.objects.get, training=training.id, number=1)
+    assert row.measured == {"train": {"loss": [7.0, 4.0, 8.0, 2]}, "evaluate": {}}
+    (found,) = await metrics_of(alice, training)
+    assert found.train == {"loss": wire.Spread(mean=7.0, minimum=4.0, maximum=8.0, clients=2)}
+
+
+async def test_a_round_of_an_older_server_is_reckoned_from_its_reports(alice, bob, carol, make_training):
+    training = await done_round(alice, bob, carol, make_training)
+    kept = await metrics_of(alice, training)
+
+    await call(lambda: Round.objects.filter(training=training.id).update(measured=None))
+
+    assert await metrics_of(alice, training) == kept
+
+
+async def test_what_is_kept_is_read_and_the_reports_are_not(alice, bob, carol, make_training):
+    training = await done_round(alice, bob, carol, make_training)
+
+    await call(lambda: Task.objects.filter(round__training=training.id).update(metrics={"loss": 99.0}))
+
+    (found,) = await metrics_of(alice, training)
+    assert found.train["loss"].mean == 7.0
+
+
+async def test_the_headline_is_a_tested_accuracy_before_a_loss_and_before_what_was_seen_in_training(
+    alice, bob, carol, make_training
+):
+    training = await done_round(alice, bob, carol, make_training)
+    spread = [0.5, 0.5, 0.5, 1]
+
+    async def headline(measured):
+        await call(lambda: Round.objects.filter(training=training.id, number=1).update(measured=measured))
+        return await read(summaries.headline, training.id, 1)
+
+    assert await read(summaries.headline, training.id, 1) == ("loss", [7.0])
+    assert await headline({"train": {}, "evaluate": {}}) is None
+    both = {"train": {"accuracy": spread}, "evaluate": {"auc": spread, "loss_ce": spread}}
+    assert await headline(both) == ("loss_ce", [0.5])
+    both["evaluate"]["accuracy"] = spread
+    assert await headline(both) == ("accuracy", [0.5])
+    assert summaries.preference((TaskKind.EVALUATE.value, "x")) < summaries.preference(("train", "accuracy"))
+
+
+async def test_a_long_training_has_a_short_headline_that_ends_with_its_last_round(alice, bob, carol, make_training):
+    training = await done_round(alice, bob, carol, make_training)
+    row = await read(Round.objects.get, training=training.id, number=1)
+
+    def many():
+        for number in range(2, 202):
+            row.pk, row.id, row.number, row.version, row._state.adding = None, None, number, None, True
+            row.id = Round._meta.pk.get_default()
+            row.measured = {"train": {"loss": [float(number)] * 3 + [1]}, "evaluate": {}}
+            row.save()
+
+    await call(lambda: Round.objects.filter(training=training.id, number__gt=1).delete())
+    await call(many)
+    name, values = await read(summaries.headline, training.id, 201)
+
+    assert name == "loss"
+    assert len(values) <= 60
+    assert values[-1] == 201.0
