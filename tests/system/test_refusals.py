@@ -13,6 +13,7 @@ import pytest
 from hansa.formats import safetensors
 from hansa.protocol.tasks import LENGTH_HEADER
 from hansa.protocol.trainings import TrainingCreate
+from hansa.server.process import READ_AHEAD
 from system.processes import Server, serving
 
 GIGABYTE = 2**30
@@ -131,3 +132,11 @@ def test_an_unwanted_gigabyte_is_refused_at_its_beginning(
         assert (seen.was_told_to_continue, seen.sent) == (False, 0)
     assert process.memory_info().rss < before + 2 * LITTLE
     assert httpx.get(f"{place.server.url}/api/health/").status_code == 200
+
+
+@pytest.mark.parametrize(("size", "status"), [(READ_AHEAD // 2, 200), (READ_AHEAD * 2, 431)])
+def test_a_connection_buffers_no_more_than_its_share_of_the_memory(place: Place, size: int, status: int) -> None:
+    """Seen by the head of a request, which has to be buffered whole; bodies are waited for in the same buffer."""
+    seen = httpx.get(f"{place.server.url}/api/health/", headers={"X-Long": "a" * size})
+
+    assert seen.status_code == status
