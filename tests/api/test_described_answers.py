@@ -42,7 +42,15 @@ parameters = {{ model_id = "{model_id}", number = 0 }}
 [[operations]]
 include-path-regex = "training_id"
 exclude-method = "DELETE"
+exclude-operation-id = "get_training_events"
 parameters = {{ training_id = "{training_id}", number = 1, wait = 0 }}
+
+# A stream has no end: it is cut off.
+[[operations]]
+include-operation-id = "get_training_events"
+parameters = {{ training_id = "{training_id}" }}
+request-timeout = 5
+max-stream-events = 3
 
 [[operations]]
 include-path-regex = "user_id"

@@ -7,6 +7,7 @@ Behind the last number seen nothing is missed: within a training numbers are com
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -128,7 +129,9 @@ def _participation(user: User, training: Training, name: str) -> int:
     joined = Participation.objects.filter(training=training.id)
     if training.actor_id != user.id and not user.is_superuser:
         joined = joined.filter(client=user)
-    for each in joined.select_related("client").only("client__username"):
-        if name in (each.client.username, str(each.client_id)):
-            return each.id
+    named = Q(client__username=name)
+    with suppress(ValueError):
+        named |= Q(client=UUID(name))
+    for found in joined.filter(named).values_list("id", flat=True):
+        return found
     raise ValidationError({"client": [f"{name!r} is no participant of this training whose events are yours to see."]})
