@@ -262,3 +262,88 @@ async def test_a_script_tells_the_shapes_of_the_whole(pool: Pool, tmp_path: Path
     torch.jit.script(nn.Sequential(nn.Linear(4, 2))).save(str(tmp_path / "module"))  # type: ignore[no-untyped-call]  # torch declares no types
     call = Call((Program("module"),), (Tensor.of(np.ones((1, 4), np.float32)),), passes="summary")
     assert await asked(pool, call, tmp_path) == Summary({"": Traced((1, 4), (1, 2), None)})
+
+
+class First(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.inner(x)[0]
+        return found
+
+
+class Attends(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.MultiheadAttention(8, 2, dropout=0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.heads(x, x, x)[0]
+        return found
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("kind", ["transformer", "script of a transformer", "recurrent", "attention"])
+async def test_dropout_within_layers_drops(pool: Pool, tmp_path: Path, kind: str) -> None:
+    torch.manual_seed(3)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, 0.5, batch_first=True)
+    module: nn.Module = {
+        "transformer": nn.TransformerEncoder(layer, 2),
+        "script of a transformer": nn.TransformerEncoder(layer, 2),
+        "recurrent": First(nn.LSTM(8, 16, num_layers=2, dropout=0.5)),
+        "attention": Attends(),
+    }[kind]
+    if kind == "transformer":
+        torch.save(module, tmp_path / "module")
+    else:
+        torch.jit.script(module).save(str(tmp_path / "module"))  # type: ignore[no-untyped-call]  # torch declares no types
+    batch = Tensor.of(torch.randn(1 if kind != "recurrent" else 4, 5, 8).numpy())
+    plain = array_of(await asked(pool, Call((Program("module"),), (batch,)), tmp_path))
+    passes = array_of(await asked(pool, Call((Program("module"),), (batch,), passes="dropout", samples=4), tmp_path))
+    assert len({each.tobytes() for each in passes}) == 4
+    again = array_of(await asked(pool, Call((Program("module"),), (batch,)), tmp_path))
+    np.testing.assert_array_equal(plain, again)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_dropout_that_a_trace_switched_off_is_refused(pool: Pool, tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)).eval()
+    torch.jit.trace(net, torch.ones(1, 4)).save(str(tmp_path / "module"))  # type: ignore[no-untyped-call]  # torch declares no types
+    call = Call((Program("module"),), (Tensor.of(np.ones((1, 4), np.float32)),), passes="dropout", samples=3)
+    answer = await asked(pool, call, tmp_path)
+    assert isinstance(answer, Failed), answer
+    assert "traced or frozen" in answer.detail
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+async def test_chance_in_the_preprocessing_and_in_the_passes_is_not_the_same(pool: Pool, tmp_path: Path) -> None:
+    for name in ("module", "noise"):
+        torch.jit.script(Noise()).save(str(tmp_path / name))  # type: ignore[no-untyped-call]  # torch declares no types
+    call = Call((Program("module"),), (Tensor.of(np.zeros((1, 4), np.float32)),), preprocessing="noise", seed=5)
+    found = array_of(await asked(pool, call, tmp_path)).ravel()
+    torch.manual_seed(5)
+    assert not np.isclose(found, 2 * torch.rand(4).numpy()).any()
+
+
+class Noise(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand(4)
+
+
+async def test_swag_leaves_whole_numbers_as_they_are(pool: Pool, tmp_path: Path) -> None:
+    net = nn.BatchNorm1d(2, affine=False)
+    torch.save(nn.Sequential(net), tmp_path / "module")
+    numbers = np.array([0, 0, 1, 1, 7.9], np.float32)
+    with (tmp_path / "moments").open("wb") as file:
+        safetensors.write(file, {FIRST: numbers, SECOND: numbers**2})
+    order = ("0.running_mean", "0.running_var", "0.num_batches_tracked")
+    call = Call(
+        (Program("module"),),
+        (Tensor.of(np.ones((1, 2), np.float32)),),
+        moments=Moments("moments", order),
+        passes="swag",
+        samples=2,
+    )
+    np.testing.assert_allclose(array_of(await asked(pool, call, tmp_path)), 1, rtol=1e-4)
