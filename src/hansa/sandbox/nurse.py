@@ -19,6 +19,7 @@ from hansa.sandbox.messages import cleaned
 
 log = logging.getLogger(__name__)
 
+NURSERY: Final = ("-P", "-m", "hansa.sandbox.nursery")
 START_SECONDS: Final = 60
 MAX_REPLY: Final = 4096
 MAX_LINES: Final = 50
@@ -91,7 +92,7 @@ class Nurse:
         try:
             with theirs:
                 self._process = process = subprocess.Popen(  # noqa: S603 - our own module
-                    [sys.executable, "-P", "-m", "hansa.sandbox.nursery", str(theirs.fileno()), str(os.getpid())],
+                    [sys.executable, *NURSERY, str(theirs.fileno()), str(os.getpid())],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
