@@ -166,8 +166,8 @@ def serve(site: Site, story: Story) -> None:
     story.tell(
         f"""Look around; the server goes on until Ctrl-C.
 
-    Admin          {site.url}/admin/
-    OpenAPI        {site.url}/api/schema/
+    Dashboard      {site.url}/
+    API            {site.url}/api/schema/swagger-ui/
     sign in as     {ACTOR}
     password       {site.password}
     logs           {site.logs}
