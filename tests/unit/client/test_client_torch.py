@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hansa.client.adapters.torch import Means, TorchTrainer, accuracy, load_params, params_of
+from hansa.client.calibration import Confidence
 from hansa.client.results import checked_evaluation, checked_moments, checked_training
 from hansa.client.trainer import Config
 from hansa.core.params import spec_of
@@ -184,7 +185,38 @@ def test_evaluation_uses_running_statistics_and_changes_nothing():
     first = checked_evaluation(trainer.evaluate(params, Config(seed=1)))
     assert first == checked_evaluation(trainer.evaluate(params, Config(seed=2)))
     assert same_bits(params_of(module)[0], params)
-    assert set(first.metrics) == {"loss", "accuracy"}
+    assert set(first.metrics) == {"loss", "accuracy", "ece"}
+
+
+def test_an_evaluation_by_cross_entropy_tells_the_calibration_error_of_all_batches_together():
+    params, _ = params_of(everything())
+    measured = evaluated(nn.CrossEntropyLoss(), batches(shuffle=False), params)
+    sureness = Confidence()
+    module = everything().eval()
+    load_params(module, params)
+    with torch.no_grad():
+        for x, y in batches(shuffle=False):
+            sureness.add(module(x).numpy(), y.numpy())
+    assert measured["ece"] == sureness.metrics()["ece"]
+
+
+def test_outputs_that_no_cross_entropy_declares_to_be_logits_have_no_calibration_error():
+    params, _ = params_of(everything())
+    unknown = evaluated(nn.functional.cross_entropy, batches(), params)
+    assert set(unknown) == {"loss", "accuracy"}
+
+
+def test_examples_that_the_loss_ignores_do_not_count_for_the_calibration_error():
+    params, _ = params_of(everything())
+    kept = [(x[:2], y[:2]) for x, y in batches(shuffle=False)]
+    ignored = [(x, torch.cat([y[:2], torch.full_like(y[2:], -100)])) for x, y in batches(shuffle=False)]
+    loss = nn.CrossEntropyLoss()
+    assert evaluated(loss, ignored, params)["ece"] == pytest.approx(evaluated(loss, kept, params)["ece"])
+
+
+def evaluated(loss, data, params):
+    trainer = TorchTrainer(everything(), data, loss, test_data=data)
+    return checked_evaluation(trainer.evaluate(params, Config(seed=1))).metrics
 
 
 def test_means_weigh_batches_by_their_examples():

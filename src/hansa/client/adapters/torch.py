@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from hansa.client.calibration import Confidence
 from hansa.client.trainer import Config, EvaluateResult, MomentsResult, TrainResult
 from hansa.core.moments import RunningMoments
 from hansa.core.params import DTYPES, Array
@@ -36,8 +37,9 @@ class TorchTrainer:
     `train_data` and `test_data` are iterated anew for every epoch; a DataLoader is what is usually wanted, and each
     batch is (inputs..., target). The plan's `client_lr` and `momentum` come before those given here; `optimizer` makes
     another optimizer than SGD of the params that require a gradient. Metrics are reported beside the loss, in training
-    as means over the last epoch; left out, it is the accuracy where targets are class numbers. Tensors go to `device`,
-    or where the module already is.
+    as means over the last epoch; left out, it is the accuracy where targets are class numbers, and in evaluations by
+    cross entropy, whose outputs are logits, the calibration error as well (`hansa.client.calibration`). Tensors go to
+    `device`, or where the module already is.
 
     Where a plan wants SWAG moments they are gathered after every `moments_every` steps of such a training.
 
@@ -134,14 +136,16 @@ class TorchTrainer:
         load_params(self._module, params)
         seed(config.seed, self._test_data)
         self._module.eval()
-        means = Means()
+        means, sureness = Means(), Confidence()
         with torch.no_grad():
             for batch in self._batches(self._test_data):
                 if config.cancelled():
                     break
                 output, target = self._forward(batch)
                 means.add(self._measure(output, target, self._loss(output, target)), examples=len(target))
-        return EvaluateResult(means.values(), means.examples)
+                if self._metrics is None:
+                    _add_logits(sureness, output, target, self._loss)
+        return EvaluateResult({**means.values(), **sureness.metrics()}, means.examples)
 
     def _batches(self, data: Iterable[Batch]) -> Iterator[list[Tensor]]:
         for batch in data:
@@ -207,6 +211,15 @@ def accuracy(output: Tensor, target: Tensor) -> Tensor:
 
 def _are_classes(output: Tensor, target: Tensor) -> bool:
     return not target.is_floating_point() and output.ndim == target.ndim + 1
+
+
+def _add_logits(sureness: Confidence, output: Tensor, target: Tensor, loss: Loss) -> None:
+    """Add a batch of (examples, classes), if the loss declares that these are logits: numbers could not tell."""
+    if not isinstance(loss, nn.CrossEntropyLoss) or output.ndim != 2 or output.shape[1] < 2:
+        return
+    if _are_classes(output, target):
+        counted = target != loss.ignore_index
+        sureness.add(output[counted].double().cpu().numpy(), target[counted].cpu().numpy())
 
 
 def seed(number: int, data: object) -> None:
