@@ -41,7 +41,7 @@ _ROWS = 4096
 class LossSums:
     """Σ -ln p_y of `count` examples at each of TEMPERATURES, in units of 2^-20 nats.
 
-    Raises ReportError when impossible.     Adding them up, `merged`, gives the same whole numbers in every order.
+    Raises ReportError when impossible. Adding them up, `merged`, gives the same whole numbers in every order.
     """
 
     sums: tuple[int, ...]
