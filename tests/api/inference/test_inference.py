@@ -1,6 +1,7 @@
 """Questions to models: whoever may download a model may ask it, and what it answers is what torch itself computes."""
 
 import base64
+import io
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import safetensors.numpy
 import torch
 from torch import nn
 
+from hansa.sandbox.messages import Broken
+from hansa.server.inference import api as inference_api
 from hansa.server.inference import runner
+from hansa.server.inference.calls import outputs_of
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Model, ModelVersion
 from support.answers import refused, refused_field
@@ -223,6 +227,39 @@ async def test_the_programs_own_error_is_told_and_the_next_caller_notices_nothin
     refused(await ask(alice, model_id, [[1.0, 2.0, 3.0]]), 422, "program_failed", "size of tensor")
 
     assert answer(await ask(alice, model_id, [[1.0, 2.0]])).inference == [[5.0]]
+
+
+async def test_a_fault_of_the_machine_is_no_fault_of_the_question(alice, monkeypatch):
+    model_id = await created(alice, scripted(Weighted(1.0, 2.0)))
+
+    class Faulty:
+        async def outputs(self, job):
+            return outputs_of(Broken("the process ended at once"))
+
+    monkeypatch.setattr(runner, "_programs", Faulty())
+    response = await ask(alice, model_id, [[1.0, 2.0]])
+
+    refused(response, 503, "inference_unavailable", "may be asked again")
+    assert response.headers["Retry-After"] == "1"
+
+
+async def test_an_answer_too_large_for_json_names_the_other_form(alice, monkeypatch):
+    model_id = await created(alice, scripted(Weighted(1.0, 2.0)))
+    monkeypatch.setattr(inference_api, "MAX_NUMBERS", 4095)
+    rows = np.ones((4096, 2), np.float32)
+
+    response = await ask_in_form(alice, model_id, npy(rows), return_format="json")
+
+    assert response.status_code == 422
+    assert (response.json()["code"], response.json()["limit"]) == ("limit_exceeded", "answer")
+    assert '"return_format": "binary"' in response.json()["detail"]
+    assert (await ask_in_form(alice, model_id, npy(rows))).status_code == 200
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 async def test_a_damaged_file_is_told_as_elsewhere(alice):

@@ -1,6 +1,7 @@
 """`POST /api/inference/`. The messages are in `hansa.protocol.inference`."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from time import perf_counter
 
 from django.conf import settings
@@ -14,11 +15,14 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView as Plain
 
+from hansa.core.params import Array
 from hansa.protocol import inference as wire
 from hansa.server.accounts.permissions import caller
 from hansa.server.blobs.services import SAFETENSORS
 from hansa.server.inference import answers, counting, questions, runner
 from hansa.server.inference.answers import Told
+from hansa.server.inference.decoding import Image
+from hansa.server.inference.errors import LimitError
 from hansa.server.inference.forms import INFERENCE_FORM
 from hansa.server.inference.inputs import gathered
 from hansa.server.inference.programs import Asked, asked
@@ -34,6 +38,8 @@ JSON_LIMIT = 16 * 2**20
 """Bytes of a question in JSON, whatever may be sent as a file: as Python's objects numbers take ten times as much."""
 ROOMS = 4
 """Inputs of the largest size that are held at once."""
+MAX_NUMBERS = 2**20
+"""Of an array in an answer that is JSON."""
 SMALL = 2**14
 """Bytes that are decoded on the event loop: that takes less than a hop to a thread."""
 
@@ -67,38 +73,63 @@ class Inference(BytesView):
         that it exceeds (`limit` names it); the next question notices nothing of it.
         """
         user = caller(request)
+        with counting.counted():
+            async with self._question(str(user.pk)) as question:
+                model = await read(asked, user, question.model_id, question.said.version, question.said.uncertainty)
+                began = perf_counter()
+                told = await self._told(question, model, who=str(user.pk))
+                seconds = perf_counter() - began
+                return await _sent(question, model, told, seconds)
+
+    @asynccontextmanager
+    async def _question(self, who: str) -> AsyncIterator[Question]:
+        """What is asked, and room for it until it is answered.
+
+        A form takes none before it has come: until then it lies on the disk, however slow its sender is.
+        """
         limit = settings.CONFIG.inference.input_bytes
-        with counting.counted(), ROOM.taken(self._announced(limit), of=ROOMS * limit):
-            question = await self._question(limit)
-            model = await read(asked, user, question.model_id, question.said.version, question.said.uncertainty)
-            began = perf_counter()
-            told = await self._told(question, model, who=str(user.pk))
-            seconds = perf_counter() - began
-        if question.said.return_format == "binary":
-            return HttpResponse(await work(answers.as_safetensors, told), content_type=SAFETENSORS)
-        return Response(_answer(question, model, told, seconds))
+        if self.unread.content_type == MULTIPART:
+            async with form_of(self.unread, limit=limit) as form:
+                with ROOM.taken(questions.size_of(form), who, of=ROOMS * limit):
+                    yield await work(questions.of_form, form)
+        else:
+            most = min(limit, JSON_LIMIT)
+            with ROOM.taken(self._announced(most), who, of=ROOMS * limit):
+                yield questions.of_message(await self.message(wire.InferenceQuestion, limit=most))
 
     def _announced(self, limit: int) -> int:
         """How long the body will be at most."""
         length = self.request.META.get("CONTENT_LENGTH", "")
         return min(int(length), limit) if length.isdecimal() else limit
 
-    async def _question(self, limit: int) -> Question:
-        if self.unread.content_type == MULTIPART:
-            async with form_of(self.unread, limit=limit) as form:
-                return await work(questions.of_form, form)
-        said = await self.message(wire.InferenceQuestion, limit=min(limit, JSON_LIMIT))
-        return questions.of_message(said)
-
     async def _told(self, question: Question, model: Asked, *, who: str) -> Told:
         if question.size <= SMALL:
-            inputs = gathered(questions.inputs_of(question), model)
+            inputs = _inputs(question, model)
         else:
-            inputs = gathered(await compute(questions.inputs_of, question), model)
+            inputs = await compute(_inputs, question, model)
         stack = await runner.outputs(model, inputs, question.said.seed, who)
         if stack.nbytes <= SMALL:
             return answers.told(stack, model.way)
         return await compute(answers.told, stack, model.way)
+
+
+def _inputs(question: Question, model: Asked) -> Array | list[Image]:
+    return gathered(questions.inputs_of(question), model)
+
+
+async def _sent(question: Question, model: Asked, told: Told, seconds: float) -> HttpResponseBase:
+    """The answer in the form that was asked for. Large arrays are written elsewhere than on the event loop."""
+    if question.said.return_format == "binary":
+        return HttpResponse(await work(answers.as_safetensors, told), content_type=SAFETENSORS)
+    if told.inference.nbytes <= SMALL:
+        return Response(_answer(question, model, told, seconds))
+    if told.inference.size > MAX_NUMBERS:
+        raise LimitError(
+            "answer",
+            f"The answer has {told.inference.size:,} numbers in each of its arrays; JSON is written of at most "
+            f'{MAX_NUMBERS:,}. Ask with "return_format": "binary", which is safetensors, or with smaller batches.',
+        )
+    return Response(await compute(_answer, question, model, told, seconds))
 
 
 def _answer(question: Question, model: Asked, told: Told, seconds: float) -> wire.InferenceAnswer:

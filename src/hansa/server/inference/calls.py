@@ -20,7 +20,7 @@ from hansa.sandbox.messages import (
     Tensor,
     Unsupported,
 )
-from hansa.server.inference.errors import FIELD, LimitError, ProgramError, UnavailableError, UnsupportedError
+from hansa.server.inference.errors import FIELD, FaultError, LimitError, ProgramError, UnsupportedError
 from hansa.server.inference.programs import Asked
 from hansa.server.inference.runner import Job
 from hansa.server.lifecycle.errors import ServiceError
@@ -87,7 +87,7 @@ def _error_of(outcome: Outcome) -> ServiceError | APIException:
         case BadInput(detail):
             return ValidationError({FIELD: [detail]})
         case Broken(detail):
-            return UnavailableError(f"{detail}. The question was not answered, and may be asked again in a moment.")
+            return FaultError(f"{detail}. The question was not answered, and may be asked again in a moment.")
         case Tensor() | Summary():
             return ProgramError("The program answered something else than it was asked.")
 

@@ -7,6 +7,7 @@ UnsupportedError   422     the program has a class or an operator that is not ru
 LimitError         422     the program was stopped; the answer names the limit
 ProgramError       422     the program's own error
 OverloadedError    503     too much at once; Retry-After says when
+FaultError         503     the machine's own fault, not the program's; Retry-After says when to ask again
 UnavailableError   503     this server runs no programs
 """
 
@@ -70,3 +71,9 @@ class OverloadedError(APIException):
     default_code = ErrorCode.OVERLOADED
     wait = 1
     """Seconds, for Retry-After."""
+
+
+class FaultError(OverloadedError):
+    """What runs programs failed by itself. Nothing is wrong with the question."""
+
+    default_code = ErrorCode.INFERENCE_UNAVAILABLE

@@ -17,7 +17,7 @@ from hansa.sandbox.turns import FullError
 from hansa.server.config import Inference, Sandbox
 from hansa.server.inference import runner
 from hansa.server.inference.calls import call_of, executed_of, outputs_of, summary_call_of
-from hansa.server.inference.errors import OverloadedError, UnavailableError
+from hansa.server.inference.errors import FaultError, OverloadedError, UnavailableError
 from hansa.server.inference.opening import at_hand
 from hansa.server.inference.runner import Job
 from hansa.server.lifecycle.bridge import read
@@ -89,9 +89,7 @@ class Cells:
             return await pool.__aenter__()
         except BirthError as error:
             await pool.__aexit__(None, None, None)
-            raise UnavailableError(
-                f"The sandbox's processes did not start ({error}). Ask again in a moment."
-            ) from error
+            raise FaultError(f"The sandbox's processes did not start ({error}). Ask again in a moment.") from error
 
 
 def why_not(config: Inference) -> str | None:
@@ -124,7 +122,7 @@ async def keep_programs() -> None:
 async def _warm(cells: Cells) -> None:
     try:
         await cells.warm()
-    except UnavailableError as error:
+    except (UnavailableError, FaultError) as error:
         log.warning("Models cannot be asked: %s", error.detail)
 
 

@@ -40,6 +40,12 @@ def of_message(said: InferenceQuestion) -> Question:
     return Question(said, _model_id(said), [bytes(said.model_input)], in_json=True)
 
 
+def size_of(form: Form) -> int:
+    """Bytes of all parts of a form that are inputs."""
+    files = sum(file.size or 0 for file in form.files.getlist(FIELD))
+    return files + sum(len(str(text)) for text in form.fields.getlist(FIELD))
+
+
 def of_form(form: Form) -> Question:
     """A question in a form. Reads its files. Raises ValidationError."""
     files = form.files.getlist(FIELD)

@@ -1,5 +1,6 @@
-"""How much of callers' inputs the process holds at once: what does not fit is refused before it is read."""
+"""How much of callers' inputs the process holds at once, and one user of it: what does not fit is refused unread."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,23 +11,31 @@ class Room:
     """So many bytes. On one event loop."""
 
     def __init__(self) -> None:
-        self._taken = 0
+        self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def taken(self, size: int, *, of: int) -> Iterator[None]:
-        """Have `size` bytes of the `of` there are, for as long as this lasts. Whoever is alone always has room.
+    def taken(self, size: int, who: str, *, of: int) -> Iterator[None]:
+        """Have `size` bytes of the `of` there are, for as long as this lasts.
 
-        Raises OverloadedError.
+        Who has none has room while anything is left; who has some gets half of it all, so that one user's slow or
+        many questions keep nobody else out. Raises OverloadedError.
         """
-        if self._taken and self._taken + size > of:
+        everything, own = self._taken.total(), self._taken[who]
+        if everything and everything + size > of:
             raise OverloadedError(
-                f"Inputs of {self._taken:,} bytes are being answered, all that has room. Ask again in a moment."
+                f"Inputs of {everything:,} bytes are being answered, all that has room. Ask again in a moment."
             )
-        self._taken += size
+        if own and own + size > of // 2:
+            raise OverloadedError(
+                f"Inputs of {own:,} bytes are being answered for you already, and at most {of // 2:,} at once. "
+                "Wait for an answer, then ask again."
+            )
+        self._taken[who] += size
         try:
             yield
         finally:
-            self._taken -= size
+            self._taken[who] -= size
+            self._taken += Counter()  # keeps those above zero
 
 
 ROOM = Room()
