@@ -14,6 +14,7 @@ from hansa.cli.confirming import Yes, confirm
 from hansa.cli.exits import CommandError, ExitCode
 from hansa.cli.extras import needs_extra
 from hansa.cli.output import Column, right
+from hansa.cli.predicting import predict
 from hansa.cli.session import Session, with_server
 from hansa.cli.words import ago, file_name, short_ids, size
 from hansa.formats import safetensors
@@ -154,6 +155,9 @@ def delete(session: Session, model: Model, yes: Yes = False) -> None:
     confirm(f"Delete the model {found.name!r}{_versions(found)}?", yes=yes)
     answer = session.api.delete_model(found.id)
     session.show(answer, answer.detail)
+
+
+app.command()(predict)
 
 
 @contextmanager

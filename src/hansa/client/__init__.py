@@ -21,6 +21,7 @@ from hansa.client.errors import (
     Unreachable,
     UsageError,
 )
+from hansa.client.predictions import Prediction
 from hansa.client.trainer import Config, EvaluateResult, MomentsResult, MomentsTrainer, Trainer, TrainResult
 from hansa.client.transport import Transport
 
@@ -37,6 +38,7 @@ __all__ = [
     "MomentsResult",
     "MomentsTrainer",
     "NotTrusted",
+    "Prediction",
     "ResultError",
     "StateFolderBusy",
     "TrainResult",

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from hansa.client.answers import decoded
 from hansa.client.errors import UsageError
+from hansa.client.predictions import Inputs, Prediction, parts_of, prediction
 from hansa.client.repeating import made_once
 from hansa.client.transfer import COMPLETION_SECONDS, fetch
 from hansa.client.transport import Form, Transport
@@ -25,6 +28,7 @@ from hansa.protocol.accounts import (
     User,
     UserSummary,
 )
+from hansa.protocol.inference import InferenceAnswer, Method, Outputs, UncertaintyWish
 from hansa.protocol.models import Detail, Metric, Model, ModelCreated, ModelVersion
 from hansa.protocol.trainings import (
     ClientList,
@@ -38,6 +42,9 @@ from hansa.protocol.trainings import (
 
 WAIT_MARGIN = 30.0
 """How much longer than asked for an answer may take before the server counts as unreachable."""
+
+PREDICTION_SECONDS = 90.0
+"""How long an answer of a model may take: the turn that a question waits for, and its passes."""
 
 
 class Api:
@@ -139,6 +146,38 @@ class Api:
     def model_metrics(self, model: str) -> list[Metric]:
         """What the clients reported on a model, number by number."""
         return self._call("GET", f"/api/models/{_part(model)}/metrics/", into=list[Metric])
+
+    def predict(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        version: int | None = None,
+        method: Method | None = None,
+        passes: int | None = None,
+        outputs: Outputs | None = None,
+        seed: int = 0,
+    ) -> Prediction:
+        """Ask a model, in the newest version unless told otherwise.
+
+        `method` says where the uncertainty comes from, `passes` how often mc_dropout and swag draw, `outputs` what the
+        model's outputs are: only with `probabilities` or `logits` declared are there probabilities of classes. What
+        is left out is as the model's training has it.
+        """
+        wish = UncertaintyWish(method=method, samples=passes, outputs=outputs)
+        fields: dict[str, str | list[str]] = {
+            "model_id": model,
+            "return_format": "json",
+            "seed": str(seed),
+            "uncertainty": msgspec.json.encode(
+                {name: each for name, each in msgspec.structs.asdict(wish).items() if each is not None}
+            ).decode(),
+        }
+        if version is not None:
+            fields["version"] = str(version)
+        form = Form(fields=fields, files=parts_of(inputs))
+        sent = self.transport.request("POST", "/api/inference/", form=form, timeout=PREDICTION_SECONDS)
+        return prediction(decoded(sent, InferenceAnswer))
 
     # Trainings
 

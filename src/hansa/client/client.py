@@ -12,12 +12,14 @@ from hansa.client.events import Event, Stopped
 from hansa.client.heartbeat import Heart
 from hansa.client.loop import Loop
 from hansa.client.patience import Patience
+from hansa.client.predictions import Inputs, Prediction
 from hansa.client.reporting import Reporter, default_reporter
 from hansa.client.state import StateFolder, default_folder
 from hansa.client.stopping import StopFlag, Stopping
 from hansa.client.trainer import Trainer
 from hansa.client.transport import Transport
 from hansa.client.work import Workbench, one_line
+from hansa.protocol.inference import Method, Outputs
 
 
 class Client:
@@ -101,6 +103,23 @@ class Client:
         """
         with self._transport.again() as transport:
             Api(transport).leave(training)
+
+    def predict(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        version: int | None = None,
+        method: Method | None = None,
+        passes: int | None = None,
+        outputs: Outputs | None = None,
+        seed: int = 0,
+    ) -> Prediction:
+        """Ask a model, as `Api.predict` does. From any thread, also while `run` runs."""
+        with self._transport.again() as transport:
+            return Api(transport).predict(
+                model, inputs, version=version, method=method, passes=passes, outputs=outputs, seed=seed
+            )
 
     def _on_signal(self) -> None:
         self.stop()

@@ -40,8 +40,8 @@ class Form:
     """A multipart form. Files are sent from where they lie, not read into memory."""
 
     fields: Mapping[str, str | list[str]] = field(default_factory=dict)
-    files: Mapping[str, tuple[str, IO[bytes]]] = field(default_factory=dict)
-    """Field name → (file name, file open for reading)."""
+    files: Mapping[str, tuple[str, IO[bytes]]] | list[tuple[str, tuple[str, IO[bytes]]]] = field(default_factory=dict)
+    """Field name → (file name, file open for reading); as pairs where several files have one name."""
 
 
 class _Trace:

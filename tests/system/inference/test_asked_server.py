@@ -2,14 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from hansa.client import Api, ApiError, Transport
 from support.serving import PASSWORD, create_superuser, serving
 from support.torchfiles import scripted
 
@@ -134,3 +138,42 @@ def test_without_processes_it_says_so(tmp_path):
 
     assert (answer.status_code, answer.json()["code"]) == (503, "inference_unavailable")
     assert "HANSA_INFERENCE_PROCESSES" in answer.json()["detail"]
+
+
+class Classes(Net):
+    """Logits of three classes, from two numbers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x[:, 0] * 0, x[:, 0], x[:, 1]], dim=1)
+
+
+def test_the_sdk_and_the_command_line_ask_and_tell_how_sure_the_model_is(server, http, tmp_path):
+    model_id = created(http, Classes())
+    token = http.headers["Authorization"].removeprefix("Token ")
+    rows = np.array([[0.0, 0.0], [9.0, 1.0]], np.float32)
+
+    with Transport(server.url, token) as transport:
+        api = Api(transport)
+        found = api.predict(model_id, rows, outputs="logits")
+        nested = api.predict(model_id, rows.tolist())
+        with pytest.raises(ApiError, match="model_input"):
+            api.predict(model_id, b"hello")
+
+    assert found.mean.tolist() == [0, 1]
+    assert found.probabilities is not None
+    assert np.allclose(found.probabilities[0], 1 / 3)
+    assert found.entropy is not None
+    assert np.allclose(found.entropy[0], np.log(3))
+    assert (nested.mean.tolist(), nested.probabilities, nested.entropy) == ([0, 1], None, None)
+
+    np.save(tmp_path / "row.npy", rows[:1])
+    command = [str(Path(sys.executable).with_name("hansa")), "models", "predict", model_id, str(tmp_path / "row.npy")]
+    told = subprocess.run(
+        [*command, "--outputs", "logits", "--top", "2"],
+        env={**os.environ, "HANSA_SERVER": server.url, "HANSA_TOKEN": token, "COLUMNS": "40"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told.count(" 33.3 %") == 2
+    assert "entropy  1.099 nats, 100 % of log 3" in told
