@@ -96,7 +96,7 @@ def test_it_serves_until_ctrl_c_which_ends_every_process_and_tells_a_missed_goal
 ) -> None:
     process = program.start("demo.py", "--port", 0, "--rounds", 1)
     told = read_until(process, "logs  ")
-    assert re.search(r"Admin +http://127\.0\.0\.1:\d+/admin/", told), told
+    assert re.search(r"Dashboard +http://127\.0\.0\.1:\d+/", told), told
     assert re.search(r"password +\S{8,}", told), told
     assert "missed" in told
     assert len(program.processes()) == 1 + 1 + 5
