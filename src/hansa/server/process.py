@@ -35,8 +35,8 @@ BACKPRESSURE = 16384
 """Requests served at once. granian's default follows the backlog of its listener; parked clients need more."""
 
 READ_AHEAD = 128 * 2**10
-"""Bytes that a connection buffers each way, and so the longest head of a request. granian's own (408 KiB) took a third
-of the memory of 256 clients with 1 MB each; with half of this, large updates cost a sixth more of the processor."""
+"""Bytes that a connection buffers each way, and so the longest head of a request. granian's own (408 KiB) took a
+fifth of the memory of 256 clients with 1 MB each; with half of this, large updates cost more of the processor."""
 
 GARBAGE = (10_000, 20, 20)
 """Objects between two looks for garbage, and looks of each kind between two of the next. Python's own (700, 10, 10)
