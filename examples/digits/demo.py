@@ -187,7 +187,8 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--exit",
         action="store_true",
-        help=f"do not go on serving; the exit code is 0 if the model reached {GOAL:.0%}% on the images held out, else 1",
+        help=f"do not go on serving; the exit code is 0 if the model reached {GOAL:.0%}% "
+        "on the images held out, else 1",
     )
     return Options(**vars(parser.parse_args(arguments)))
 
