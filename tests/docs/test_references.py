@@ -8,6 +8,7 @@ import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 import hansa.protocol.accounts
+import hansa.protocol.events
 import hansa.protocol.inference
 import hansa.protocol.models
 import hansa.protocol.tasks
@@ -52,7 +53,14 @@ def test_every_call_of_the_server_is_in_the_page_of_the_api_and_no_other():
 
 def test_every_message_named_in_the_page_of_the_api_is_one_of_the_protocol():
     protocol = hansa.protocol
-    modules = (protocol.accounts, protocol.inference, protocol.models, protocol.tasks, protocol.trainings)
+    modules = (
+        protocol.accounts,
+        protocol.events,
+        protocol.inference,
+        protocol.models,
+        protocol.tasks,
+        protocol.trainings,
+    )
     known = {name for module in modules for name in vars(module)}
     calls = [cells for cells in rows("api.md") if "/api/" in cells[0]]
     named = {name for cells in calls for name in re.findall(r"`([A-Z]\w+)`", cells[2])}
