@@ -22,9 +22,10 @@ class Browser(httpx.AsyncClient):
 
     async def send_form(self, path: str, **fields: str) -> httpx.Response:
         """Fill in the form of a page, with the token that the page would have carried."""
-        await self.get("/account/password/")
-        form = {**fields, "csrfmiddlewaretoken": self.cookies["csrftoken"]}
-        return await self.post(path, data=form, headers={"Referer": f"http://localhost{path}"})
+        for form in ("/account/password/", "/sign-in/"):  # the one for who is signed in, the other for who is not
+            await self.get(form)
+        said = {**fields, "csrfmiddlewaretoken": self.cookies["csrftoken"]}
+        return await self.post(path, data=said, headers={"Referer": f"http://localhost{path}"})
 
 
 @pytest.fixture(autouse=True)
