@@ -125,3 +125,19 @@ async def test_a_batch_that_took_a_minute_is_not_rested_from_for_two(monkeypatch
 
     assert await asyncio.gather(batches.ask(1), batches.ask(2)) == [2, 4]
     assert rests == [LONGEST_REST]
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+async def test_who_is_cancelled_however_often_waits_for_the_batch_that_has_begun(times):
+    """A client that goes, and comes again while the commit of its first try is slow, cancels that try twice."""
+    doubling = Doubling(open_from_the_start=False)
+    (asked,) = await started(Batches(doubling), 1)
+    for _ in range(times):
+        asked.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not asked.done(), "its batch is still at work"
+
+    doubling.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asked

@@ -14,6 +14,7 @@ a steady row instead of all at once, and whoever asks for something else meanwhi
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -76,8 +77,12 @@ class Batches(Generic[A, R]):
             return await ask.answer
         except asyncio.CancelledError:
             if ask.is_begun and not ask.is_answered:
+                # It cannot be stopped, and a caller that went on would judge by what is not committed yet, and remove
+                # files under its hands: it waits, however often it is cancelled.
                 ask.answer = loop.create_future()
-                await asyncio.wait([ask.answer])
+                while not ask.answer.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([ask.answer])
             if not ask.answer.cancelled():
                 ask.answer.exception()  # heard, though nobody wants it; asyncio would log it as forgotten
             raise
