@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from uuid import uuid4
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from hansa.crashpoints import observed
@@ -177,3 +177,23 @@ async def test_who_has_gone_before_the_transaction_has_begun_has_no_part_in_it(g
 
     assert await gate.let_through(share(add, "ada"), ask_and_go(), share(add, "eve")) == [1, None, 1]
     assert await read(names) == ["ada", "eve"]
+
+
+async def test_what_fails_after_the_commit_fails_for_nobody_and_keeps_nothing_of_the_others(gate, caplog):
+    done = []
+
+    def add_and_tell(name, fails):
+        with change("tasks.report"):
+            User.objects.create(username=name)
+            transaction.on_commit(lambda: done.append(name) if not fails else missing(name))
+        return name
+
+    def missing(name):
+        raise IntegrityError(name)
+
+    people = [("ada", False), ("bob", True), ("eve", False)]
+    assert await gate.let_through(*(share(add_and_tell, *each) for each in people)) == ["ada", "bob", "eve"]
+
+    assert done == ["ada", "eve"]
+    assert await read(names) == ["ada", "bob", "eve"]
+    assert "IntegrityError: bob" in caplog.text

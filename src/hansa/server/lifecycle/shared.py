@@ -67,11 +67,22 @@ def _committed(jobs: Sequence[_Job]) -> Sequence[_Outcome]:
         return [_outcome(jobs[0])]
     try:
         with transaction.atomic(), _marked():
-            return [_outcome_within(job) for job in jobs]
+            outcomes = [_outcome_within(job) for job in jobs]
+            _let_each_hook_fail_alone()
+        return outcomes
     except IntegrityError:  # found by the commit, in rows of one of them: all is undone, and each is done by itself
         return [_outcome(job) for job in jobs]
     except BaseException as error:  # noqa: BLE001  # whatever it is, nobody's rows are committed
         return [_Outcome(error=error)] * len(jobs)
+
+
+def _let_each_hook_fail_alone() -> None:
+    """What is done on commit comes after it: if it fails, nobody's rows have, and the others' is done all the same.
+
+    The log has the error, as of any hook that is registered with `robust=True`.
+    """
+    connection = transaction.get_connection()
+    connection.run_on_commit = [(savepoints, hook, True) for savepoints, hook, _ in connection.run_on_commit]
 
 
 class _Here(local):
