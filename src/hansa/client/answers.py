@@ -9,7 +9,7 @@ from typing import TypeVar
 import httpx
 import msgspec
 
-from hansa.client.errors import ApiError, BadAnswer, CredentialsRefused
+from hansa.client.errors import ApiError, BadAnswer, CredentialsRefused, StrangersRefusal
 from hansa.protocol.errors import ErrorBody, ErrorCode
 
 T = TypeVar("T")
@@ -37,22 +37,22 @@ def refuse(answer: httpx.Response) -> None:
             "credentials would go with them: give the server's own address as the URL."
         )
     status = answer.status_code
-    body, errors = _error_body(answer)
+    body, errors, kind = _error_body(answer)
     retry_after = _retry_after(answer.headers.get("Retry-After"))
-    refusal = CredentialsRefused if status == HTTPStatus.UNAUTHORIZED else ApiError
+    refusal = CredentialsRefused if status == HTTPStatus.UNAUTHORIZED else kind
     raise refusal(status, body.code, body.detail, errors, retry_after=retry_after)
 
 
-def _error_body(answer: httpx.Response) -> tuple[ErrorBody, dict[str, list[str]]]:
+def _error_body(answer: httpx.Response) -> tuple[ErrorBody, dict[str, list[str]], type[ApiError]]:
     """What an error answer says: a code and a sentence, or a request's field errors, or a stranger's page."""
     with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(answer.content, type=ErrorBody), {}
+        return msgspec.json.decode(answer.content, type=ErrorBody), {}, ApiError
     with suppress(msgspec.DecodeError):
         errors = msgspec.json.decode(answer.content, type=dict[str, list[str]])
-        return ErrorBody(detail="the request is not valid", code=ErrorCode.INVALID), errors
+        return ErrorBody(detail="the request is not valid", code=ErrorCode.INVALID), errors, ApiError
     seen = f"{answer.url} answered {answer.status_code} {answer.reason_phrase} without saying why."
     code = ErrorCode.NOT_FOUND if answer.status_code == HTTPStatus.NOT_FOUND else "unknown"
-    return ErrorBody(detail=f"{seen} Is a proxy in front of it?", code=code), {}
+    return ErrorBody(detail=f"{seen} Is a proxy in front of it?", code=code), {}, StrangersRefusal
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -72,6 +72,13 @@ class ApiError(HansaError):
         return f"{self.detail}{f' ({fields})' if fields else ''} [{self.status} {self.code}]"
 
 
+class StrangersRefusal(ApiError):  # noqa: N818 - as above
+    """A 4xx that Hansa's server has not written: a proxy's page, while the server behind it starts, or a limit of its.
+
+    It says nothing about the task, the update or the report.
+    """
+
+
 class CredentialsRefused(ApiError):  # noqa: N818 - as above
     """401: no credentials, or ones the server does not know (any more)."""
 

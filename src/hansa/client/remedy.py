@@ -10,7 +10,15 @@ any other 4xx: the update or the report is not what is wanted      give the task
 
 from enum import Enum, auto
 
-from hansa.client.errors import ApiError, CredentialsRefused, HansaError, NotTrusted, Unreachable, UsageError
+from hansa.client.errors import (
+    ApiError,
+    CredentialsRefused,
+    HansaError,
+    NotTrusted,
+    StrangersRefusal,
+    Unreachable,
+    UsageError,
+)
 from hansa.protocol.errors import ErrorCode
 
 
@@ -34,6 +42,8 @@ def for_task(error: HansaError) -> Remedy:
     match error:
         case CredentialsRefused():
             return Remedy.STOP
+        case StrangersRefusal():
+            return Remedy.AGAIN
         case ApiError(status=507):
             return Remedy.SLOWLY
         case ApiError(status=status, code=code) if status >= 500 or status in _PASSING or code in _RESUMABLE:

@@ -110,6 +110,17 @@ def status(number: int, code: str = "", detail: str = "because", **headers: str)
     return answer
 
 
+def page(number: int) -> Fault:
+    """What a proxy answers, that knows nothing of Hansa."""
+
+    def answer(handler: "Handler") -> bool:
+        handler.read_body()
+        handler.reply(number, "404 page not found", {"Content-Type": "text/plain"})
+        return True
+
+    return answer
+
+
 def cut(handler: "Handler") -> bool:
     """The connection goes before there is an answer."""
     handler.hang_up()

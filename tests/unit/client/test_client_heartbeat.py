@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from random import Random
 
 import pytest
-from scripted_server import TOKEN, cut, status
+from scripted_server import TOKEN, cut, page, status
 
 from hansa.client import Transport, heartbeat
 from hansa.client.heartbeat import Heart, Held
@@ -107,7 +107,7 @@ def test_a_task_that_is_gone_is_cancelled(server, heart, number):
     assert held.reason == "it is gone"
 
 
-@pytest.mark.parametrize("fault", [cut, status(503), status(401)])
+@pytest.mark.parametrize("fault", [cut, status(503), status(401), page(404)])
 def test_a_beat_that_did_not_arrive_is_followed_by_another(server, heart, fault):
     for _ in range(3):
         server.fail_once("POST", "/heartbeat/", fault)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from running import AddOne
-from scripted_server import TOKEN, cut, cut_download, cut_upload, lose_answer, status, updates
+from scripted_server import TOKEN, cut, cut_download, cut_upload, lose_answer, page, status, updates
 
 from hansa.client import ApiError, Client, CredentialsRefused, StateFolderBusy, TrainResult, UsageError, patience
 from hansa.client.events import Dropped, Reconnecting, Reported, Waiting
@@ -69,6 +69,19 @@ def test_whatever_fails_is_tried_again(server, start, method, path, fault):
     assert trainer.trained == 1
     assert len(server.reports) == 1
     assert client.of(Reconnecting)
+
+
+@pytest.mark.parametrize("number", [403, 404, 413])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/params/"), ("PUT", "/update/"), ("POST", "/report/")])
+def test_a_proxys_page_says_nothing_of_the_task_and_is_waited_out(server, start, method, path, number):
+    """It stands in front of a server that restarts, or has a limit of its own; no result is thrown away for it."""
+    server.fail_once(method, path, page(number))
+    server.offer()
+    client = start()
+    client.until(Reported)
+    assert len(server.reports) == 1
+    assert client.of(Reconnecting)
+    assert not server.releases
 
 
 def test_a_download_cut_in_mid_body_goes_on(large_server, start):

@@ -8,6 +8,7 @@ from hansa.client.errors import (
     CredentialsRefused,
     DamagedDownload,
     NotTrusted,
+    StrangersRefusal,
     Unreachable,
     UsageError,
 )
@@ -28,6 +29,7 @@ UNKNOWN_TOKEN = CredentialsRefused(401, "authentication_failed", "because")
         (DamagedDownload(), Remedy.AGAIN),
         (BadAnswer(), Remedy.AGAIN),
         (NotTrusted(), Remedy.AGAIN),
+        *((StrangersRefusal(status, "unknown", "a page"), Remedy.AGAIN) for status in (400, 403, 404, 410, 413, 431)),
         (api(500), Remedy.AGAIN),
         (api(502), Remedy.AGAIN),
         (api(503), Remedy.AGAIN),
