@@ -238,3 +238,37 @@ async def test_a_body_beyond_those_that_are_received_at_once_is_not_read_until_o
     await receiving.finished()
     await waiting.finished()
     assert (receiving.status, waiting.status) == (200, 200)
+
+
+@pytest.mark.parametrize("batch", [2**20, 50], ids=["a body of one batch", "a body of many"])
+async def test_who_sends_slowly_has_what_came_written_piece_by_piece_and_nothing_held(
+    bob, bobs_task, handler, monkeypatch, batch
+):
+    """Else the server's memory would grow with the number of its slow clients."""
+    monkeypatch.setattr(uploads, "BODIES", Places(1, seconds=0))
+    monkeypatch.setattr(uploads, "BATCH", batch)
+    sent = update(1.0)
+    receiving = put(handler, bob, bobs_task, sent)
+    receiving.send(sent.content[:10])
+    await receiving.until_asked(2)
+    for end in range(20, 60, 10):
+        receiving.send(sent.content[end - 10 : end])
+        await receiving.until_asked(end // 10 + 1)
+    partial = store.partial_path(bobs_task.id, sent.digest)
+    assert partial.read_bytes() == sent.content[:50]
+
+    receiving.send(sent.content[50:], last=True)
+    await receiving.finished()
+    assert receiving.status == 200
+    assert (await bob.post(f"/api/tasks/{bobs_task.id}/report/", json=report_of(sent))).status_code == 200
+
+
+async def test_a_place_that_is_over_when_the_last_byte_comes_is_no_reason_to_begin_anew(
+    bob, bobs_task, handler, monkeypatch
+):
+    monkeypatch.setattr(uploads, "BODIES", Places(1, seconds=0))
+    sent = update(1.0)
+    receiving = put(handler, bob, bobs_task, sent)
+    receiving.send(sent.content, last=True)
+    await receiving.finished()
+    assert receiving.status == 200

@@ -2,11 +2,12 @@
 
     BODIES = Places(32, seconds=1.0)
 
-    async with BODIES.taken():
-        batch = ...                 # received and written
+    async with BODIES.taken() as place:
+        batch = ...                 # received and written; with little in hand from when `place.is_over`
 
 A place is given on in the order of asking; after its seconds also if its holder is not done. So those who are quick
-are bounded, and those who are slow (clients behind a thin line) keep nobody waiting: what they hold comes in slowly.
+are bounded, and those who are slow (clients behind a thin line) keep nobody waiting. They have to let go of what they
+hold when they find that their place is over: else memory grows with their number.
 """
 
 import asyncio
@@ -24,31 +25,38 @@ class Places:
         self._free: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
+    async def taken(self) -> AsyncIterator["Place"]:
         """Wait for a place, and hold it until the end of the context, or of its seconds."""
         loop = asyncio.get_running_loop()
-        place = _Place(self._free.setdefault(loop, asyncio.Semaphore(self._count)))
+        place = Place(self._free.setdefault(loop, asyncio.Semaphore(self._count)))
         await place.take()
         over = loop.call_later(self._seconds, place.give_on)
         try:
-            yield
+            yield place
         finally:
             over.cancel()
             place.give_on()
 
 
-class _Place:
+class Place:
     """One that is held, and given on once."""
 
     def __init__(self, free: asyncio.Semaphore) -> None:
         self._free = free
         self._is_held = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether somebody else has it now."""
+        return not self._is_held
+
     async def take(self) -> None:
+        """Wait for it."""
         await self._free.acquire()
         self._is_held = True
 
     def give_on(self) -> None:
+        """To whoever waits next."""
         if self._is_held:
             self._is_held = False
             self._free.release()

@@ -121,7 +121,8 @@ async def receive(request: UnreadRequest, place: Placement) -> Digests:
     try:
         if place.length - place.offset <= BATCH:
             return await _receive_at_once(request, place)
-        return await _store(place, await _append(request, place))
+        pieces = request.stream(limit=place.length - place.offset)
+        return await _store(place, await _append(pieces, place))
     except OSError as error:
         if is_disk_full(error):
             await work(_discard, place.path)
@@ -155,16 +156,23 @@ def _check_length(request: UnreadRequest, place: Placement) -> None:
 
 async def _receive_at_once(request: UnreadRequest, place: Placement) -> Digests:
     """A body that is one batch: gathered first, so that writing and checking its file are one piece of work."""
-    async with BODIES.taken():
-        batch = bytearray()
+    rest = place.length - place.offset
+    pieces, batch = request.stream(limit=rest), bytearray()
+    async with BODIES.taken() as held:
         try:
-            async for piece in request.stream(limit=place.length - place.offset):
+            async for piece in pieces:
                 batch += piece
+                if is_slow := held.is_over and len(batch) < rest:
+                    break
+            else:
+                is_slow = False
+                digests, norm = await work(_put_and_approve, place, batch)
         except DisconnectedError:
             await work(_put, place, batch)
             raise
-        digests, norm = await work(_put_and_approve, place, batch)
-        del batch  # is on the disk: not held until the commit that others share
+    if is_slow:
+        return await _store(place, await _append(pieces, place, begun=batch))
+    del batch  # is on the disk: not held until the commit that others share
     return await _keep(place, digests, norm)
 
 
@@ -187,14 +195,24 @@ def _put(place: Placement, data: bytearray) -> Digester:
     return digester
 
 
-async def _append(request: UnreadRequest, place: Placement) -> Digester:
-    """Write the body behind what is here. Raises ConflictError `upload_offset` if it does not belong there."""
+async def _append(pieces: AsyncIterator[bytes], place: Placement, *, begun: bytearray | None = None) -> Digester:
+    """Write the body behind what is here: batch by batch, or piece by piece for who is slow.
+
+    `begun`: what came of it already, from who is. Raises ConflictError `upload_offset` if it does not belong there.
+    """
     digester, descriptor = Digester(), await work(_open, place)
     try:
         await work(_take_up, descriptor, place, digester)
-        since_renewal = 0
-        pieces = request.stream(limit=place.length - place.offset)
-        while written := await _append_batch(pieces, descriptor, digester):
+        is_slow, since_renewal = begun is not None, 0
+        if begun is not None:
+            await work(_write, descriptor, digester, bytes(begun))
+            begun.clear()
+        while True:
+            receive_next = _append_piece if is_slow else _append_batch
+            written, became_slow = await receive_next(pieces, descriptor, digester)
+            if not written:
+                break
+            is_slow = is_slow or became_slow
             since_renewal += written
             if since_renewal >= RENEW_BYTES:
                 since_renewal = 0
@@ -206,14 +224,14 @@ async def _append(request: UnreadRequest, place: Placement) -> Digester:
     return digester
 
 
-async def _append_batch(pieces: AsyncIterator[bytes], descriptor: int, digester: Digester) -> int:
-    """Write the next batch of the body; how many bytes it had, 0 at the end."""
-    async with BODIES.taken():
+async def _append_batch(pieces: AsyncIterator[bytes], descriptor: int, digester: Digester) -> tuple[int, bool]:
+    """Write the next batch of the body; how many bytes it had, 0 at the end, and whether its place was over before."""
+    async with BODIES.taken() as held:
         batch = bytearray()
         try:
             async for piece in pieces:
                 batch += piece
-                if len(batch) >= BATCH:
+                if len(batch) >= BATCH or held.is_over:
                     break
         except DisconnectedError:
             # What came before the line broke stays: over a slow one a batch is minutes of sending.
@@ -221,7 +239,15 @@ async def _append_batch(pieces: AsyncIterator[bytes], descriptor: int, digester:
             raise
         if batch:
             await work(_write, descriptor, digester, bytes(batch))
-        return len(batch)
+        return len(batch), held.is_over
+
+
+async def _append_piece(pieces: AsyncIterator[bytes], descriptor: int, digester: Digester) -> tuple[int, bool]:
+    """Write what comes next: who is slow holds no more than that, and needs no place."""
+    async for piece in pieces:
+        await work(_write, descriptor, digester, bytes(piece))
+        return len(piece), True
+    return 0, True
 
 
 def _open(place: Placement) -> int:
