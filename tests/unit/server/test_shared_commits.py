@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextvars import ContextVar
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,9 @@ from django.utils import timezone
 
 from hansa.crashpoints import observed
 from hansa.server.accounts.models import Token, User
+from hansa.server.blobs import services as blobs
+from hansa.server.blobs import store
+from hansa.server.blobs.models import Blob
 from hansa.server.changes import change
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.lifecycle.shared import share
@@ -197,3 +201,32 @@ async def test_what_fails_after_the_commit_fails_for_nobody_and_keeps_nothing_of
     assert done == ["ada", "eve"]
     assert await read(names) == ["ada", "bob", "eve"]
     assert "IntegrityError: bob" in caplog.text
+
+
+@pytest.mark.parametrize("cancels", [1, 2, 3])
+async def test_a_file_whose_uploader_went_and_came_again_while_its_row_was_written_is_there_with_its_row(home, cancels):
+    """Each time the request is cancelled; the file must not be taken for one that nothing refers to."""
+    begun, go = threading.Event(), threading.Event()
+    path = store.new_file()
+    path.write_bytes(bytes([cancels]))
+    digests = store.digested(path)
+
+    def note():
+        with change("tasks.record_upload"):
+            blobs.see(digests=digests, media_type=blobs.SAFETENSORS, now=timezone.now())
+            begun.set()
+            go.wait(10)
+
+    keeping = asyncio.create_task(blobs.keep(path, digests.sha256, partial(share, note)))
+    while not begun.is_set():  # noqa: ASYNC110  # a thread tells
+        await asyncio.sleep(0)
+    for _ in range(cancels):
+        keeping.cancel()
+        for _ in range(20):
+            await asyncio.sleep(0)
+    go.set()
+    await asyncio.wait([keeping])
+
+    assert keeping.cancelled()
+    assert await read(Blob.objects.filter(sha256=digests.sha256).exists)
+    assert store.path_of(digests.sha256).read_bytes() == bytes([cancels])
