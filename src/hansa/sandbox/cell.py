@@ -75,12 +75,13 @@ def live(sock: socket.socket, within: Limits, having: Protections, threads: int)
         call = msgspec.msgpack.decode(message, type=Call)
         files = dict(zip(sorted(call.digests), descriptors, strict=True))
         try:
-            outcome, holds = _answer(call, files, holds)
+            outcome, holds, again = _answer(call, files, holds)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        again = holds is not None
         send(sock, _encoded(outcome, again=again))
+    # What a program has forked may still run on its code: freed under it, that would be a crash, and the answer lost.
+    os._exit(0)
 
 
 def _encoded(outcome: Outcome, *, again: bool) -> bytes:
@@ -104,7 +105,8 @@ def _confine(within: Limits, having: Protections) -> None:
     os.close(stderr)
 
 
-def _answer(call: Call, files: Mapping[str, int], holds: _Holds | None) -> tuple[Outcome, _Holds | None]:
+def _answer(call: Call, files: Mapping[str, int], holds: _Holds | None) -> tuple[Outcome, _Holds | None, bool]:
+    """The answer, what is loaded, and whether another call may be answered with it."""
     key = (call.programs, call.preprocessing)
     if holds is not None and holds.key != key:
         raise RuntimeError("a cell is asked for one model in its whole life")
@@ -116,16 +118,16 @@ def _answer(call: Call, files: Mapping[str, int], holds: _Holds | None) -> tuple
             batch = batch_of(call.inputs, holds.preprocessing)
             answer = _computed(call, holds.programs, batch, files)
     except InputsError as error:
-        return BadInput(cleaned(str(error))), None
+        return BadInput(cleaned(str(error))), holds, False
     except (ProgramError, ValueError) as error:
-        return Failed(cleaned(str(error))), None
+        return Failed(cleaned(str(error))), holds, False
     except UnsupportedError as error:
-        return Unsupported(cleaned(str(error))), None
+        return Unsupported(cleaned(str(error))), holds, False
     except MemoryError:
-        return Refused("memory", NO_MEMORY), None
+        return Refused("memory", NO_MEMORY), holds, False
     except Exception as error:  # noqa: BLE001 - a stranger's program raises whatever it likes; all of it is an answer
-        return _told(error), None
-    return answer, holds if _unchanged(call, holds) else None
+        return _told(error), holds, False
+    return answer, holds, _unchanged(call, holds)
 
 
 def _computed(call: Call, programs: list[nn.Module], batch: torch.Tensor, files: Mapping[str, int]) -> Tensor | Summary:
