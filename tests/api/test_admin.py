@@ -303,12 +303,6 @@ async def test_styles_are_served_from_the_installed_packages(nobody):
     assert len(response.content) == int(response.headers["Content-Length"])
 
 
-async def test_the_first_page_of_the_server_leads_to_the_admin(nobody):
-    response = await nobody.get("/")
-
-    assert (response.status_code, response.headers["Location"]) == (302, "/admin/")
-
-
 async def test_a_form_of_the_admin_has_a_limit(nobody):
     response = await nobody.post("/admin/login/", content=b"x" * (10 * 2**20 + 1))
 

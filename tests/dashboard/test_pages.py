@@ -211,3 +211,10 @@ async def test_what_wants_a_person_is_on_the_first_page_of_who_can_do_something(
     page = words(await (await browser(alice)).get("/"))
     assert "bob in " in page
     assert "3 tasks in a row failed or were lost" in page
+
+
+async def test_the_admin_is_linked_for_who_may_see_it_and_for_nobody_else(browser, alice, person):
+    keeper = await call(person, "keeper", is_staff=True)
+
+    assert 'href="/admin/"' in (await (await browser(keeper)).get("/")).text
+    assert 'href="/admin/"' not in (await (await browser(alice)).get("/")).text

@@ -22,7 +22,7 @@ from lifecycle.handler.exchanges import Ask, Exchange, ask_asgi
 from lifecycle.handler.middlewares import IN_PLACE, STOCK
 
 HERE = __name__
-PATIENCE = 10
+PATIENCE = 60
 THREADS = 4
 
 

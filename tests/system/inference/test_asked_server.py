@@ -115,8 +115,9 @@ def are_gone(pids: list[int]) -> bool:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_with_the_server_its_processes_are_gone(how, home, server, http):
-    server.stop()
+def test_with_the_server_its_processes_are_gone(how, tmp_path):
+    home = tmp_path / "home"
+    assert create_superuser(home).returncode == 0
     with serving(home, settings=SETTINGS) as other, other.client() as client:
         client.auth = ("root", PASSWORD)
         assert ask(client, created(client, Twice())).status_code == 200
