@@ -26,6 +26,7 @@ class Cohort:
             examples=34, spoilt_first=lambda number: saved(torch.nn.Linear(2, 3))
         )
         late, self.late = federation.older_client(before_upload=self._wait_until_it_is_over)
+        self._late_has_begun: set[int] = set()
         self.ids = [steady, gone, slow, ours, twice, late, wrong]
         self.in_time = [steady, slow, ours, twice, wrong]
         self.honest = [self.steady, self.slow, self.twice, self.wrong]
@@ -52,8 +53,11 @@ class Cohort:
             lambda: self.training and self.federation.reported(self.training, number + 1) >= QUORUM - 1,
             "all others have reported",
         )
+        # With this report the round closes, and a local model that travels is let go: first who is late has to have it.
+        eventually(lambda: number in self._late_has_begun, "the late one has its model")
 
     def _wait_until_it_is_over(self, number: int) -> None:
+        self._late_has_begun.add(number)
         eventually(
             lambda: self.training and self.federation.record(self.training)["rounds_done"] > number, "the round is over"
         )
