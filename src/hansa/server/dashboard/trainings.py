@@ -51,11 +51,12 @@ class Training(Page):
     template = "training.html"
 
     def show(self, user: User, **asked: Any) -> Shown:  # Any: the URL's arguments
-        """All parts of it."""
+        """All parts of it, and the last event before any of them was read: what comes behind it may not be in them."""
+        known = events.before(user, asked["training_id"], events.Wanted(), number=LAST_NUMBER, limit=1)
         shown = standing(user, asked["training_id"])
         for part in PARTS[1:]:
             shown |= _SHOWN[part](self, user, shown)
-        return shown
+        return {**shown, "after": known.events[0].id if known.events else 0}
 
 
 class Part(Page):

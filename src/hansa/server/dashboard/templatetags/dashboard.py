@@ -73,8 +73,8 @@ def moment(iso: str) -> str:
 
 @register.filter
 def unlocalised(value: float) -> str:
-    """A coordinate."""
-    return f"{value:g}"
+    """A coordinate, or a number for a script."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 @register.filter
