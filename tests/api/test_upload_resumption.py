@@ -2,9 +2,12 @@
 
 import asyncio
 
+import httpx
 import numpy as np
 import pytest
 
+from hansa.client import answers
+from hansa.client.errors import ApiError, StrangersRefusal
 from hansa.protocol.tasks import Upload
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call, read
@@ -272,3 +275,17 @@ async def test_a_place_that_is_over_when_the_last_byte_comes_is_no_reason_to_beg
     receiving.send(sent.content, last=True)
     await receiving.finished()
     assert receiving.status == 200
+
+
+async def test_a_refused_question_for_the_offset_is_known_to_be_the_servers_own(bob, bobs_task):
+    """An answer to HEAD has no body to say why; a proxy's page must not be taken for it, nor it for a proxy's page."""
+    await call(tasks.give_back, task_id=bobs_task.id, user_id=bob.user.id, reason="broken", failed=True)
+
+    answer = await bob.head(url(bobs_task, update()))
+
+    assert (answer.status_code, answer.content) == (409, b"")
+    with pytest.raises(ApiError) as refusal:
+        answers.refuse(answer)
+    assert not isinstance(refusal.value, StrangersRefusal)
+    with pytest.raises(StrangersRefusal):
+        answers.refuse(httpx.Response(404, headers={"Content-Type": "text/plain"}, request=answer.request))

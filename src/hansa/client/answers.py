@@ -51,6 +51,9 @@ def _error_body(answer: httpx.Response) -> tuple[ErrorBody, dict[str, list[str]]
         errors = msgspec.json.decode(answer.content, type=dict[str, list[str]])
         return ErrorBody(detail="the request is not valid", code=ErrorCode.INVALID), errors, ApiError
     seen = f"{answer.url} answered {answer.status_code} {answer.reason_phrase} without saying why."
+    if answer.request.method == "HEAD" and answer.headers.get("Content-Type", "").startswith("application/json"):
+        # Hansa's own: what it would say is left out of every answer to HEAD.
+        return ErrorBody(detail=f"{answer.url} answered {answer.status_code} to HEAD.", code="unknown"), {}, ApiError
     code = ErrorCode.NOT_FOUND if answer.status_code == HTTPStatus.NOT_FOUND else "unknown"
     return ErrorBody(detail=f"{seen} Is a proxy in front of it?", code=code), {}, StrangersRefusal
 
