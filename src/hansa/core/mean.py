@@ -60,7 +60,7 @@ def weighted_mean(
     >>> mean
     array([ 3., 30.], dtype=float32)
     """
-    total = _total(weights)
+    total = total_of(weights)
     weighted = _weighted(values, weights, out.shape)
     if added_exactly(out.dtype, weights):
         out[...] = _exact_mean(weighted, weights, out.dtype, out.size).reshape(out.shape)
@@ -68,7 +68,7 @@ def weighted_mean(
     acc = (scratch := scratch or Scratch()).sum(out.size)
     with np.errstate(over="ignore", invalid="ignore"):
         for index, (value, weight) in enumerate(weighted):
-            _add_product(acc, value, float(weight), scratch.products, first=index == 0)
+            add_product(acc, value, float(weight), scratch.products, first=index == 0)
         np.divide(acc, total, out=acc)
         if out.dtype.kind in "iu":
             _clip(acc, out.dtype)
@@ -114,7 +114,8 @@ def _exact_mean(
     return np.where(acc < 0, -truncated, truncated).astype(dtype)
 
 
-def _total(weights: Sequence[float]) -> float:
+def total_of(weights: Sequence[float]) -> float:
+    """Σ nᵢ, added in order. Raises ValueError for none, and for one that is not finite and positive."""
     if not weights:
         raise ValueError("there are no values; the mean of nothing is not defined")
     total = 0.0
@@ -127,14 +128,25 @@ def _total(weights: Sequence[float]) -> float:
     return total
 
 
-def _add_product(
-    acc: NDArray[np.float64], value: Array, weight: float, products: NDArray[np.float64], *, first: bool
+def add_product(
+    acc: NDArray[np.float64],
+    value: Array,
+    weight: float,
+    products: NDArray[np.float64],
+    *,
+    first: bool,
+    origin: NDArray[np.float64] | None = None,
 ) -> None:
-    """Adds weight·value. The first product is stored, not added to zero, which would lose the sign of -0.0."""
+    """Adds weight·value to `acc`, or weight·(value - origin). `products` is overwritten, and may be smaller.
+
+    The first product is stored, not added to zero, which would lose the sign of -0.0.
+    """
     for start in range(0, acc.size, BLOCK):
         target = acc[start : start + BLOCK]
         product = target if first else products[: target.size]
         product[...] = value[start : start + BLOCK]
+        if origin is not None:
+            np.subtract(product, origin[start : start + BLOCK], out=product)
         np.multiply(product, weight, out=product)
         if not first:
             np.add(target, product, out=target)

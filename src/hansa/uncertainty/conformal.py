@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from hansa.uncertainty.probabilities import Floats, floats
 from hansa.uncertainty.reports import ReportError, check_whole
 from hansa.uncertainty.scores import positive
-from hansa.uncertainty.sketches import Sketch, merged, quantile
+from hansa.uncertainty.sketches import Sketch, edges, merged, quantile
 
 
 class Unbounded(StrEnum):
@@ -134,7 +134,11 @@ def threshold(sketches: Sequence[Sketch], alpha: float) -> Threshold:
     >>> threshold([sketch_of([0.25, 0.5, 0.75], Grid.UNIT), sketch_of([0.125] * 6, Grid.UNIT)], alpha=0.4)
     Threshold(value=0.25, alpha=0.4, rank=7, examples=9, clients=2, excess=0, unbounded=None)
     """
-    pooled, clients = merged(sketches), len(sketches)
+    return pooled_threshold(merged(sketches), len(sketches), alpha)
+
+
+def pooled_threshold(pooled: Sketch, clients: int, alpha: float) -> Threshold:
+    """As `threshold`, from the sketch that those of K clients were merged to. Raises ValueError likewise."""
     rank = _rank(pooled.count, clients, alpha)
     if rank > pooled.count:
         return Threshold(None, alpha, rank, pooled.count, clients, unbounded=Unbounded.TOO_FEW)
@@ -183,6 +187,14 @@ def set_coverage(sets: PredictionSets, labels: NDArray[np.int64]) -> Coverage:
     """What the sets of a client's examples hold, by their right classes (n,)."""
     covered = int(sets.members[np.arange(len(labels)), labels].sum())
     return Coverage(len(labels), covered, int(sets.empty.sum()), int(sets.sizes.sum()))
+
+
+def sketched_coverage(scores: Sketch, limit: Threshold) -> Coverage:
+    """How many of a client's scores are at or below the threshold, as far as the threshold is an edge of their grid."""
+    if limit.value is None:
+        return Coverage(scores.count, scores.count)
+    within = edges(scores.grid)[list(scores.cells)] <= limit.value
+    return Coverage(scores.count, sum(count for count, inside in zip(scores.counts, within, strict=True) if inside))
 
 
 def interval_coverage(scores: Floats, limit: Threshold) -> Coverage:

@@ -12,10 +12,35 @@ Of numbers, (n,) scores from 0 up:
                        model gives for each input. Lei et al. 2018, arXiv:1604.04173, section 5.2
 """
 
+from enum import StrEnum
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hansa.uncertainty.probabilities import Floats, Labels, floats
+from hansa.uncertainty.sketches import Grid
+
+
+class Rule(StrEnum):
+    """Which score a calibration is made of."""
+
+    LAC = "lac"
+    APS = "aps"
+    RESIDUAL = "residual"
+
+    @property
+    def grid(self) -> Grid:
+        """On which its scores are counted."""
+        return Grid.POSITIVE if self is Rule.RESIDUAL else Grid.UNIT
+
+    def of_classes(self, probabilities: Floats, dice: Floats) -> Floats:
+        """The scores of all classes, (n, C), of rows that `class_probabilities` made; only `aps` throws dice.
+
+        Raises ValueError for `residual`, which is for numbers.
+        """
+        if self is Rule.RESIDUAL:
+            raise ValueError("the scores are residuals, which are for numbers; of classes they are lac or aps")
+        return adaptive(probabilities, dice) if self is Rule.APS else least_ambiguous(probabilities)
 
 
 def least_ambiguous(probabilities: Floats) -> Floats:

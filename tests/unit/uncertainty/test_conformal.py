@@ -17,6 +17,7 @@ from hansa.uncertainty.conformal import (
     merged_coverage,
     prediction_sets,
     set_coverage,
+    sketched_coverage,
     threshold,
 )
 from hansa.uncertainty.probabilities import softmax
@@ -221,3 +222,17 @@ def test_intervals_cover_what_was_asked_on_average_under_skew(normalised: bool) 
         assert counted.covered == pytest.approx(inside.sum(), abs=1)  # abs: y - q is rounded, and |y| <= q is not
         shares.append(inside.mean())
     assert np.mean(shares) == pytest.approx(0.90, abs=0.01), f"seed {SEED}"
+
+
+def test_coverage_is_counted_in_a_sketch_as_in_the_scores_themselves() -> None:
+    rng = np.random.default_rng(11)
+    own, others = rng.random(60), rng.random(200)
+    limit = threshold([sketch_of(own, Grid.UNIT), sketch_of(others, Grid.UNIT)], alpha=0.1)
+    counted = sketched_coverage(sketch_of(own, Grid.UNIT), limit)
+    assert counted == interval_coverage(own, limit)
+    assert sketched_coverage(sketch_of([], Grid.UNIT), limit).share is None
+
+
+def test_an_infinite_threshold_covers_everything() -> None:
+    few = sketch_of([0.5, 1.0], Grid.UNIT)
+    assert sketched_coverage(few, threshold([few], alpha=0.01)).share == 1.0

@@ -1,9 +1,13 @@
 """Conformal scores against the sets that the papers define."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
-from hansa.uncertainty.scores import adaptive, least_ambiguous, of_labels, residuals
+from hansa.protocol.calibration import ScoreRule
+from hansa.uncertainty.scores import Rule, adaptive, least_ambiguous, of_labels, residuals
+from hansa.uncertainty.sketches import Grid
 
 SEED = 20266
 
@@ -76,3 +80,16 @@ def test_of_several_outputs_the_worst_counts() -> None:
 def test_answers_that_do_not_fit_are_refused(predicted: object, answers: object, sigma: object, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         residuals(predicted, answers, sigma)  # type: ignore[arg-type]  # what a caller could send
+
+
+def test_a_rule_names_its_scores_and_the_grid_that_they_are_counted_on() -> None:
+    rows, dice = probabilities(9, 4), np.random.default_rng(SEED).random(9)
+    assert Rule.LAC.of_classes(rows, dice) == pytest.approx(least_ambiguous(rows))
+    assert Rule.APS.of_classes(rows, dice) == pytest.approx(adaptive(rows, dice))
+    assert [rule.grid for rule in Rule] == [Grid.UNIT, Grid.UNIT, Grid.POSITIVE]
+    with pytest.raises(ValueError, match="residuals, which are for numbers"):
+        Rule.RESIDUAL.of_classes(rows, dice)
+
+
+def test_the_rules_are_those_that_a_plan_may_name() -> None:
+    assert {rule.value for rule in Rule} == set(get_args(ScoreRule))
