@@ -14,7 +14,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from hansa.core.finite import first_not_finite
+from hansa.core.finite import LARGEST, first_not_addable
 from hansa.core.params import Array, Kind, ParamSpec
 from hansa.formats.errors import BadModelFileError, NotFiniteError
 from hansa.formats.layout import Layout
@@ -131,13 +131,16 @@ def flat(chunk: Chunk, buffer: memoryview | bytearray) -> Array:
 
 
 def check_finite(arrays: Sequence[Array], chunk: Chunk) -> None:
-    """Raise NotFiniteError for the first NaN or infinity in the arrays of a chunk, with its name and flat index."""
+    """Raise NotFiniteError for the first value in the arrays of a chunk that cannot be averaged, with its name and flat
+    index: a NaN, an infinity, or what is so large that a mean with others may be one.
+    """
     for array, segment in zip(arrays, chunk, strict=True):
-        index = first_not_finite(array)
+        index = first_not_addable(array)
         if index is not None:
             raise NotFiniteError(
                 f"{segment.name!r} holds {array.reshape(-1)[index]} at flat index {segment.start + index}; every value "
-                "must be finite. The training has probably diverged: lower its learning rate, or look at its data."
+                f"must be finite, and within ±{LARGEST:.0e}, or a mean with others would not be. The training has "
+                "probably diverged: lower its learning rate, or look at its data."
             )
 
 

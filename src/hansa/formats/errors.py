@@ -3,7 +3,7 @@
     ModelFileError(ValueError)
     ├── BadModelFileError    it cannot be read as a model at all: mend what wrote it
     ├── SpecMismatchError    it is a model, but not this one: train from the version that was sent
-    └── NotFiniteError       it is this model, but holds NaN or infinity: mend the training
+    └── NotFiniteError       it is this model, but holds what cannot be averaged, as NaN: mend the training
 
 Each message says what was seen, what is wanted and what to do next; names from a file stand in it quoted and escaped.
 """
@@ -30,6 +30,6 @@ class SpecMismatchError(ModelFileError):
 
 
 class NotFiniteError(ModelFileError):
-    """The file holds a NaN or an infinity."""
+    """The file holds a NaN, an infinity, or numbers so large that their mean may be one."""
 
     code = "not_finite"

@@ -9,7 +9,7 @@ or endless is refused where it stands, so that no header makes more of itself in
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Final
 
@@ -44,7 +44,10 @@ DTYPES: Final = {
 }
 """The format's name of a dtype → numpy's."""
 
-_ITEMSIZES: Final = {name: np.dtype(name).itemsize for name in DTYPES.values()}
+UPDATE_DTYPES: Final = {**DTYPES, "BF16": "bfloat16"}
+"""The same for updates, which may be sent in fewer bytes than their model has (`encodings`)."""
+
+ITEMSIZES: Final = {"bfloat16": 2, **{name: np.dtype(name).itemsize for name in DTYPES.values()}}
 
 _REFUSED: Final = {
     "BOOL": "truth values have no mean; save them as U8, or leave them out of the model's arrays",
@@ -61,10 +64,11 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _MAX_BYTES = 2**63 - 1
 
 
-def parse_header(header: bytes, size: int) -> Layout:
+def parse_header(header: bytes, size: int, dtypes: Mapping[str, str] = DTYPES) -> Layout:
     """The layout of a file of `size` bytes whose header (without the eight bytes of its length) is `header`.
 
-    Raises BadModelFileError unless the arrays cover the rest of the file exactly: no hole, no overlap, no byte more.
+    It may hold arrays of these `dtypes`. Raises BadModelFileError unless the arrays cover the rest of the file exactly:
+    no hole, no overlap, no byte more.
     """
     try:
         text = header.decode()
@@ -80,7 +84,7 @@ def parse_header(header: bytes, size: int) -> Layout:
         if name == METADATA:
             metadata = {key: scanner.string() for key in scanner.members(MAX_METADATA, METADATA)}
         else:
-            placed.append(_placed(name, scanner.entry(name), origin))
+            placed.append(_placed(name, scanner.entry(name), origin, dtypes))
     scanner.end()
     if not placed:
         raise BadModelFileError("the file holds no arrays; a model has at least one. Save the model's state.")
@@ -168,7 +172,7 @@ class _Scanner:
         return BadModelFileError(f"the header has {seen} at character {self.at}; wanted there: {wanted}. {_ADVICE}")
 
 
-def _placed(name: str, entry: list[tuple[str, object]], origin: int) -> Placed:
+def _placed(name: str, entry: list[tuple[str, object]], origin: int, dtypes: Mapping[str, str]) -> Placed:
     if fault := name_fault(name):
         raise BadModelFileError(f"an array is named {name[:80]!r}: {fault}. Rename it in the model.")
     members = dict(entry)
@@ -177,7 +181,7 @@ def _placed(name: str, entry: list[tuple[str, object]], origin: int) -> Placed:
             f"the description of {name!r} has the members {[key[:20] for key, _ in entry[:5]]}; "
             f"it has dtype, shape and data_offsets, once each. {_ADVICE}"
         )
-    dtype, shape = _dtype(name, members["dtype"]), _shape(name, members["shape"])
+    dtype, shape = _dtype(name, members["dtype"], dtypes), _shape(name, members["shape"])
     offsets = _integers(members["data_offsets"])
     if offsets is None or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise BadModelFileError(
@@ -185,7 +189,7 @@ def _placed(name: str, entry: list[tuple[str, object]], origin: int) -> Placed:
             f"wanted are two integers, the second not less than the first. {_ADVICE}"
         )
     begin, end = offsets
-    itemsize = _ITEMSIZES[dtype]
+    itemsize = ITEMSIZES[dtype]
     if prod(max(length, 1) for length in shape) * itemsize > _MAX_BYTES:
         raise BadModelFileError(f"{name!r} has shape {list(shape)}, larger than any array can be. {_ADVICE}")
     if end - begin != prod(shape) * itemsize:
@@ -196,9 +200,9 @@ def _placed(name: str, entry: list[tuple[str, object]], origin: int) -> Placed:
     return Placed(name, dtype, shape, origin + begin, origin + end)
 
 
-def _dtype(name: str, value: object) -> str:
-    if isinstance(value, str) and value in DTYPES:
-        return DTYPES[value]
+def _dtype(name: str, value: object, dtypes: Mapping[str, str]) -> str:
+    if isinstance(value, str) and value in dtypes:
+        return dtypes[value]
     reason = _REFUSED.get(value) if isinstance(value, str) else None
     raise BadModelFileError(
         f"{name!r} has dtype {_short(value)}; a model may hold {', '.join(DTYPES)}"

@@ -68,6 +68,10 @@ class Layout:
         """The array of that name. Raises KeyError if there is none."""
         return self._places[name]
 
+    def find(self, name: str) -> Placed | None:
+        """The array of that name, if there is one."""
+        return self._places.get(name)
+
     def spec(self, buffers: frozenset[str] | None = None) -> ParamSpec:
         """The file's arrays as those of a model. The buffers are named here, or else by the file's metadata.
 

@@ -21,6 +21,7 @@ from hansa.formats.archives.rendering import render_archive
 from hansa.formats.archives.tensorfile import TensorFile, opened, read_tensor, write_tensor
 from hansa.formats.archives.torchfile import TorchFile
 from hansa.formats.archives.zipdirectory import SIGNATURE
+from hansa.formats.beginnings import beginning
 from hansa.formats.chunks import Chunk, FileSource
 from hansa.formats.errors import BadModelFileError
 from hansa.formats.flavour import Flavour
@@ -115,7 +116,7 @@ def open_model(path: Path) -> ModelFile:
         if start.startswith(magic) and not start[8:].startswith(b"{"):
             raise BadModelFileError(f"the file is {what}; {_WANTED}.")
     if start[8:] and not start[8:].lstrip().startswith(b"{"):
-        raise BadModelFileError(f"the file begins with {start!r}, as no model file does; {_WANTED}.")
+        raise BadModelFileError(f"the file begins with {beginning(start)}, as no model file does; {_WANTED}.")
     return SafetensorsFile(path)
 
 

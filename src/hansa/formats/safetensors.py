@@ -8,6 +8,8 @@ compact JSON with sorted names, and the data begins at a multiple of 64 and lies
 
 import json
 import mmap
+from collections.abc import Iterable, Mapping
+from math import prod
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -15,15 +17,15 @@ import numpy as np
 
 from hansa.core.params import Array, Kind, Params, ParamSpec, spec_of
 from hansa.formats.errors import BadModelFileError
-from hansa.formats.header import DTYPES, LENGTH_BYTES, METADATA, parse_header
-from hansa.formats.layout import BUFFERS_KEY, Layout, Placed, check_fits
+from hansa.formats.header import DTYPES, ITEMSIZES, LENGTH_BYTES, METADATA, UPDATE_DTYPES, parse_header
+from hansa.formats.layout import BUFFERS_KEY, Described, Layout, Placed, check_fits
 
 __all__ = ["Layout", "Placed", "canonical", "check_fits", "mapped", "read", "read_layout", "write"]
 
 MAX_HEADER = 16 * 2**20
 ALIGNMENT = 64
 
-_NAMES = {numpy_name: name for name, numpy_name in DTYPES.items()}
+_NAMES = {numpy_name: name for name, numpy_name in UPDATE_DTYPES.items()}
 
 
 class Readable(Protocol):
@@ -33,11 +35,12 @@ class Readable(Protocol):
         """The next bytes, as many as asked for unless the file ends before."""
 
 
-def read_layout(file: Readable, size: int) -> Layout:
+def read_layout(file: Readable, size: int, dtypes: Mapping[str, str] = DTYPES) -> Layout:
     """Read the header of a file of `size` bytes, from its beginning, and nothing after the header.
 
-    Nothing is allocated before the header's length was compared with the limit and with the size of the file. Raises
-    BadModelFileError for whatever is not a model file that can be read to its last byte.
+    The file may hold arrays of these `dtypes`: those of models, or those of updates. Nothing is allocated before the
+    header's length was compared with the limit and with the size of the file. Raises BadModelFileError for whatever is
+    not a model file that can be read to its last byte.
     """
     if size < LENGTH_BYTES:
         raise BadModelFileError(
@@ -54,7 +57,7 @@ def read_layout(file: Readable, size: int) -> Layout:
             f"the header should have {length} bytes, but only {size - LENGTH_BYTES} follow: the file is cut off, "
             "or not safetensors. Send the whole file."
         )
-    return parse_header(_exactly(file, length), size)
+    return parse_header(_exactly(file, length), size, dtypes)
 
 
 def canonical(spec: ParamSpec) -> tuple[bytes, Layout]:
@@ -63,29 +66,32 @@ def canonical(spec: ParamSpec) -> tuple[bytes, Layout]:
     Raises BadModelFileError for a model whose file could not be read again: an array named `__metadata__`, too many
     arrays or buffers.
     """
-    header: dict[str, object] = {}
-    if buffers := [array.name for array in spec if array.kind is Kind.BUFFER]:
-        header[METADATA] = {BUFFERS_KEY: _compact(buffers)}
-    begins, end = {}, 0
-    for array in spec.in_data_order:
-        begins[array.name], end = end, end + array.nbytes
-    for array in spec:
+    buffers = [array.name for array in spec if array.kind is Kind.BUFFER]
+    header, layout = placed_in_order(spec.in_data_order, {BUFFERS_KEY: _compact(buffers)} if buffers else {})
+    if buffers:
+        layout.spec()
+    return header, layout
+
+
+def placed_in_order(arrays: Iterable[Described], metadata: Mapping[str, str]) -> tuple[bytes, Layout]:
+    """What stands before the data in a file of arrays that lie in this order, and where they go. Raises as
+    `canonical`.
+    """
+    entries, end = dict[str, object](), 0
+    for array in arrays:
         if array.name == METADATA:
             raise BadModelFileError(f"an array is named {METADATA!r}, which safetensors keeps for itself. Rename it.")
-        header[array.name] = {
-            "dtype": _NAMES[array.dtype],
-            "shape": list(array.shape),
-            "data_offsets": [begins[array.name], begins[array.name] + array.nbytes],
-        }
+        begin, end = end, end + prod(array.shape) * ITEMSIZES[array.dtype]
+        place = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
+        entries[array.name] = place
+    header = ({METADATA: dict(metadata)} if metadata else {}) | dict(sorted(entries.items()))
     text = _compact(header).encode()
     text += b" " * (-(LENGTH_BYTES + len(text)) % ALIGNMENT)
     if len(text) > MAX_HEADER:
         raise BadModelFileError(
             f"the header would have {len(text)} bytes; the limit is {MAX_HEADER}. Use fewer arrays."
         )
-    layout = parse_header(text, LENGTH_BYTES + len(text) + end)
-    if buffers:
-        layout.spec()
+    layout = parse_header(text, LENGTH_BYTES + len(text) + end, UPDATE_DTYPES)
     return len(text).to_bytes(LENGTH_BYTES, "little") + text, layout
 
 

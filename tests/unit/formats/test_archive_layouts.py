@@ -193,7 +193,7 @@ def test_a_file_that_is_cut_off_is_refused(cut: int, plain: bytes, tmp_path: Pat
         (b"\x1f\x8b" + bytes(50), "a gzip file"),
         (b"\x89HDF\r\n\x1a\n" + bytes(50), "an HDF5 file"),
         (b"\x93NUMPY" + bytes(50), "one NumPy array"),
-        (b"a letter to you", "begins with b'a letter to you', as no model file does; wanted is safetensors, or what"),
+        (b"a letter to you", "begins with 'a letter to you', as no model file does; wanted is safetensors, or what"),
     ],
 )
 def test_other_files_are_told_by_their_beginning(content: bytes, what: str, tmp_path: Path) -> None:
