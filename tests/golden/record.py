@@ -5,8 +5,9 @@ Done once for each version:
     git archive <commit> src/hansa/protocol src/hansa/__init__.py | tar x -C <folder>
     PYTHONPATH=<folder>/src python tests/golden/record.py tests/golden/protocol/v<version>
 
-v1 is of commit 2840c7f, the last that spoke version 1 of the protocol; v2 of commit 0d18164. What is recorded stays as
-it is: that later code still reads it is the point. `test_recorded_messages.py` compares a digest of each folder.
+v1 is of commit 2840c7f, the last that spoke version 1 of the protocol; v2 of commit 0d18164, v3 of commit 93532f4; v4
+of the first that had all of it. What is recorded stays as it is: that later code still reads it is the point.
+`test_recorded_messages.py` compares a digest of each folder.
 
 A file per message has its JSON Schema, and examples: first with nothing but what is required, then with everything, in
 as many variants as it takes for each value of an enumeration, each member of a union, a list empty and filled, and an
@@ -24,9 +25,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect as types
 
-from hansa.protocol import accounts, base, errors, models, tasks, trainings
+from hansa.protocol import accounts, base, calibration, encodings, errors, models, tasks, trainings
 
-MODULES = (accounts, errors, models, tasks, trainings)
+MODULES = (accounts, calibration, encodings, errors, models, tasks, trainings)
 HEX = "0123456789abcdef" * 4
 MAX_DEPTH = 4
 """Messages hold one another; a record of a record of a record is deep enough."""

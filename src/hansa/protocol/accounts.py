@@ -145,6 +145,17 @@ class InvitationCreate(Request, frozen=True):
     expires_in_seconds: Annotated[float, Meta(gt=0, le=30 * 86400)] = 86400.0
 
 
+class OpenInvitation(Answer, frozen=True):
+    """An invitation that nobody has used yet; its code is known to who was given it alone."""
+
+    id: str
+    username: str
+    invited_by: str
+    """A user name."""
+    created_at: str
+    expires_at: str
+
+
 class Invitation(Answer, frozen=True):
     """A one-time code, shown once. It is exchanged for a token by `Enroll`."""
 

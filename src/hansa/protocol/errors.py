@@ -47,6 +47,7 @@ class ErrorCode(StrEnum):
     LIMIT_EXCEEDED = "limit_exceeded"
     OVERLOADED = "overloaded"
     INFERENCE_UNAVAILABLE = "inference_unavailable"
+    DATABASE_AWAY = "database_away"
 
 
 class ErrorBody(Answer, frozen=True, omit_defaults=True):

@@ -25,6 +25,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from hansa.protocol.base import Answer, Request
+from hansa.protocol.calibration import VersionCalibration
 from hansa.protocol.tasks import Sha256
 
 MAX_DIMENSIONS = 32
@@ -175,6 +176,8 @@ class ModelVersion(Answer, frozen=True):
     parent: str | None
     """`<model>/<number>` of the version it was made from."""
     created_at: str
+    calibration: VersionCalibration | None = None
+    """How far its confidence is borne out, where a training has asked its clients."""
 
 
 class Metric(Answer, frozen=True, kw_only=True):

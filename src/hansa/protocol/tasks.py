@@ -18,6 +18,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from hansa.protocol.base import PROTOCOL_VERSION, Answer, Request
+from hansa.protocol.calibration import CalibrationReport, CalibrationWish
+from hansa.protocol.encodings import Encoding
 
 Sha256 = Annotated[
     str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="SHA-256 of the bytes, lower-case hex.")
@@ -41,6 +43,8 @@ class TaskKind(StrEnum):
     EVALUATE = "evaluate"
     SWAG = "swag"
     """Report the first and second moments of the weights around the version (Maddox et al. 2019)."""
+    CALIBRATE = "calibrate"
+    """Report how badly the version's predictions agree with one's own examples: counts of conformal scores."""
 
 
 class TaskRequest(Request, frozen=True):
@@ -66,7 +70,7 @@ class Task(Answer, frozen=True):
     attempt: int
     model: str
     version: int
-    """The model version to train from, to evaluate, or to send moments around."""
+    """The model version to train from, to evaluate, to calibrate, or to send moments around."""
     digest: Sha256
     """Of the bytes of the params that the task begins from: that version's, or another client's local model."""
     size: int
@@ -82,6 +86,10 @@ class Task(Answer, frozen=True):
     """The path of the params that the task begins from, on the same server; empty: that of the version."""
     order: list[str] = []
     """SWAG: in which order the params stand in the two vectors of moments, each flattened in C order."""
+    calibration: CalibrationWish | None = None
+    """EVALUATE, CALIBRATE: what is asked for of how far the version's confidence is borne out."""
+    encoding: Encoding | None = None
+    """TRAIN: the form in which the update may be sent. None: only whole params in the model's dtypes are taken."""
     protocol: int = PROTOCOL_VERSION
     """What a client must speak at least to do this task."""
 
@@ -108,7 +116,7 @@ class Upload(Answer, frozen=True):
 
 
 class TaskReport(Request, frozen=True):
-    """The commit of a task. For TRAIN all fields count; EVALUATE has no `digest`, SWAG no `metrics`."""
+    """The commit of a task. EVALUATE and CALIBRATE have no `digest`, SWAG no `metrics`."""
 
     num_examples: Annotated[int, Meta(ge=1, le=2**53)]
     """Used in local training or evaluation; the client's weight where the plan weights by examples."""
@@ -116,6 +124,8 @@ class TaskReport(Request, frozen=True):
     metrics: Metrics = {}
     seconds: Annotated[float, Meta(ge=0)] = 0.0
     """Wall clock on the client, training only."""
+    calibration: CalibrationReport | None = None
+    """What the task asked for; left out by clients that cannot tell."""
 
 
 class Verdict(StrEnum):

@@ -174,7 +174,8 @@ class TaskInfo(Answer, frozen=True):
     reported_at: str | None
     num_examples: int | None
     weight: float | None
-    """Share in the aggregate, 0 to 1; None if it was not aggregated."""
+    """How much of the update is in the aggregate: its share in a mean, 0 to 1; with other aggregators the factor that
+    it was added with. None if it was not aggregated, or by an aggregator that goes by rank."""
     digest: str | None
     norm: float | None
     """L2 norm of (client params - base params), all params as one vector."""
@@ -187,6 +188,9 @@ class TaskInfo(Answer, frozen=True):
     """It was reported when its round had closed."""
     counts_in: int | None = None
     """The round in which a late one counts, once that has closed."""
+    cosine: float | None = None
+    """Of the angle between the update and what the round came to, both from its base version, all params as one vector;
+    None until there is that."""
 
 
 class FoldedUpdate(Answer, frozen=True):
@@ -240,11 +244,13 @@ class Round(Answer, frozen=True):
 class Spread(Answer, frozen=True):
     """One metric over the clients of one round."""
 
-    mean: float
-    """Weighted by examples."""
-    minimum: float
-    maximum: float
+    mean: float | None
+    """Weighted by examples. Null for a participant where one other client alone measured it: that is its own value."""
+    minimum: float | None
+    """Null for participants, as is `maximum`: the ends of a spread are single clients' values."""
+    maximum: float | None
     clients: int
+    """How many measured it."""
 
 
 class RoundMetrics(Answer, frozen=True):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import inspect as types
 
-from hansa.protocol import accounts, base, errors, models, tasks, trainings
+from hansa.protocol import accounts, base, calibration, errors, models, tasks, trainings
 from hansa.protocol.accounts import InvitationCreate, TokenCreate
 from hansa.protocol.base import Answer, Request
 from hansa.protocol.models import ModelCreate
@@ -16,7 +16,7 @@ from hansa.protocol.trainings import ClientList, TrainingCreate
 DIGEST = "0123456789abcdef" * 4
 MESSAGES = [
     message
-    for module in (accounts, errors, models, tasks, trainings)
+    for module in (accounts, calibration, errors, models, tasks, trainings)
     for message in vars(module).values()
     if isinstance(message, type) and issubclass(message, Request | Answer) and message.__module__ == module.__name__
 ]
