@@ -20,6 +20,7 @@ from hansa.rounds.decisions import (
     Fail,
     FinishRound,
     GoOn,
+    OpenCalibration,
     OpenEvaluation,
     OpenRound,
     OpenSwag,
@@ -47,20 +48,21 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 CLIENTS = 6
 
 plans = st.builds(
-    lambda versions, chain, method, cohort, closing, every, participation: parse(
+    lambda versions, chain, method, scores, cohort, closing, every, participation: parse(
         {
             "rounds": versions * (chain["period"] if chain else 1),
             "cohort": {key: value for key, value in cohort.items() if not (chain and key == "over_selection")},
             "participation": participation,
             "closing": closing,
             "evaluation": {"every": every},
-            "uncertainty": {"method": method},
+            "uncertainty": {"method": method, "calibration": {"scores": scores if every else None}},
             "daisy_chain": chain,
         }
     ),
     versions=st.integers(1, 3),
     chain=st.sampled_from([None, None, {"period": 2}, {"period": 3}]),
     method=st.sampled_from(["none", "swag"]),
+    scores=st.sampled_from([None, "lac"]),
     cohort=st.sampled_from([{}, {"fraction": 0.5}, {"size": 4}, {"size": 3, "over_selection": 0.5}]),
     closing=st.sampled_from(
         [
@@ -176,9 +178,13 @@ class World:
             case OpenEvaluation(), Attempt(state=RoundState.AGGREGATED | RoundState.COMBINED) as current:
                 current.trained = current.trained or current.tasks
                 self._ask(current, RoundState.EVALUATING)
+            case OpenCalibration(), Attempt(state=RoundState.EVALUATING) as current:
+                self._ask(current, RoundState.CALIBRATING)
             case (
                 FinishRound(),
-                Attempt(state=RoundState.AGGREGATED | RoundState.COMBINED | RoundState.EVALUATING),
+                Attempt(
+                    state=RoundState.AGGREGATED | RoundState.COMBINED | RoundState.EVALUATING | RoundState.CALIBRATING
+                ),
             ) | (RelayRound(), Attempt(state=RoundState.COLLECTING)):
                 self.rounds_done, self.failures, self.attempts, self.current = self.rounds_done + 1, 0, 0, None
             case AbandonRound(), Attempt(state=RoundState.COLLECTING):
@@ -210,7 +216,7 @@ class World:
 
     def act(self, action: str, client: int) -> None:
         """One thing that can happen outside the server; nothing, where it cannot happen now."""
-        open_states = (RoundState.COLLECTING, RoundState.SWAG, RoundState.EVALUATING)
+        open_states = (RoundState.COLLECTING, RoundState.SWAG, RoundState.EVALUATING, RoundState.CALIBRATING)
         current = self.current
         task = current.tasks.get(client) if current and current.state in open_states else None
         match action, task.state if task else None:
@@ -263,6 +269,9 @@ def check_decision(decision: Decision, facts: Facts, now: datetime) -> None:
             assert tasks.reported
         case SkipMoments(), RoundFacts(tasks=tasks):
             assert not tasks.reported
+        case OpenCalibration(), RoundFacts(tasks=tasks):
+            assert facts.plan.uncertainty.calibration.scores is not None
+            assert tasks.reported
         case OpenRound(number), None:
             assert number == facts.rounds_done + 1 <= facts.plan.rounds
             minimum = min_there(facts.plan, round_number=number)

@@ -12,7 +12,9 @@ decision that comes twice, late, or from facts that are no longer true moves no 
     SWAG         as COLLECTING, but one report is enough; with none the version gets no moments.
     COMBINING    nobody holds the claim → combine.
     COMBINED     the plan evaluates this round → open the evaluation; else the round is done.
-    EVALUATING   as COLLECTING, but it is done with however few reports there are.
+    EVALUATING   as COLLECTING, but it is done with however few reports there are. The plan wants scores, and somebody
+                 has evaluated → open the calibration; else the round is done.
+    CALIBRATING  as EVALUATING; then the round is done.
     no round     the plan's rounds are done → complete; fewer clients are there than the plan asks for → pause, and
                  go on when enough are; else open the next, or a new attempt.
 
@@ -40,6 +42,7 @@ from hansa.rounds.decisions import (
     Fail,
     FinishRound,
     GoOn,
+    OpenCalibration,
     OpenEvaluation,
     OpenRound,
     OpenSwag,
@@ -69,6 +72,7 @@ _DOING: Final = {
     RoundState.COLLECTING: "reported",
     RoundState.SWAG: "sent moments",
     RoundState.EVALUATING: "evaluated",
+    RoundState.CALIBRATING: "calibrated",
 }
 """The phases in which clients work, and what they have done at its end."""
 
@@ -96,8 +100,10 @@ def decide(facts: Facts, now: datetime) -> Decision:
             return _collecting_moments(facts, current, now)
         case RoundFacts(state=RoundState.COMBINED) as current:
             return _after_version(facts, current)
-        case RoundFacts() as current:
+        case RoundFacts(state=RoundState.EVALUATING) as current:
             return _evaluating(facts, current, now)
+        case RoundFacts() as current:
+            return _calibrating(facts, current, now)
 
 
 def _between_rounds(facts: Facts) -> Decision:
@@ -173,7 +179,8 @@ def _collecting(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
             return _close(facts, current, passed)
         return AbandonRound(
             f"the deadline of {facts.plan.closing.deadline_seconds:g} s passed with {tasks.reported} of {tasks.total} "
-            f"reports, {needed} are needed."
+            f"reports, {needed} are needed. A plan with a longer deadline, or with late updates, gives slower clients "
+            "their time."
         )
     nobody_comes = not tasks.taken and not current.being_told
     if nobody_comes and current.others_waiting >= needed and _offer_end(current) <= now:
@@ -217,13 +224,27 @@ def _collecting_moments(facts: Facts, current: RoundFacts, now: datetime) -> Dec
 
 
 def _evaluating(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
-    tasks = current.tasks
-    deadline = _deadline(facts.plan, current)
+    came = _came(facts, current, now, "evaluations")
+    if came is None:
+        return _ask_on(current, now, _deadline(facts.plan, current))
+    if facts.plan.uncertainty.calibration.scores is not None and current.tasks.reported:
+        return OpenCalibration(f"{came}; its clients calibrate it")
+    return FinishRound(came)
+
+
+def _calibrating(facts: Facts, current: RoundFacts, now: datetime) -> Decision:
+    came = _came(facts, current, now, "calibrations")
+    return _ask_on(current, now, _deadline(facts.plan, current)) if came is None else FinishRound(came)
+
+
+def _came(facts: Facts, current: RoundFacts, now: datetime, results: str) -> str | None:
+    """Who has answered what is asked around a version, once nobody is waited for any more; None until then."""
+    tasks, deadline = current.tasks, _deadline(facts.plan, current)
     if tasks.outstanding == 0:
-        return FinishRound(f"{tasks.reported} of {tasks.total} clients have evaluated the version")
+        return f"{tasks.reported} of {tasks.total} clients have {_DOING[current.state]} the version"
     if deadline is not None and deadline <= now:
-        return FinishRound(f"the deadline has passed with {tasks.reported} of {tasks.total} evaluations")
-    return _ask_on(current, now, deadline)
+        return f"the deadline has passed with {tasks.reported} of {tasks.total} {results}"
+    return None
 
 
 def _ask_on(current: RoundFacts, now: datetime, deadline: datetime | None) -> Decision:

@@ -92,8 +92,15 @@ class OpenEvaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenCalibration:
+    """EVALUATING → CALIBRATING, with a CALIBRATE task for each client that reported and can be asked."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class FinishRound:
-    """AGGREGATED | COMBINED | EVALUATING → DONE."""
+    """AGGREGATED | COMBINED | EVALUATING | CALIBRATING → DONE."""
 
     reason: str
 
@@ -148,6 +155,7 @@ Decision = (
     | Combine
     | SkipMoments
     | OpenEvaluation
+    | OpenCalibration
     | FinishRound
     | AbandonRound
     | Pause

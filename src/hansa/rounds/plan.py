@@ -11,20 +11,25 @@ from fractions import Fraction
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
+
+from hansa.rounds.encoding import EncodingSection, check_encoding
+from hansa.rounds.rules import (
+    AggregatorSection,
+    Transforms,
+    WeightedMean,
+    check_company,
+    check_numbers_of_reports,
+    described,
+    numbers_of,
+    rule_of,
+)
+from hansa.rounds.section import Count, Section, Share
+from hansa.rounds.section import UnsoundPlanError as UnsoundPlanError  # noqa: PLC0414  # mypy: others may have it from here
+from hansa.rounds.steps import Identity, ServerStepSection, check_server_step
+from hansa.rounds.uncertainty import Uncertainty, check_calibration
 
 PLAN_FORMAT: Final = 1
-
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Share = Annotated[float, Meta(gt=0, le=1)]
-
-
-class UnsoundPlanError(ValueError):
-    """The plan cannot be run as it stands; the message says which part, what was seen and what is wanted."""
-
-
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
-    """A part of a plan: unknown fields are refused, so that a typing error is told."""
 
 
 class Cohort(Section, frozen=True):
@@ -80,16 +85,6 @@ class Participation(Section, frozen=True):
     until the actor adds it again; None: never."""
 
 
-class WeightedMean(Section, frozen=True, tag="weighted_mean", tag_field="kind"):
-    """Σ nᵢ·xᵢ / Σ nᵢ (McMahan et al. 2017, arXiv:1602.05629, algorithm 1)."""
-
-    weighting: Literal["examples", "equal"] = "examples"
-
-
-class Identity(Section, frozen=True, tag="identity", tag_field="kind"):
-    """The mean of the clients' params is the new version: FedAvg's server."""
-
-
 class ClientConfig(Section, frozen=True):
     """What is asked of a client's own training; sent to it as `Task.config`."""
 
@@ -108,18 +103,6 @@ class Evaluation(Section, frozen=True):
 
     every: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     """After every so many versions, and after the last; 0: never."""
-
-
-class Uncertainty(Section, frozen=True):
-    """How the uncertainty of a prediction is told from the model. Answers use it; only SWAG is work for the clients."""
-
-    method: Literal["none", "ensemble", "mc_dropout", "swag"] = "none"
-    """swag: after each aggregation the clients report the moments of the weights around the version (Maddox et al.
-    2019, arXiv:1902.02476), and the server averages them."""
-    samples: Count = 10
-    """Passes of one answer, where the method draws them: mc_dropout, swag."""
-    softmax: bool = False
-    """mc_dropout: apply softmax to the output of each pass."""
 
 
 class DaisyChain(Section, frozen=True):
@@ -143,12 +126,14 @@ class Plan(Section, frozen=True):
     closing: Closing = Closing()
     late: Discard | Fold = Discard()
     participation: Participation = Participation()
-    aggregator: WeightedMean = WeightedMean()
-    server_step: Identity = Identity()
+    transforms: Transforms = []
+    aggregator: AggregatorSection = WeightedMean()
+    server_step: ServerStepSection = Identity()
     client: ClientConfig = ClientConfig()
     evaluation: Evaluation = Evaluation()
     uncertainty: Uncertainty = Uncertainty()
     daisy_chain: DaisyChain | None = None
+    encoding: EncodingSection = EncodingSection()
     keep_updates: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """For how many rounds after their own the clients' updates are kept; 0: until their round is done, or, where they
     travel, until no client needs them any more."""
@@ -175,10 +160,12 @@ def parse(data: object) -> Plan:
 
 def _check_kinds(data: object) -> None:
     """Refuse a seam without its kind. msgspec does without it where there is but one; the schema does not."""
-    for seam in ("aggregator", "server_step"):
-        section = data.get(seam) if isinstance(data, dict) else None
+    sections = {seam: data.get(seam) for seam in ("aggregator", "server_step")} if isinstance(data, dict) else {}
+    transforms = data.get("transforms") or () if isinstance(data, dict) else ()
+    sections |= {f"transforms[{place}]": transform for place, transform in enumerate(transforms)}
+    for path, section in sections.items():
         if section is not None and "kind" not in section:
-            raise msgspec.ValidationError(f"Object missing required field `kind` - at `$.{seam}`")
+            raise msgspec.ValidationError(f"Object missing required field `kind` - at `$.{path}`")
 
 
 def check(plan: Plan) -> None:
@@ -187,6 +174,9 @@ def check(plan: Plan) -> None:
     _check_cohort(plan)
     _check_closing(plan)
     _check_late(plan)
+    _check_rule(plan)
+    check_calibration(plan.uncertainty, every=plan.evaluation.every)
+    check_encoding(plan.encoding, chained=plan.daisy_chain is not None)
     chain = plan.daisy_chain
     if chain is not None and plan.rounds % chain.period:
         below = plan.rounds - plan.rounds % chain.period
@@ -203,6 +193,9 @@ def _check_numbers(plan: Plan) -> None:
         "cohort.over_selection": plan.cohort.over_selection,
         "late.exponent": plan.late.exponent if isinstance(plan.late, Fold) else None,
         "client.client_lr": client.client_lr,
+        **numbers_of("aggregator", plan.aggregator),
+        **numbers_of("server_step", plan.server_step),
+        **(numbers_of("transforms[0]", plan.transforms[0]) if plan.transforms else {}),
         "client.proximal_mu": client.proximal_mu,
     }
     numbers |= {f"client.extra.{key}": value for key, value in client.extra.items() if isinstance(value, float)}
@@ -256,6 +249,27 @@ def _check_late(plan: Plan) -> None:
         )
 
 
+def _check_rule(plan: Plan) -> None:
+    cohort, closing = plan.cohort, plan.closing
+    check_numbers_of_reports(
+        plan.aggregator,
+        [
+            ("cohort.size", cohort.size),
+            ("closing.quorum", closing.quorum),
+            ("closing.min_reports", closing.min_reports),
+        ],
+    )
+    check_company(
+        plan.aggregator,
+        plan.transforms,
+        chained=plan.daisy_chain is not None,
+        folds=isinstance(plan.late, Fold),
+        moments=plan.uncertainty.method == "swag",
+        drawn=cohort.selection,
+    )
+    check_server_step(plan.server_step, folds=isinstance(plan.late, Fold))
+
+
 def check_against(plan: Plan, *, participants: int) -> None:
     """Refuse a plan that so many participants can never fulfil. Called when a training starts."""
     size = cohort_size(plan, participants=participants)
@@ -263,6 +277,11 @@ def check_against(plan: Plan, *, participants: int) -> None:
         raise UnsoundPlanError(
             f"plan: cohort.size is {plan.cohort.size}, but the training has {participants} participants. "
             "Add clients or lower cohort.size."
+        )
+    if participants and size < (least := rule_of(plan.aggregator).least):
+        raise UnsoundPlanError(
+            f"plan: the aggregator {described(plan.aggregator)} needs {least} reports, but a round selects {size} of "
+            f"{participants} participants. Add clients, raise the cohort, or take an aggregator that needs fewer."
         )
     for name, wanted in (("quorum", plan.closing.quorum), ("min_reports", plan.closing.min_reports)):
         if wanted is not None and wanted > size:
@@ -301,10 +320,14 @@ def _decimal(number: float) -> Fraction:
 
 
 def min_reports(plan: Plan, *, cohort: int) -> int:
-    """How many reports a round needs to be aggregated, whose cohort (over-selection left aside) is so large."""
+    """How many reports a round needs to be aggregated, whose cohort (over-selection left aside) is so large.
+
+    >>> min_reports(parse({"rounds": 1, "aggregator": {"kind": "krum", "byzantine": 2}}), cohort=10)
+    7
+    """
     if plan.closing.min_reports is not None:
         return plan.closing.min_reports
-    half = max(1, (cohort + 1) // 2)
+    half = max(1, (cohort + 1) // 2, rule_of(plan.aggregator).least)
     return half if plan.closing.quorum is None else min(half, plan.closing.quorum)
 
 

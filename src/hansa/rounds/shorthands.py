@@ -108,6 +108,7 @@ def nearest(plan: Plan) -> Shorthand:
 _METHODS: dict[str, UncertaintyMethod] = {
     "none": "NONE",
     "ensemble": "ENSEMBLE",
+    "snapshots": "ENSEMBLE",  # the older word for several models that answer together
     "mc_dropout": "MC_DROPOUT",
     "swag": "SWAG",
 }

@@ -35,6 +35,8 @@ class RoundState(StrEnum):
     COMBINED = "combined"
     """The version has its moments, or it was found that it gets none."""
     EVALUATING = "evaluating"
+    CALIBRATING = "calibrating"
+    """The version is evaluated; clients are asked how badly its predictions agree with their examples."""
     DONE = "done"
     ABANDONED = "abandoned"
 
@@ -83,7 +85,8 @@ ROUND_MOVES: Mapping[RoundState, frozenset[RoundState]] = {
     RoundState.SWAG: frozenset({RoundState.COMBINING, RoundState.COMBINED, RoundState.DONE}),
     RoundState.COMBINING: frozenset({RoundState.COMBINED, RoundState.DONE}),
     RoundState.COMBINED: frozenset({RoundState.EVALUATING, RoundState.DONE}),
-    RoundState.EVALUATING: frozenset({RoundState.DONE}),
+    RoundState.EVALUATING: frozenset({RoundState.CALIBRATING, RoundState.DONE}),
+    RoundState.CALIBRATING: frozenset({RoundState.DONE}),
     RoundState.DONE: frozenset(),
     RoundState.ABANDONED: frozenset(),
 }
@@ -128,6 +131,7 @@ LIVE_ROUND_STATES = frozenset(
         RoundState.COMBINING,
         RoundState.COMBINED,
         RoundState.EVALUATING,
+        RoundState.CALIBRATING,
     }
 )
 """A training has at most one round in these."""

@@ -239,7 +239,8 @@ def test_at_the_deadline_a_round_closes_with_enough_reports() -> None:
 
 def test_at_the_deadline_a_round_without_enough_reports_is_abandoned() -> None:
     assert collecting(TaskCounts(reported=2, leased=3), the_plan=closing(deadline_seconds=30), at=31) == AbandonRound(
-        "the deadline of 30 s passed with 2 of 5 reports, 3 are needed."
+        "the deadline of 30 s passed with 2 of 5 reports, 3 are needed. "
+        "A plan with a longer deadline, or with late updates, gives slower clients their time."
     )
 
 
