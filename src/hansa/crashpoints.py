@@ -27,6 +27,7 @@ CHANGES: Final = (
     "accounts.enroll",
     "accounts.invite",
     "accounts.register",
+    "accounts.revoke_invitation",
     "accounts.revoke_token",
     "aggregation.claim",
     "aggregation.commit",
@@ -63,6 +64,7 @@ CHANGES: Final = (
     "rounds.Fail",
     "rounds.FinishRound",
     "rounds.GoOn",
+    "rounds.OpenCalibration",
     "rounds.OpenEvaluation",
     "rounds.OpenRound",
     "rounds.OpenSwag",
@@ -96,6 +98,7 @@ CHANGES: Final = (
 MOMENTS: Final = {
     "aggregation.chunk": "a part of the mean is written; on one of the threads that the mean is computed on",
     "aggregation.computed": "the mean is on the disk, and not in the store",
+    "aggregation.memory": "the version is on the disk; what its server step remembers is written, and not flushed",
     "backup.database_saved": "the database is copied, and no file",
     "backup.written": "a backup is complete, under its temporary name",
     "blobs.placed": "a file is in the store, and no row knows it",

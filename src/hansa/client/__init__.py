@@ -22,13 +22,24 @@ from hansa.client.errors import (
     UsageError,
 )
 from hansa.client.predictions import Prediction
-from hansa.client.trainer import Config, EvaluateResult, MomentsResult, MomentsTrainer, Trainer, TrainResult
+from hansa.client.trainer import (
+    CalibrateResult,
+    CalibratingTrainer,
+    Config,
+    EvaluateResult,
+    MomentsResult,
+    MomentsTrainer,
+    Trainer,
+    TrainResult,
+)
 from hansa.client.transport import Transport
 
 __all__ = [
     "Api",
     "ApiError",
     "BadAnswer",
+    "CalibrateResult",
+    "CalibratingTrainer",
     "Client",
     "Config",
     "CredentialsRefused",

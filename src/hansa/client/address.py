@@ -1,5 +1,7 @@
 """Where a server is, and whom to trust on the way: checked before the first connection is made."""
 
+import hashlib
+import re
 import ssl
 import warnings
 from ipaddress import ip_address
@@ -62,6 +64,16 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def folder_name(url: str, caller: str) -> str:
+    """A name for the folder of one caller at one server. It tells people the server; the hash tells callers apart, and
+    nothing of who they are.
+    """
+    address = httpx.URL(url)
+    server = re.sub(r"[^a-zA-Z0-9.-]", "_", address.host) + (f"_{address.port}" if address.port else "")
+    distinct = hashlib.sha256(f"{url.rstrip('/')}\n{caller}".encode()).hexdigest()[:12]
+    return f"{server}-{distinct}"
 
 
 def trust(url: httpx.URL, ca: Path | None) -> ssl.SSLContext:

@@ -4,8 +4,9 @@ Each call answers with the protocol's Struct, or raises what `hansa.client.error
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import msgspec
@@ -97,20 +98,32 @@ class Api:
         return self._call("GET", "/api/models/", into=list[Model])
 
     def create_model(
-        self, path: Path, *, name: str, description: str = "", buffers: Sequence[str] = ()
+        self,
+        path: Path,
+        *,
+        name: str,
+        description: str = "",
+        buffers: Sequence[str] = (),
+        input_shape: Sequence[int | None] = (),
+        preprocessing: Path | None = None,
     ) -> ModelCreated:
-        """Upload a safetensors file as version 0 of a new model. `buffers` names the arrays that are not learned."""
-        source = Path(path)
-        try:
-            file = source.open("rb")
-        except OSError as error:
-            raise UsageError(f"the model file {source} cannot be read: {error.strerror}") from error
+        """Upload a model's file as version 0 of a new model. `buffers` names the arrays that are not learned.
+
+        `input_shape` has None where a dimension is free; `preprocessing` is a module that makes the input of an image.
+        """
         fields: dict[str, str | list[str]] = {"name": name, "description": description, "buffers": list(buffers)}
-        with file:
+        if input_shape:
+            fields["input_shape"] = [str(length) for length in input_shape]
+        sources = {"model_file": Path(path)}
+        if preprocessing is not None:
+            sources["model_preprocessing_file"] = Path(preprocessing)
+        with ExitStack() as opened:
+            files = {field: (source.name, opened.enter_context(_readable(source))) for field, source in sources.items()}
 
             def send(key: Mapping[str, str]) -> ModelCreated:
-                file.seek(0)
-                form = Form(fields=fields, files={"model_file": (source.name, file)})
+                for _, file in files.values():
+                    file.seek(0)
+                form = Form(fields=fields, files=files)
                 sent = self.transport.request(
                     "POST", "/api/models/", form=form, headers=key, timeout=COMPLETION_SECONDS
                 )
@@ -156,13 +169,15 @@ class Api:
         method: Method | None = None,
         passes: int | None = None,
         outputs: Outputs | None = None,
+        level: float | None = None,
         seed: int = 0,
     ) -> Prediction:
         """Ask a model, in the newest version unless told otherwise.
 
         `method` says where the uncertainty comes from, `passes` how often mc_dropout and swag draw, `outputs` what the
         model's outputs are: only with `probabilities` or `logits` declared are there probabilities of classes. What
-        is left out is as the model's training has it.
+        is left out is as the model's training has it. With a `level` the prediction's `reckoned.conformal` has sets
+        of classes, or intervals, that hold the truth so often: of a version that clients have calibrated.
         """
         wish = UncertaintyWish(method=method, samples=passes, outputs=outputs)
         fields: dict[str, str | list[str]] = {
@@ -175,6 +190,8 @@ class Api:
         }
         if version is not None:
             fields["version"] = str(version)
+        if level is not None:
+            fields["level"] = repr(level)
         form = Form(fields=fields, files=parts_of(inputs))
         sent = self.transport.request("POST", "/api/inference/", form=form, timeout=PREDICTION_SECONDS)
         return prediction(decoded(sent, InferenceAnswer))
@@ -255,6 +272,13 @@ class Api:
     def metrics(self, training: str) -> list[RoundMetrics]:
         """The metrics of every round, over its clients."""
         return self._call("GET", f"/api/trainings/{_part(training)}/metrics/", into=list[RoundMetrics])
+
+
+def _readable(source: Path) -> IO[bytes]:
+    try:
+        return source.open("rb")
+    except OSError as error:
+        raise UsageError(f"the model file {source} cannot be read: {error.strerror}") from error
 
 
 def params_path(model: str, number: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -10,9 +11,11 @@ from hansa.client.api import Api
 from hansa.client.errors import HansaError, UsageError
 from hansa.client.events import Event, Stopped
 from hansa.client.heartbeat import Heart
+from hansa.client.journal import Owner
 from hansa.client.loop import Loop
 from hansa.client.patience import Patience
 from hansa.client.predictions import Inputs, Prediction
+from hansa.client.remedy import for_lease
 from hansa.client.reporting import Reporter, default_reporter
 from hansa.client.state import StateFolder, default_folder
 from hansa.client.stopping import StopFlag, Stopping
@@ -86,9 +89,14 @@ class Client:
             heart = Heart(self._transport.again, rng)
             stack.callback(heart.close)
             patience = Patience(rng, self._stopping, report)
-            loop = Loop(self._transport, folder, workbench, heart, patience, report, wait=self._wait)
             with signals.caught(self._on_signal):
-                loop.run()
+                owner = self._owner(patience)
+                Loop(self._transport, folder, owner, workbench, heart, patience, report, wait=self._wait).run()
+
+    def _owner(self, patience: Patience) -> Owner:
+        """Whose results the journal keeps and delivers. A server that is away is waited for, as it is for work."""
+        me = patience.until_done(Api(self._transport).myself, remedy=partial(for_lease, known=False))
+        return Owner(self._transport.url, me.id)
 
     def stop(self) -> None:
         """End `run` as soon as possible; for good. From any thread."""
@@ -113,12 +121,13 @@ class Client:
         method: Method | None = None,
         passes: int | None = None,
         outputs: Outputs | None = None,
+        level: float | None = None,
         seed: int = 0,
     ) -> Prediction:
         """Ask a model, as `Api.predict` does. From any thread, also while `run` runs."""
         with self._transport.again() as transport:
             return Api(transport).predict(
-                model, inputs, version=version, method=method, passes=passes, outputs=outputs, seed=seed
+                model, inputs, version=version, method=method, passes=passes, outputs=outputs, level=level, seed=seed
             )
 
     def _on_signal(self) -> None:

@@ -40,6 +40,7 @@ class Delivery:
             digest=outcome.digest,
             metrics=outcome.metrics,
             seconds=outcome.seconds,
+            calibration=outcome.calibration,
         )
         backoff = self._patience.backoff()
         while True:
@@ -49,7 +50,9 @@ class Delivery:
                 entry = self._journal.uploaded(entry)
                 crash_point("client.upload_noted")
             try:
-                return self._patience.until_done(lambda: self._commit(task, body), held=held, remedy=_for_report)
+                # Also if a heartbeat says by now that the task is over: it is, once it is reported, and the answer to
+                # that may be lost. What became of the report, only its own answer tells.
+                return self._patience.until_done(lambda: self._commit(task, body), remedy=_for_report)
             except ApiError as error:
                 if error.code != ErrorCode.UPLOAD_INCOMPLETE:
                     raise

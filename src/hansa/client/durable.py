@@ -6,21 +6,16 @@ from pathlib import Path
 from hansa.crashpoints import crash_point
 
 
-def replace(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Put `content` at `path`: a reader, or a restart after a kill, sees the old file or the new one, whole.
-
-    Without `sync` that does not hold for a power cut, which may leave either, or an empty file.
-    """
+def replace(path: Path, content: bytes) -> None:
+    """Put `content` at `path`: a reader, or a restart, sees the old file or the new one, whole."""
     new = path.with_name(f".{path.name}.new")
     with new.open("wb") as file:
         file.write(content)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
     crash_point("client.file_written")
     new.replace(path)
-    if sync:
-        sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

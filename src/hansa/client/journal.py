@@ -1,8 +1,10 @@
 """What a client has computed and not yet delivered, on disk, so that a killed client goes on where it was.
 
 A task's entry appears once its result stands on disk, synced: from then on it is never computed again. It is marked
-when the server has the update's bytes, which saves sending them twice, and goes when the server has the report. Only
-the first must survive a power cut: as to the others, the server says what it already has.
+when the server has the update's bytes, which saves sending them twice, and goes when the server has the report.
+
+Results are of one user at one server: whoever runs with another URL, or with another user's token, neither sees nor
+loses them, and they are delivered when their own client runs again. A user's new token is the same user.
 
 There may be several entries: a client of two trainings that was killed may be given the other one's task first.
 
@@ -14,18 +16,34 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from hansa.client import durable
+from hansa.client.address import folder_name
 from hansa.crashpoints import crash_point
+from hansa.protocol.calibration import CalibrationReport
 from hansa.protocol.tasks import Metrics, Sha256, Task, TaskKind
 
 logger = logging.getLogger(__name__)
 
 KEPT = 2
 """Undelivered results, newest first; older ones are of rounds that went on without them."""
+
+
+class Owner(NamedTuple):
+    """Whose results they are."""
+
+    url: str
+    """Of the server."""
+    user: str
+    """Their id there."""
+
+    @property
+    def folder(self) -> str:
+        """A name for their folder, which tells people the server."""
+        return folder_name(self.url, self.user)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +54,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     digest: Sha256 | None = None
     size: int = 0
+    calibration: CalibrationReport | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +74,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Journal:
-    """The undelivered results of one state folder. For one thread of one process: the folder's lock is held."""
+    """An owner's undelivered results in a state folder. For one thread of one process: the folder's lock is held."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "tasks"
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+    def __init__(self, folder: Path, owner: Owner) -> None:
+        self._all = folder / "tasks"
+        self._folder = self._all / owner.folder
+        for made in (self._all, self._folder):
+            made.mkdir(mode=0o700, exist_ok=True)
+            durable.sync_folder(made.parent)
+        self._adopt()
 
     def update(self, task_id: str) -> Path:
         """Where the update of a task is, or is to be written before `trained` is called."""
@@ -80,6 +103,10 @@ class Journal:
         entries = [self._read(path) for path in reversed(self._newest_first())]
         return [entry.given for entry in entries if entry is not None and entry.given and self._is_whole(entry)]
 
+    def others(self) -> list[str]:
+        """The folders in which results of others wait for their client, or of this one under another URL."""
+        return sorted({str(path.parent) for path in self._all.glob("*/*.json") if path.parent != self._folder})
+
     def trained(self, task: Task, outcome: Outcome, trace: str = "") -> Entry:
         """Keep a result for good. Its update file must be written; it is synced here, before the entry."""
         if outcome.digest is not None:
@@ -92,7 +119,7 @@ class Journal:
     def uploaded(self, entry: Entry, *, whole: bool = True) -> Entry:
         """The server holds the whole update; or it turned out that it does not."""
         marked = msgspec.structs.replace(entry, uploaded=whole)
-        durable.replace(self._path(entry.task), msgspec.json.encode(marked), sync=False)
+        durable.replace(self._path(entry.task), msgspec.json.encode(marked))
         return marked
 
     def forget(self, task_id: str) -> None:
@@ -111,7 +138,7 @@ class Journal:
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
-            aside = self._folder.with_name("damaged.json")
+            aside = self._all.with_name("damaged.json")
             path.replace(aside)
             logger.warning(
                 "a journal entry could not be read (%s) and was moved to %s; its task begins anew", error, aside
@@ -124,6 +151,17 @@ class Journal:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+    def _adopt(self) -> None:
+        """Take over what an earlier client left, which knew no owners: the update before the entry that tells of it."""
+        for entry in self._all.glob("*.json"):
+            update = entry.with_suffix(".safetensors")
+            if update.exists():
+                update.replace(self._folder / update.name)
+            entry.replace(self._folder / entry.name)
+        for left in self._all.iterdir():
+            if left.is_file():
+                left.unlink()  # of tasks that were killed in mid-work
 
     def _remove_all_but_newest(self, count: int) -> None:
         kept = {path.stem for path in self._newest_first()[:count]}

@@ -12,12 +12,12 @@ import msgspec
 
 from hansa.client import events, remedy
 from hansa.client.answers import decoded
-from hansa.client.api import Api, params_path
+from hansa.client.api import params_path
 from hansa.client.cache import ParamsCache
 from hansa.client.delivery import Delivery
 from hansa.client.errors import ApiError, BadAnswer, HansaError, UsageError
 from hansa.client.heartbeat import Heart, Held
-from hansa.client.journal import Journal, Outcome
+from hansa.client.journal import Journal, Outcome, Owner
 from hansa.client.patience import Patience, Unwanted
 from hansa.client.remedy import Remedy
 from hansa.client.state import StateFolder
@@ -54,6 +54,7 @@ class Loop:
         self,
         transport: Transport,
         folder: StateFolder,
+        owner: Owner,
         workbench: Workbench,
         heart: Heart,
         patience: Patience,
@@ -63,7 +64,7 @@ class Loop:
     ) -> None:
         self._transport = transport
         self._instance = folder.instance
-        self._journal = Journal(folder.path)
+        self._journal = Journal(folder.path, owner)
         self._cache = ParamsCache(folder.path)
         self._delivery = Delivery(transport, self._journal, patience, report)
         self._workbench = workbench
@@ -88,14 +89,15 @@ class Loop:
         """The results of a run that was killed, or stopped, before it had their receipts.
 
         Without waiting to be asked: a task whose round has closed meanwhile is offered to nobody, and what comes of it
-        may count all the same. Only to a server that is known to be Hansa's: a stranger's 404 would throw them away.
+        may count all the same.
         """
-        left = self._journal.undelivered()
-        if left:
-            self._patience.until_done(
-                Api(self._transport).myself, remedy=lambda error: remedy.for_lease(error, known=False)
+        if others := self._journal.others():
+            logger.warning(
+                "results for other servers or users wait in %s; run their clients again to deliver them",
+                ", ".join(others),
             )
-            self._known = True
+        left = self._journal.undelivered()
+        self._known = bool(left)
         for task in left:
             with self._heart.holding(task) as held:
                 self._take(task, held)

@@ -145,6 +145,7 @@ _VERBS: Final = {
     TaskKind.TRAIN: _Verbs("train from", "training", "trained", "update"),
     TaskKind.SWAG: _Verbs("gather moments around", "gathering moments", "gathered moments", "moments"),
     TaskKind.EVALUATE: _Verbs("evaluate", "evaluating", "evaluated", "result"),
+    TaskKind.CALIBRATE: _Verbs("calibrate", "calibrating", "calibrated", "result"),
 }
 
 

@@ -11,11 +11,12 @@ from typing import SupportsFloat, SupportsIndex
 import numpy as np
 
 from hansa.client.errors import ResultError
-from hansa.client.trainer import EvaluateResult, MomentsResult, TrainResult
-from hansa.core.finite import first_not_finite
+from hansa.client.trainer import CalibrateResult, EvaluateResult, MomentsResult, TrainResult
+from hansa.core.finite import first_not_addable
 from hansa.core.moments import MomentsError, Vector, variance
 from hansa.core.params import Array, ArraySpec, Kind, ParamSpec
 from hansa.formats.layout import shown
+from hansa.protocol.calibration import CalibrationReport
 from hansa.protocol.tasks import MAX_METRICS
 
 MAX_METRIC_NAME = 64
@@ -78,7 +79,7 @@ def _checked_moment(which: str, arrays: object, wanted: list[ArraySpec]) -> dict
                 f"param's shape {spec.shape}"
             )
         checked[spec.name] = np.asarray(array, np.float64, order="C")
-        if (index := first_not_finite(checked[spec.name])) is not None:
+        if (index := first_not_addable(checked[spec.name])) is not None:
             raise ResultError(
                 f"{which}[{spec.name!r}] holds {checked[spec.name].reshape(-1)[index]}: the iterates diverged. Try a "
                 "lower client_lr."
@@ -89,7 +90,8 @@ def _checked_moment(which: str, arrays: object, wanted: list[ArraySpec]) -> dict
 def checked_evaluation(result: object) -> EvaluateResult:
     """`result` as an EvaluateResult, from one or from a dict with "num_examples" in it."""
     if isinstance(result, EvaluateResult):
-        return EvaluateResult(_checked_metrics(result.metrics), _checked_count(result.num_examples))
+        calibration = _checked_calibration(result.calibration)
+        return EvaluateResult(_checked_metrics(result.metrics), _checked_count(result.num_examples), calibration)
     if not isinstance(result, Mapping):
         raise ResultError(
             f'evaluate returned {_kind(result)}; wanted is a dict such as {{"num_examples": 100, "loss": 0.5}}'
@@ -104,6 +106,29 @@ def checked_evaluation(result: object) -> EvaluateResult:
     return EvaluateResult(_checked_metrics(metrics), _checked_count(result["num_examples"]))
 
 
+def checked_scores(result: object) -> CalibrateResult:
+    """`result` as a CalibrateResult that tells something."""
+    if not isinstance(result, CalibrateResult):
+        raise ResultError(
+            f"calibrate returned {_kind(result)}; wanted is hansa.client.CalibrateResult(num_examples, calibration)"
+        )
+    calibration = _checked_calibration(result.calibration)
+    if calibration is None:
+        raise ResultError(
+            "calibrate returned no scores: there was no example, or an output that is not finite; or the loss of a "
+            "torch module is no CrossEntropyLoss, which declares its outputs to be logits."
+        )
+    return CalibrateResult(_checked_count(result.num_examples), calibration, _checked_metrics(result.metrics))
+
+
+def _checked_calibration(report: object) -> CalibrationReport | None:
+    if report is None or isinstance(report, CalibrationReport):
+        return report
+    raise ResultError(
+        f"calibration is {_kind(report)}; wanted is what Confidence(config).report() of hansa.client.calibration gives"
+    )
+
+
 def _checked_array(array: object, spec: ArraySpec) -> Array:
     if not isinstance(array, np.ndarray | np.generic):
         hint = "; use tensor.detach().cpu().numpy()" if hasattr(array, "detach") else ""
@@ -116,7 +141,7 @@ def _checked_array(array: object, spec: ArraySpec) -> Array:
             f".astype({spec.dtype!r}), and look where it changed: a Python or float64 number in the update does it."
         )
     native = np.asarray(array, dtype=spec.dtype, order="C")
-    if (index := first_not_finite(native)) is not None:
+    if (index := first_not_addable(native)) is not None:
         place = [int(axis) for axis in np.unravel_index(index, native.shape)]
         raise ResultError(
             f"params[{spec.name!r}] holds {native.reshape(-1)[index]} at {place}: the training diverged. "

@@ -2,14 +2,13 @@
 
     lock        held while a client runs; holds its process id
     instance    names this folder to the server, made once
-    tasks/      what was computed and not yet delivered (`journal`)
+    tasks/      what was computed and not yet delivered, a folder for each server and user (`journal`)
     params/     the newest model versions (`cache`)
 
 No credentials are ever written here.
 """
 
 import fcntl
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -19,27 +18,20 @@ from typing import Self
 from uuid import uuid4
 from weakref import WeakSet
 
-import httpx
-
 from hansa.client import durable
+from hansa.client.address import folder_name
 from hansa.client.errors import StateFolderBusy, UsageError
 
 INSTANCE = re.compile(r"[0-9a-zA-Z-]{1,64}")
 
 
 def default_folder(url: str, token: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """A folder of its own for each server and token, below XDG_STATE_HOME or ~/.local/state.
-
-    The name tells the server to people; the hash tells tokens apart without telling them.
-    """
+    """A folder of its own for each server and token, below XDG_STATE_HOME or ~/.local/state."""
     try:
         base = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     except RuntimeError as error:  # neither HOME nor an entry in the password database, as in some containers
         raise UsageError("there is no home folder to keep the client's state in. Name a folder (--state).") from error
-    address = httpx.URL(url)
-    server = re.sub(r"[^a-zA-Z0-9.-]", "_", address.host) + (f"_{address.port}" if address.port else "")
-    caller = hashlib.sha256(f"{url.rstrip('/')}\n{token}".encode()).hexdigest()[:12]
-    return Path(base) / "hansa" / f"{server}-{caller}"
+    return Path(base) / "hansa" / folder_name(url, token)
 
 
 class StateFolder:

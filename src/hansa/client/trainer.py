@@ -19,6 +19,7 @@ import msgspec
 
 from hansa.client.errors import BadAnswer
 from hansa.core.params import Array, Params
+from hansa.protocol.calibration import CalibrationReport, CalibrationWish
 from hansa.protocol.tasks import Task
 from hansa.rounds.plan import ClientConfig
 
@@ -59,6 +60,8 @@ class Config:
     cancelled: Callable[[], bool] = _never
     """True once the result is no longer wanted, or the client stops: a long training may look at it between batches
     and return early. What it returns then is thrown away."""
+    calibration: CalibrationWish | None = None
+    """What an evaluation, or a calibration, is to tell of how far the version's confidence is borne out."""
     progress: Callable[[float], None] = _ignore
     """Tell the share of the work that is done, 0 to 1, if you know it; the next heartbeat takes it along."""
 
@@ -86,6 +89,7 @@ class Config:
             momentum=asked.momentum,
             proximal_mu=asked.proximal_mu,
             extra={name: value for name, value in task.config.items() if name not in _PLANNED},
+            calibration=task.calibration,
             cancelled=cancelled,
             progress=progress,
         )
@@ -110,6 +114,18 @@ class EvaluateResult:
 
     metrics: Mapping[str, float]
     num_examples: int
+    calibration: CalibrationReport | None = None
+    """What `config.calibration` asks for: `hansa.client.calibration` makes it of logits and labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateResult:
+    """How badly the version's predictions agree with local examples that it was not trained on."""
+
+    num_examples: int
+    calibration: CalibrationReport | None
+    """Made by `hansa.client.calibration`."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +167,15 @@ class MomentsTrainer(Trainer, Protocol):
 
     def moments(self, params: dict[str, Array], config: Config) -> MomentsResult:
         """Go on from `params` on local data, and tell the moments of the weights on the way."""
+        ...
+
+
+class CalibratingTrainer(Trainer, Protocol):
+    """A trainer for plans with `uncertainty.calibration.scores`.
+
+    Where a trainer has no `calibrate` its client gives such tasks back, and the version is calibrated by the others.
+    """
+
+    def calibrate(self, params: dict[str, Array], config: Config) -> CalibrateResult:
+        """Tell the scores that `config.calibration` asks for, of examples that nobody trains on."""
         ...

@@ -103,6 +103,14 @@ class Transport:
         other._connect(self._timeout if timeout is None else timeout)
         return other
 
+    def with_token(self, token: str) -> "Transport":
+        """A transport to the same server, trusted as this one is, for somebody else."""
+        other = copy(self)
+        other._headers = {**self._headers, "Authorization": f"Token {checked_token(token)}"}
+        other._basic = None
+        other._connect(self._timeout)
+        return other
+
     def trace(self, trace_id: str = "") -> str:
         """From here on every request is a step of one trace: a new one, or the one with this id, which is returned.
 

@@ -1,17 +1,22 @@
 """One task done by the trainer: model in from disk, result checked and out to disk. No network."""
 
 import hashlib
+from io import BufferedRandom
 from pathlib import Path
 from time import perf_counter
 
 from hansa.client.errors import BadAnswer, ResultError
 from hansa.client.journal import Outcome
-from hansa.client.results import checked_evaluation, checked_moments, checked_training
-from hansa.client.trainer import Config, Trainer
+from hansa.client.results import checked_evaluation, checked_moments, checked_scores, checked_training
+from hansa.client.trainer import CalibrateResult, Config, EvaluateResult, Trainer
 from hansa.core.moments import FIRST, SECOND, flatten, moments_spec
 from hansa.core.params import Kind, Params, ParamSpec
+from hansa.formats import encodings
+from hansa.formats.chunks import FileSource
+from hansa.formats.errors import NotFiniteError
 from hansa.formats.layout import shown
 from hansa.formats.safetensors import read, read_layout, write
+from hansa.protocol.encodings import Encoding
 from hansa.protocol.tasks import Task, TaskKind
 
 REASON_LENGTH = 500
@@ -35,27 +40,37 @@ class Workbench:
                 f"{type(self._trainer).__name__} gathers no SWAG moments: it has no method 'moments'. Give it one (see "
                 "hansa.client.MomentsTrainer), or leave it to the other clients."
             )
+        if task.kind is TaskKind.CALIBRATE and not callable(getattr(self._trainer, "calibrate", None)):
+            raise ResultError(
+                f"{type(self._trainer).__name__} tells no scores: it has no method 'calibrate'. Give it one (see "
+                "hansa.client.CalibratingTrainer), or leave it to the other clients."
+            )
 
     def do(self, task: Task, config: Config, model: Path, update: Path) -> Outcome:
-        """Train from the file `model` and write the file `update`, or gather moments around it, or evaluate it.
+        """Train from the file `model` and write the file `update`, or gather moments around it, or measure it.
 
         Raises TrainerFailed for what user code raised, ResultError for what it returned.
         """
         match task.kind:
             case TaskKind.TRAIN:
-                return self._train(model, update, config)
+                return self._train(model, update, config, task)
             case TaskKind.SWAG:
                 return self._gather(model, update, config, task.order)
             case TaskKind.EVALUATE:
                 return self._evaluate(model, config)
+            case TaskKind.CALIBRATE:
+                return self._calibrate(model, config)
 
-    def _train(self, model: Path, update: Path, config: Config) -> Outcome:
+    def _train(self, model: Path, update: Path, config: Config, task: Task) -> Outcome:
         began = perf_counter()
         result = self._call("train", model, config)
         seconds = perf_counter() - began
         spec = _spec(model)
         checked = checked_training(result, spec)
-        digest, size = _written(update, checked.params, spec)
+        if task.encoding is None:
+            digest, size = _written(update, checked.params, spec)
+        else:
+            digest, size = _encoded(update, checked.params, model, task, task.encoding)
         return Outcome(
             num_examples=checked.num_examples,
             metrics=dict(checked.metrics),
@@ -78,7 +93,12 @@ class Workbench:
     def _evaluate(self, model: Path, config: Config) -> Outcome:
         began = perf_counter()
         checked = checked_evaluation(self._call("evaluate", model, config))
-        return Outcome(num_examples=checked.num_examples, metrics=dict(checked.metrics), seconds=perf_counter() - began)
+        return _told(checked, perf_counter() - began)
+
+    def _calibrate(self, model: Path, config: Config) -> Outcome:
+        began = perf_counter()
+        checked = checked_scores(self._call("calibrate", model, config))
+        return _told(checked, perf_counter() - began)
 
     def _call(self, method: str, model: Path, config: Config) -> object:
         params = read(model)
@@ -89,6 +109,15 @@ class Workbench:
             raise TrainerFailed(one_line(error)) from error
         finally:
             self.inside = False
+
+
+def _told(result: EvaluateResult | CalibrateResult, seconds: float) -> Outcome:
+    return Outcome(
+        num_examples=result.num_examples,
+        metrics=dict(result.metrics),
+        seconds=seconds,
+        calibration=result.calibration,
+    )
 
 
 def one_line(error: BaseException) -> str:
@@ -107,5 +136,22 @@ def _written(path: Path, params: Params, spec: ParamSpec) -> tuple[str, int]:
     buffers = frozenset(array.name for array in spec if array.kind is Kind.BUFFER)
     with path.open("wb+") as file:
         layout = write(file, params, buffers)
-        file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest(), layout.size
+        return _digest(file), layout.size
+
+
+def _encoded(path: Path, params: Params, model: Path, task: Task, encoding: Encoding) -> tuple[str, int]:
+    """The same in the form that the task offers: piece after piece, so that no second model is in memory."""
+    with model.open("rb") as file:
+        layout = read_layout(file, model.stat().st_size)
+    try:
+        with FileSource(model) as source, path.open("wb+") as file:
+            origin = encodings.Origin(task.digest, source, layout)
+            written = encodings.write(file, params, layout.spec(), encoding, origin)
+            return _digest(file), written.size
+    except NotFiniteError as error:
+        raise ResultError(f"the update cannot be sent as the plan says: {error}") from error
+
+
+def _digest(file: BufferedRandom) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()

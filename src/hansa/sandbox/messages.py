@@ -75,6 +75,8 @@ class Call(msgspec.Struct, frozen=True):
     inputs: tuple[Tensor | EncodedImage, ...]
     """One tensor: the batch itself. Else each is one element of the batch."""
     preprocessing: str | None = None
+    shape: tuple[int | None, ...] | None = None
+    """Of the batch that the programs take, where images are given to them as they are; None within: any length."""
     moments: Moments | None = None
     passes: Passes = "one"
     samples: int = 1

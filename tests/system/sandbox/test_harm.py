@@ -113,7 +113,8 @@ async def test_work_that_outlives_its_answer_ends_with_it(pool: Pool, tmp_path: 
 
 
 async def test_a_cell_serves_one_model_for_life_and_several_are_kept(pool: Pool, tmp_path: Path) -> None:
-    paths = [scripted(nn.Linear(4, width), tmp_path / f"net{width}") for width in (2, 3, 5)]
+    nets = {width: nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Flatten()) for width in (2, 3, 5)}
+    paths = [scripted(net, tmp_path / f"net{width}") for width, net in nets.items()]
     for path in paths:
         await asked(pool, path)
     pids = {cell.pid: cell.holds for cell in pool._idle}

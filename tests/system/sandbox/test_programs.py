@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -17,6 +18,7 @@ from torch import nn
 from hansa.core.moments import FIRST, SECOND
 from hansa.formats import safetensors
 from hansa.sandbox.confinement.protections import protections
+from hansa.sandbox.framing import MAX_FILES
 from hansa.sandbox.messages import (
     BadInput,
     Call,
@@ -137,6 +139,22 @@ async def test_a_mean_answers_with_a_pass_of_every_member(pool: Pool, tmp_path: 
     np.testing.assert_allclose(array_of(await asked(pool, call, tmp_path)), wanted, rtol=1e-5, atol=1e-6)
 
 
+async def test_a_mean_of_as_many_files_as_may_be_is_asked_and_one_of_more_than_may_be_is_told_so(
+    pool: Pool, tmp_path: Path
+) -> None:
+    names = [f"member{number}" for number in range(MAX_FILES + 1)]
+    for name in names:
+        torch.save(nn.Identity(), tmp_path / name)
+    most = tuple(Program(name) for name in names[:-1])
+
+    found = array_of(await asked(pool, Call(most, (Tensor.of(np.ones((1, 2), np.float32)),)), tmp_path))
+    refused = await asked(pool, Call((*most, Program(names[-1])), (Tensor.of(np.ones((1, 2), np.float32)),)), tmp_path)
+
+    assert found.shape == (MAX_FILES, 1, 2)
+    assert isinstance(refused, Unsupported)
+    assert f"{MAX_FILES + 1} files; at most {MAX_FILES}" in refused.what
+
+
 async def test_members_of_different_outputs_are_an_error(pool: Pool, tmp_path: Path) -> None:
     for width in (2, 3):
         torch.save(nn.Linear(4, width), tmp_path / f"wide{width}")
@@ -191,6 +209,41 @@ async def test_an_image_is_decoded_in_the_cell(pool: Pool, tmp_path: Path, mode:
         assert found.shape[2:] == (3, 6, 4)
         return
     np.testing.assert_allclose(found[0, 0], channels.astype(np.float32) / 255)
+
+
+def sixteen_bits() -> Image.Image:
+    return Image.fromarray(np.full((6, 4), 0x80FF, np.uint16))
+
+
+IMAGES = {
+    "of 16 bits": (sixteen_bits, 1, 0x80 / 255),
+    "grey with alpha": (lambda: Image.new("LA", (4, 6), (51, 7)), 2, 51 / 255),
+    "colour with alpha": (lambda: Image.new("RGBA", (4, 6), (51, 1, 2, 7)), 4, 51 / 255),
+    "of a palette": (lambda: Image.new("RGB", (4, 6), (51, 1, 2)).convert("P", palette=Image.Palette.WEB), 3, 51 / 255),
+}
+"""Each with its channels, and its first value."""
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+async def test_an_image_that_is_not_of_the_models_shape_is_refused_and_told_how(
+    pool: Pool, tmp_path: Path, kind: str
+) -> None:
+    made, channels, value = IMAGES[kind]
+    file = io.BytesIO()
+    made().save(file, "PNG")
+    torch.save(nn.Identity(), tmp_path / "module")
+    call = Call((Program("module"),), (EncodedImage(file.getvalue()),), shape=(None, channels, 6, 4))
+
+    found = array_of(await asked(pool, call, tmp_path))
+    of_one = array_of(await asked(pool, msgspec.structs.replace(call, shape=(channels, 6, 4)), tmp_path))
+    refused = await asked(pool, msgspec.structs.replace(call, shape=(None, 5, 6, 4)), tmp_path)
+
+    assert found.shape[1:] == (1, channels, 6, 4)
+    assert found.flat[0] == pytest.approx(value)
+    assert (of_one == found).all()
+    assert isinstance(refused, BadInput)
+    assert f"[1, {channels}, 6, 4]" in refused.detail
+    assert "input_shape is [any, 5, 6, 4]" in refused.detail
 
 
 async def test_what_is_no_image_is_told(pool: Pool, tmp_path: Path) -> None:
@@ -258,8 +311,33 @@ async def test_a_summary_tells_shapes_and_multiplications_of_every_module(pool: 
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-async def test_a_script_tells_the_shapes_of_the_whole(pool: Pool, tmp_path: Path) -> None:
-    torch.jit.script(nn.Sequential(nn.Linear(4, 2))).save(str(tmp_path / "module"))  # type: ignore[no-untyped-call]  # torch declares no types
+async def test_a_script_that_is_a_chain_tells_as_much_as_the_module_it_was_made_of(pool: Pool, tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Dropout(), nn.Sequential(nn.Linear(8, 3), nn.ReLU()))
+    torch.save(net, tmp_path / "module")
+    torch.jit.script(net).save(str(tmp_path / "script"))  # type: ignore[no-untyped-call]  # torch declares no types
+    batch = (Tensor.of(np.ones((5, 1, 4, 4), np.float32)),)
+
+    of_module = await asked(pool, Call((Program("module"),), batch, passes="summary"), tmp_path)
+    of_script = await asked(pool, Call((Program("script"),), batch, passes="summary"), tmp_path)
+
+    assert isinstance(of_script, Summary), of_script
+    assert of_script.layers["3.0"] == Traced((5, 8), (5, 3), 27 * 5)
+    assert of_script == of_module
+
+
+class Doubled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = 2 * self.inner(x)
+        return found
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+async def test_a_script_that_reckons_by_itself_tells_the_shapes_of_the_whole(pool: Pool, tmp_path: Path) -> None:
+    torch.jit.script(nn.Sequential(Doubled())).save(str(tmp_path / "module"))  # type: ignore[no-untyped-call]  # as above
     call = Call((Program("module"),), (Tensor.of(np.ones((1, 4), np.float32)),), passes="summary")
     assert await asked(pool, call, tmp_path) == Summary({"": Traced((1, 4), (1, 2), None)})
 

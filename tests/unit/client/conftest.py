@@ -48,6 +48,7 @@ def start(server, tmp_path) -> Callable[..., Running]:
         running.append(Running(at or server, trainer=trainer or AddOne(), **more))
         return running[-1]
 
+    start.running = running
     yield start
     for one in running:
         with suppress(AssertionError):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from hansa.client.journal import Owner
 from hansa.protocol.accounts import User
 from hansa.protocol.tasks import LENGTH_HEADER, OFFSET_HEADER, HeartbeatAnswer, Receipt, Task, TaskKind, Upload, Verdict
 from hansa.tracecontext import Span, received
@@ -60,6 +61,10 @@ class ScriptedServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.url, MYSELF.id)
 
     def offer(self, *, kind=TaskKind.TRAIN, number=1, task_id=None, lease_seconds=60.0, **more) -> Task:
         task = Task(

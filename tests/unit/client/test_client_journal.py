@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from hansa.client import durable
-from hansa.client.journal import KEPT, Journal, Outcome
+from hansa.client.journal import KEPT, Journal, Outcome, Owner
 from hansa.protocol.tasks import Task, TaskKind
 
 DIGEST = "d" * 64
+ME = Owner("https://hansa.example.org", "7")
 
 
 def a_task(*, task_id="one", kind=TaskKind.TRAIN, base="b" * 64):
@@ -43,7 +44,7 @@ ticks = count(1)
 
 @pytest.fixture
 def journal(tmp_path):
-    return Journal(tmp_path)
+    return Journal(tmp_path, ME)
 
 
 def trained(journal, task=None):
@@ -61,7 +62,7 @@ def after_a_kill(folder, tmp_path_factory):
     """The journal as another process would find it now."""
     copy = tmp_path_factory.mktemp("restarted") / "state"
     shutil.copytree(folder, copy)
-    return Journal(copy)
+    return Journal(copy, ME)
 
 
 def test_a_task_killed_in_mid_work_begins_anew_and_what_it_left_is_removed(journal, tmp_path, tmp_path_factory):
@@ -92,6 +93,46 @@ def test_an_uploaded_update_is_not_uploaded_again_unless_the_server_lost_it(jour
     assert not after_a_kill(tmp_path, tmp_path_factory).find(a_task()).uploaded
 
 
+def test_the_mark_of_an_upload_outlives_a_power_cut(journal, monkeypatch):
+    entry = trained(journal)
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name))
+    journal.uploaded(entry)
+    assert synced == [f".{journal.update('one').stem}.json.new", ME.folder]
+
+
+@pytest.mark.parametrize(
+    "other", [Owner("https://elsewhere.example.org", ME.user), Owner(ME.url, "8")], ids=["server", "user"]
+)
+def test_a_result_of_another_server_or_user_is_neither_delivered_nor_lost(journal, tmp_path, other):
+    trained(journal)
+    theirs = Journal(tmp_path, other)
+    assert theirs.undelivered() == []
+    assert theirs.find(a_task()) is None, "though the task has the same id there, as a copy of a server has"
+    for number in range(2 * KEPT):
+        trained(theirs, a_task(task_id=f"{number}"))
+    theirs.forget("one")
+    assert theirs.others() == [str(tmp_path / "tasks" / ME.folder)]
+
+    assert [task.id for task in Journal(tmp_path, ME).undelivered()] == ["one"]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["whole", "killed while it took over"])
+def test_what_an_earlier_client_has_left_is_taken_over(journal, tmp_path, killed):
+    trained(journal)
+    journal.update("half").write_bytes(b"ha")
+    mine, earlier = tmp_path / "tasks" / ME.folder, tmp_path / "tasks"
+    for file in list(mine.iterdir()):
+        if not (killed and file == journal.update("one")):
+            file.rename(earlier / file.name)
+
+    entry = Journal(tmp_path, ME).find(a_task())
+
+    assert entry.outcome == TRAINED
+    assert journal.update("one").read_bytes() == b"update"
+    assert [path for path in earlier.iterdir() if path.is_file()] == []
+
+
 def test_what_is_left_to_deliver_is_known_without_being_asked_for_it(journal, tmp_path, tmp_path_factory):
     for name in ("one", "two"):
         trained(journal, a_task(task_id=name))
@@ -116,7 +157,7 @@ def test_a_delivered_result_leaves_nothing(journal, tmp_path):
     trained(journal)
     journal.forget("one")
     assert journal.find(a_task()) is None
-    assert list((tmp_path / "tasks").iterdir()) == []
+    assert list((tmp_path / "tasks" / ME.folder).iterdir()) == []
     journal.forget("one")
 
 
@@ -138,7 +179,7 @@ def test_a_result_waits_while_another_trainings_tasks_come_first(journal):
 def test_results_that_nobody_asked_for_again_do_not_pile_up(journal, tmp_path):
     for number in range(6):
         trained(journal, a_task(task_id=f"{number}"))
-    assert len(list((tmp_path / "tasks").iterdir())) == 2 * KEPT
+    assert len(list((tmp_path / "tasks" / ME.folder).iterdir())) == 2 * KEPT
     assert journal.find(a_task(task_id="5"))
     assert journal.find(a_task(task_id="4"))
 
@@ -166,7 +207,7 @@ def test_an_entry_that_cannot_be_read_is_set_aside(journal, tmp_path, content, c
 def test_an_id_from_the_server_is_no_path(journal, tmp_path, strange):
     trained(journal, a_task(task_id=strange))
     assert journal.find(a_task(task_id=strange)).outcome == TRAINED
-    assert {file.parent for file in tmp_path.rglob("*.safetensors")} == {tmp_path / "tasks"}
+    assert {file.parent for file in tmp_path.rglob("*.safetensors")} == {tmp_path / "tasks" / ME.folder}
 
 
 def test_the_update_is_on_the_disk_before_the_journal_says_so(journal, monkeypatch):
@@ -174,7 +215,7 @@ def test_the_update_is_on_the_disk_before_the_journal_says_so(journal, monkeypat
     monkeypatch.setattr("os.fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name))
     trained(journal)
     name = journal.update("one").stem
-    assert synced == [f"{name}.safetensors", f".{name}.json.new", "tasks"]
+    assert synced == [f"{name}.safetensors", f".{name}.json.new", ME.folder]
 
 
 def test_a_kill_while_the_journal_is_written_leaves_the_old_one(journal):

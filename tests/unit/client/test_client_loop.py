@@ -109,6 +109,25 @@ def test_a_lost_answer_to_a_report_does_not_make_a_second_one(server, start):
     assert len([request for request in server.requests if request.endswith("/report/")]) == 2
 
 
+def test_a_lost_answer_to_a_report_is_no_dropped_task_though_a_heartbeat_finds_it_reported(server, start):
+    def report_and_lose_the_answer(handler):
+        handler.server.cancelled = "the task is reported"
+        return lose_answer(handler)
+
+    def away_until_a_heartbeat(handler):
+        return False if handler.server.heartbeats else status(503)(handler)
+
+    server.fail_once("POST", "/report/", report_and_lose_the_answer)
+    for _ in range(20):
+        server.fail_once("POST", "/report/", away_until_a_heartbeat)
+    server.offer(lease_seconds=0.03)
+    client = start()
+    client.until(Reported)
+    assert server.heartbeats
+    assert not client.of(Dropped)
+    assert len(server.reports) == 1
+
+
 def test_a_server_that_lost_the_update_gets_it_again(server, start):
     trainer = AddOne()
 
@@ -137,7 +156,7 @@ def test_bytes_damaged_on_the_way_are_sent_again(server, start):
 
 def test_an_update_damaged_on_the_own_disk_is_computed_again(server, start, tmp_path):
     def damage(handler):
-        with Journal(tmp_path / "state").update("train-1").open("r+b") as update:
+        with Journal(tmp_path / "state", server.owner).update("train-1").open("r+b") as update:
             update.write(b"x")
         handler.read_body()
         handler.reply(409, {"detail": "not these bytes", "code": "digest_mismatch"})

@@ -143,7 +143,25 @@ def test_a_result_that_is_not_wanted_any_more_is_dropped_after_a_restart_and_the
     assert client.until(Dropped).reason == "round 1 has closed"
     server.offer(number=2)
     client.until(Reported)
-    assert Journal(tmp_path / "state").undelivered() == []
+    assert Journal(tmp_path / "state", server.owner).undelivered() == []
+
+
+def test_a_result_is_kept_from_another_server_and_delivered_to_its_own(server, large_server, start, tmp_path, caplog):
+    server.offer(number=1)
+    stopped_after(Trained, server, tmp_path, AddOne())
+    large_server.offer(number=2)
+
+    start(at=large_server).until(Reported)
+    assert [report["task"] for report in large_server.reports] == ["train-2"]
+    assert not any("train-1" in request for request in large_server.requests)
+    assert "run their clients again" in caplog.text
+
+    for client in start.running:
+        client.stop()
+    again = AddOne()
+    start(again).until(Reported)
+    assert [report["task"] for report in server.reports] == ["train-1"]
+    assert again.trained == 0
 
 
 def test_a_result_whose_task_is_offered_again_waits_for_that(server, start, tmp_path):

@@ -1,6 +1,6 @@
 """What a program keeps from one call to the next is noticed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -10,6 +10,15 @@ from hansa.sandbox.programs.scripts import keeps
 from hansa.sandbox.programs.snapshots import is_same, snapshot
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["as in a cell", "optimised"])
+def optimises(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Torch writes a script out to other depths where its executor optimises, which in a cell it does not."""
+    before = torch._C._get_graph_executor_optimize()
+    torch._C._set_graph_executor_optimize(request.param)
+    yield
+    torch._C._set_graph_executor_optimize(before)
 
 
 class Holds(nn.Module):
@@ -91,10 +100,28 @@ class Empty(nn.Module):
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_every_mutation_of_a_script_is_known(mutation: str) -> None:
     # instances share a type, and its methods: each has a name of its own
-    name = "forward_" + mutation.replace(" ", "_")
+    name = f"forward_{torch._C._get_graph_executor_optimize()}_{mutation.replace(' ', '_')}"
     script = torch.jit.script(Empty())
     script.define(f"def {name}(self, x: Tensor) -> Tensor:\n    {MUTATIONS[mutation]}\n    return x\n")
     assert keeps(getattr(script, name))
+
+
+class Counts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = torch.zeros(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.count(x)
+
+    def count(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen += 1
+        return x
+
+
+def test_a_mutation_deep_in_calls_is_known() -> None:
+    deep = nn.Sequential(nn.ReLU(), nn.Sequential(nn.Flatten(), nn.Sequential(Counts())))
+    assert keeps(torch.jit.script(deep.eval()))
 
 
 def test_a_script_that_only_reads_what_it_holds_keeps_nothing() -> None:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from hansa.client.calibration import Confidence
-from hansa.client.trainer import Config, EvaluateResult, MomentsResult, TrainResult
+from hansa.client.calibration import Confidence, Residuals
+from hansa.client.trainer import CalibrateResult, Config, EvaluateResult, MomentsResult, TrainResult
 from hansa.core.moments import RunningMoments
 from hansa.core.params import DTYPES, Array
 from hansa.formats.layout import shown
@@ -41,6 +41,10 @@ class TorchTrainer:
     cross entropy, whose outputs are logits, the calibration error as well (`hansa.client.calibration`). Tensors go to
     `device`, or where the module already is.
 
+    Where a plan wants a version calibrated, the scores are those of `calibration_data`, or else of `test_data`: of
+    examples that no client trains on. Where it wants a temperature too, take others than `test_data`, which that is
+    found with.
+
     Where a plan wants SWAG moments they are gathered after every `moments_every` steps of such a training.
 
     Params that do not require a gradient stay as they are; buffers (BatchNorm's statistics) change as torch changes
@@ -54,6 +58,7 @@ class TorchTrainer:
         loss: Loss,
         *,
         test_data: Iterable[Batch] | None = None,
+        calibration_data: Iterable[Batch] | None = None,
         optimizer: OptimizerFactory | None = None,
         client_lr: float = 0.01,
         momentum: float = 0.0,
@@ -69,6 +74,7 @@ class TorchTrainer:
         self._device = next(chain(module.parameters(), module.buffers())).device
         self._train_data = train_data
         self._test_data = test_data
+        self._calibration_data = test_data if calibration_data is None else calibration_data
         self._loss = loss
         self._optimizer = optimizer
         self._client_lr = client_lr
@@ -133,19 +139,42 @@ class TorchTrainer:
             raise ValueError(
                 "this TorchTrainer has no test_data. Give it some, or set evaluation.every of the plan to 0"
             )
+        means, told = Means(), Confidence(config)
+        for output, target in self._outputs(params, self._test_data, config):
+            means.add(self._measure(output, target, self._loss(output, target)), examples=len(target))
+            if self._metrics is None or config.calibration is not None:
+                _add_logits(told, output, target, self._loss)
+        sureness = told.metrics() if self._metrics is None else {}
+        return EvaluateResult({**means.values(), **sureness}, means.examples, told.report())
+
+    def calibrate(self, params: dict[str, Array], config: Config) -> CalibrateResult:
+        """How badly the predictions of `params` agree with `calibration_data`, by the score that the plan names."""
+        if self._calibration_data is None:
+            raise ValueError(
+                "this TorchTrainer has neither calibration_data nor test_data. Give it some that it does not train on"
+            )
+        told = Residuals() if _by_residuals(config) else Confidence(config)
+        examples = 0
+        for output, target in self._outputs(params, self._calibration_data, config):
+            examples += len(target)
+            if isinstance(told, Residuals):
+                told.add(_flat(output), _flat(target))
+            else:
+                _add_logits(told, output, target, self._loss)
+        return CalibrateResult(examples, told.report(), told.metrics() if isinstance(told, Confidence) else {})
+
+    def _outputs(
+        self, params: dict[str, Array], data: Iterable[Batch], config: Config
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the module makes of each batch, and its target; the module is in eval mode."""
         load_params(self._module, params)
-        seed(config.seed, self._test_data)
+        seed(config.seed, data)
         self._module.eval()
-        means, sureness = Means(), Confidence()
         with torch.no_grad():
-            for batch in self._batches(self._test_data):
+            for batch in self._batches(data):
                 if config.cancelled():
-                    break
-                output, target = self._forward(batch)
-                means.add(self._measure(output, target, self._loss(output, target)), examples=len(target))
-                if self._metrics is None:
-                    _add_logits(sureness, output, target, self._loss)
-        return EvaluateResult({**means.values(), **sureness.metrics()}, means.examples)
+                    return
+                yield self._forward(batch)
 
     def _batches(self, data: Iterable[Batch]) -> Iterator[list[Tensor]]:
         for batch in data:
@@ -220,6 +249,15 @@ def _add_logits(sureness: Confidence, output: Tensor, target: Tensor, loss: Loss
     if _are_classes(output, target):
         counted = target != loss.ignore_index
         sureness.add(output[counted].double().cpu().numpy(), target[counted].cpu().numpy())
+
+
+def _by_residuals(config: Config) -> bool:
+    return config.calibration is not None and config.calibration.scores == "residual"
+
+
+def _flat(values: Tensor) -> Array:
+    """(examples, outputs): an interval holds all outputs of an example at once."""
+    return values.detach().double().cpu().reshape(len(values), -1).numpy()
 
 
 def seed(number: int, data: object) -> None:

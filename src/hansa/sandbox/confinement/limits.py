@@ -18,7 +18,8 @@ class Limits:
     memory: int = 2 * 2**30
     """Bytes of addresses beyond those that it had when it was confined."""
     cpu_seconds: int = 60
-    open_files: int = 64
+    open_files: int = 256
+    """Those of a call, which come open, and a few of its own."""
 
 
 def restrict(limits: Limits) -> None:

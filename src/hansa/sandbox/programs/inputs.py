@@ -23,8 +23,12 @@ class InputsError(Exception):
     """What was sent makes no batch, whatever the program: what was seen, what is wanted."""
 
 
-def batch_of(inputs: Sequence[Tensor | EncodedImage], preprocessing: nn.Module | None) -> torch.Tensor:
-    """The inputs as one batch. Raises InputsError."""
+def batch_of(
+    inputs: Sequence[Tensor | EncodedImage],
+    preprocessing: nn.Module | None,
+    shape: Sequence[int | None] | None = None,
+) -> torch.Tensor:
+    """The inputs as one batch; of the shape that is given, if they are not preprocessed. Raises InputsError."""
     if len(inputs) == 1 and isinstance(inputs[0], Tensor):
         return _preprocessed(torch.from_numpy(inputs[0].array().copy()), preprocessing)
     raw = preprocessing is not None
@@ -35,7 +39,21 @@ def batch_of(inputs: Sequence[Tensor | EncodedImage], preprocessing: nn.Module |
             f"The inputs have shapes {sorted(shapes, key=str)[:5]} after decoding and preprocessing; those of a batch "
             "have one. Send them alone."
         )
-    return torch.cat(parts)
+    batch = torch.cat(parts)
+    if preprocessing is None and shape is not None and not _fits(batch, shape):
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise InputsError(
+            f"The images are a batch of shape {list(batch.shape)} (images, channels, height, width); the model's "
+            f"input_shape is [{wanted}]. Send such images, or give the model a preprocessing that makes them so."
+        )
+    return batch
+
+
+def _fits(batch: torch.Tensor, shape: Sequence[int | None]) -> bool:
+    """Whether the batch has the shape, or each image of it: older models declare the one or the other."""
+    seen = batch.shape if batch.ndim == len(shape) else batch.shape[1:]
+    pairs = zip(seen, shape, strict=False)
+    return len(seen) == len(shape) and all(wanted is None or wanted == length for length, wanted in pairs)
 
 
 def _element(number: int, part: Tensor | EncodedImage, *, raw: bool) -> torch.Tensor:

@@ -20,7 +20,7 @@ def outputs(call: Call, programs: Sequence[nn.Module], batch: torch.Tensor, file
     Under SWAG every pass has weights of its own and the version's batch-norm statistics: without data they cannot be
     computed anew for each draw, as Maddox et al. 2019 do.
     """
-    torch.manual_seed(_stream(call.seed))
+    torch.default_generator.manual_seed(_stream(call.seed))
     found = [one.detach() for module in programs for one in _passes(call, module, batch, files)]
     if len({tuple(each.shape) for each in found}) != 1:
         raise ProgramError(f"the passes have outputs of shapes {sorted({tuple(each.shape) for each in found})[:5]}")

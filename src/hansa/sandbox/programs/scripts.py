@@ -6,6 +6,7 @@ import torch
 
 from hansa.sandbox.programs.operators import STATELESS
 
+_CALLS = frozenset({"prim::CallFunction", "prim::CallMethod"})
 _FRESH = frozenset({"prim::ListConstruct", "prim::DictConstruct"})
 
 
@@ -16,10 +17,30 @@ def keeps(module: torch.jit.ScriptModule) -> bool:
     """
     if not hasattr(module, "inlined_graph"):
         return True  # it has no one forward; calling it says so
-    graph = module.inlined_graph
+    graph = _inlined(module)
     given = {value.unique() for value in graph.inputs()}
     own = next(graph.inputs()).unique()
     return any(_writes(step, given - {own}) for step in _steps(graph))
+
+
+def _inlined(module: torch.jit.ScriptModule) -> torch._C.Graph:
+    """Its forward, with every function that it calls written out.
+
+    Where the executor does not optimise, as in a cell, torch writes out one level of calls at a time. What stays a call
+    (a method of an interface) is no step that is known.
+    """
+    graph = module.inlined_graph
+    calls = _calls(graph)
+    while calls:
+        torch._C._jit_pass_inline(graph)
+        before, calls = calls, _calls(graph)
+        if calls == before:
+            break
+    return graph
+
+
+def _calls(graph: torch._C.Graph) -> list[str]:
+    return [str(step) for step in _steps(graph) if step.kind() in _CALLS]
 
 
 def _steps(block: torch._C.Block | torch._C.Graph) -> Iterator[torch._C.Node]:
