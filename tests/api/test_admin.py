@@ -15,7 +15,7 @@ from hansa.server.destinations import Destinations
 from hansa.server.lifecycle.bridge import call
 from hansa.server.lifecycle.history import HistoryAdmin
 from hansa.server.notifications.models import Notification
-from hansa.server.registry.models import Metric, Model, ModelKind
+from hansa.server.registry.models import Calibration, Metric, Model, ModelKind
 from support.answers import refused
 from support.work import add_up, lease, settle, update, upload_and_report
 
@@ -58,6 +58,7 @@ def add_what_older_clients_bring(owner, training):
     version = training.model.versions.get(number=0)
     swag = Model.objects.create(owner=owner, name="swag", kind="swag", spec=[], input_shape=[None, 2], created_at=now)
     swag.versions.create(number=0, blob=version.blob, moments=version.blob, created_at=now)
+    Calibration.objects.create(version=version, temperature=1.5, rule="lac", scores={"cells": [1]})
     mean = Model.objects.create(owner=owner, name="mean", kind="mean", spec=[], created_at=now)
     mean.members.create(member=swag, position=0)
     text = {"kind": "evaluate", "step": 1, "num_examples": 1, "reporter": owner}

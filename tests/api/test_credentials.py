@@ -164,6 +164,13 @@ async def test_a_host_that_is_not_served_is_refused(alice):
     refused(response, 400, "invalid", "evil.example", "HANSA_ALLOWED_HOSTS")
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/", "/admin/", "/static/dashboard/nothing.css"])
+async def test_whatever_is_asked_by_another_name_is_told_why_it_is_refused(nobody, path):
+    response = await nobody.get(path, headers={"Host": "10.0.0.7:8000"})
+
+    refused(response, 400, "invalid", "10.0.0.7:8000", "HANSA_ALLOWED_HOSTS")
+
+
 async def test_every_answer_carries_the_security_headers(alice, nobody):
     for response in (await alice.get(URL), await nobody.get(URL), await nobody.get("/api/nothing/")):
         assert response.headers["X-Content-Type-Options"] == "nosniff"

@@ -81,6 +81,16 @@ async def test_every_client_has_a_loss_and_an_accuracy_after_every_update(owner,
     assert all(0 <= each["value_float"] <= 1 for each in metrics if each["key"] == "Accuracy")
 
 
+async def test_its_rounds_have_what_a_page_draws_curves_of(owner, made):
+    rounds = (await owner.get(f"/api/trainings/{made['training_uuid']}/metrics/")).json()
+
+    assert [each["round"] for each in rounds] == list(range(1, 81))
+    first, last = rounds[0]["evaluate"], rounds[-1]["evaluate"]
+    assert first["NLLoss"]["mean"] > last["NLLoss"]["mean"] > 0
+    assert last["Accuracy"]["minimum"] < last["Accuracy"]["mean"] < last["Accuracy"]["maximum"] <= 1
+    assert last["Accuracy"]["clients"] == 5
+
+
 async def test_the_curves_are_the_same_every_time(nobody, made, debugging):
     def curves(training_id):
         model = Training.objects.get(id=training_id).model_id

@@ -16,7 +16,7 @@ from hansa.server.blobs import store
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Metric, ModelVersion
-from hansa.server.trainings import assignments, mending, orchestrator, uploads
+from hansa.server.trainings import assignments, mending, orchestrator, stepping, uploads
 from hansa.server.trainings.aggregation import aggregate
 from hansa.server.trainings.models import Participation, Round, Task, Update
 from hansa.server.trainings.services import aggregation, folding, rounds, tasks, trainings
@@ -473,7 +473,7 @@ async def test_a_late_update_that_never_can_be_read_is_done_without_after_a_few_
         return aggregate(job, *rest)
 
     monkeypatch.setattr(orchestrator, "TROUBLE_SECONDS", 0.0)
-    monkeypatch.setattr(orchestrator, "aggregate", unreadable)
+    monkeypatch.setattr(stepping, "aggregate", unreadable)
     await upload_and_report(bob, late, update(1.0))
     await close_with(carol, training, 2)
 

@@ -16,7 +16,7 @@ from hansa.server.blobs.store import TornBlobError
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Model as ModelRow
 from hansa.server.registry.models import ModelVersion
-from hansa.server.trainings import orchestrator as orchestration
+from hansa.server.trainings import stepping
 from hansa.server.trainings.models import Round, Task, Training
 from hansa.server.trainings.services import trainings
 from support.answers import nothing_changes, refused, shown
@@ -89,7 +89,7 @@ async def test_one_upload_too_many_does_not_keep_the_round_open(alice, bob, caro
 async def test_a_training_that_is_deleted_while_it_is_aggregated_leaves_no_version_and_nothing_stumbles(
     alice, bob, carol, started, orchestrator, monkeypatch, caplog, fails
 ):
-    model, real, deleted = started.model_id, orchestration.aggregate, asyncio.Event()
+    model, real, deleted = started.model_id, stepping.aggregate, asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def deletes_and_goes_on(*arguments):
@@ -101,7 +101,7 @@ async def test_a_training_that_is_deleted_while_it_is_aggregated_leaves_no_versi
             raise TornBlobError("0" * 64, "its file is not in the store")
         return real(*arguments)
 
-    monkeypatch.setattr(orchestration, "aggregate", deletes_and_goes_on)
+    monkeypatch.setattr(stepping, "aggregate", deletes_and_goes_on)
     caplog.set_level("ERROR")
     await accepted(bob, model, scripted(Small(1.0)))
     await accepted(carol, model, scripted(Small(4.0)))

@@ -159,6 +159,7 @@ async def federation(alice, bob, person, make_training, tmp_path, clock):
         members.append(person(f"somebody-{number}", client=True))
         alice.user.groups.add(Group.objects.create(name=f"group {number}"))
         accounts.create_token(user_id=alice.user.id, name="more", expires_in_seconds=None, now=clock.now)
+        accounts.invite(actor=alice.user, username=f"guest-{number}", expires_in_seconds=60, now=clock.now)
         model = store_model(alice, {"w": np.full(3, number, np.float32)}, frozenset(), tmp_path)
         start(make_training(*members, model=model))
         trainings.add_clients(training_id=training.id, clients=[members[-1].user])

@@ -53,6 +53,8 @@ DELETE groups/<group>/                  401   403   204    204   204   403   204
 # Machines. own: those that the federation's actor trains with or has invited
 # new: a name that nobody has; again: one that the federation's actor has invited before
 GET    clients/                         401   none  403    own   403   403   all  |  -     -     -     -     -
+GET    clients/invitations/             401   none  403    own   403   403   all  |  -     -     -     -     -
+DELETE clients/invitations/<invitation>/ 401  404   403    204   403   403   204  |  403   404   403   403   204
 POST   clients/invitations/ new         401   201   403    201   403   403   201  |  -     -     -     -     -
 POST   clients/invitations/ again       401   409   403    201   403   403   201  |  403   409   403   403   201
 # With a valid code; whoever has it need not be anybody
@@ -192,6 +194,8 @@ OPTIONS clients/                        401   200   403    200   403   403   200
 OTHER   clients/                        401   405   403    405   403   403   405  |  -     -     -     -     -
 OPTIONS clients/invitations/            401   200   403    200   403   403   200  |  -     -     -     -     -
 OTHER   clients/invitations/            401   405   403    405   403   403   405  |  -     -     -     -     -
+OPTIONS clients/invitations/<uuid:invitation_id>/ 401 200   403    200   403   403   200  |  -     -     -     -     -
+OTHER   clients/invitations/<uuid:invitation_id>/ 401 405   403    405   403   403   405  |  -     -     -     -     -
 OPTIONS clients/enroll/                 200   200   200    200   200   200   200  |  -     -     -     -     -
 OTHER   clients/enroll/                 405   405   405    405   405   405   405  |  -     -     -     -     -
 OPTIONS health/                         200   200   200    200   200   200   200  |  -     -     -     -     -

@@ -1,5 +1,7 @@
 """What a round's clients measured is kept with it when it is done, and read from there."""
 
+import pytest
+
 from hansa.protocol import trainings as wire
 from hansa.protocol.tasks import TaskKind
 from hansa.server.lifecycle.bridge import call, read
@@ -33,7 +35,16 @@ async def test_a_round_that_is_done_keeps_the_spread_over_its_clients_weighted_b
     training = await done_round(alice, bob, carol, make_training)
 
     row = await read(Round.objects.get, training=training.id, number=1)
-    assert row.measured == {"train": {"loss": [7.0, 4.0, 8.0, 2]}, "evaluate": {}}
+    assert {**row.measured, "update": None} == {
+        "train": {"loss": [7.0, 4.0, 8.0, 2]},
+        "evaluate": {},
+        "update": None,
+    }
+    assert row.measured["update"] == {
+        "norm": pytest.approx([3.0, 3.0, 3.0, 2]),
+        "cosine": pytest.approx([1.0, 1.0, 1.0, 2]),
+        "weight": [0.5, 0.25, 0.75, 2],
+    }
     (found,) = await metrics_of(alice, training)
     assert found.train == {"loss": wire.Spread(mean=7.0, minimum=4.0, maximum=8.0, clients=2)}
 
@@ -64,9 +75,10 @@ async def test_the_headline_is_a_tested_accuracy_before_a_loss_and_before_what_w
 
     async def headline(measured):
         await call(lambda: Round.objects.filter(training=training.id, number=1).update(measured=measured))
-        return await read(summaries.headline, training.id, 1)
+        return await read(summaries.headline, training.id, 1, fewest=1)
 
-    assert await read(summaries.headline, training.id, 1) == ("loss", [7.0])
+    assert await read(summaries.headline, training.id, 1, fewest=1) == ("loss", [7.0])
+    assert await read(summaries.headline, training.id, 1, fewest=3) is None, "two clients have measured it"
     assert await headline({"train": {}, "evaluate": {}}) is None
     both = {"train": {"accuracy": spread}, "evaluate": {"auc": spread, "loss_ce": spread}}
     assert await headline(both) == ("loss_ce", [0.5])
@@ -88,8 +100,22 @@ async def test_a_long_training_has_a_short_headline_that_ends_with_its_last_roun
 
     await call(lambda: Round.objects.filter(training=training.id, number__gt=1).delete())
     await call(many)
-    name, values = await read(summaries.headline, training.id, 201)
+    name, values = await read(summaries.headline, training.id, 201, fewest=1)
 
     assert name == "loss"
     assert len(values) <= 60
     assert values[-1] == 201.0
+
+
+async def test_participants_are_told_means_and_no_other_clients_own_value(alice, bob, carol, root, make_training):
+    training = await done_round(alice, bob, carol, make_training)
+
+    (seen,) = await metrics_of(root, training)
+    assert seen.train["loss"] == wire.Spread(mean=7.0, minimum=4.0, maximum=8.0, clients=2)
+    (seen,) = await metrics_of(bob, training)
+    assert seen.train["loss"] == wire.Spread(mean=7.0, minimum=None, maximum=None, clients=2)
+
+    alone = {"train": {"loss": [8.0, 8.0, 8.0, 1]}, "evaluate": {}}
+    await call(lambda: Round.objects.filter(training=training.id, number=1).update(measured=alone))
+    await call(lambda: Task.objects.filter(participation__client=bob.user).update(metrics={}))
+    assert [(await metrics_of(who, training))[0].train["loss"].mean for who in (alice, bob, carol)] == [8.0, None, 8.0]

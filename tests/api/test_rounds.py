@@ -80,8 +80,10 @@ async def test_a_round_shows_what_every_client_did(alice, bob, carol, first_roun
         verdict="accepted",
         bytes=len(update()),
         metrics={"loss": 2.0, "accuracy": 0.5},
+        cosine=tasks[1].cosine,
     )
     assert tasks[1].norm == pytest.approx(6.0)
+    assert tasks[1].cosine == pytest.approx(1.0)  # Bob's update points the same way
     assert [(task.username, task.weight) for task in tasks] == [("bob", 0.25), ("carol", 0.75)]
 
 
@@ -117,6 +119,7 @@ async def test_participants_see_of_each_other_who_stands_where_and_no_more(bob, 
     assert (carols.username, carols.state, carols.reported_at) == ("carol", "reported", bobs.reported_at)
     told = (carols.num_examples, carols.metrics, carols.weight, carols.digest, carols.norm, carols.bytes, carols.reason)
     assert told == (None, {}, None, None, None, None, "")
+    assert (bobs.cosine, carols.cosine) == (pytest.approx(1.0), None)
 
 
 async def test_what_a_client_said_of_its_failure_is_for_the_actor(alice, bob, carol, started):

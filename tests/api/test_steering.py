@@ -134,30 +134,33 @@ async def test_updates_of_a_cancelled_training_are_let_go(alice, bob, started):
 
 
 @pytest.mark.parametrize(
-    ("status", "action", "words"),
+    ("status", "action", "next_step"),
     [
-        ("initial", "pause", "initial"),
-        ("initial", "resume", "only a paused or failed one"),
-        ("ongoing", "start", "only an initial one"),
-        ("ongoing", "resume", "ongoing"),
-        ("paused", "start", "paused"),
-        ("paused", "pause", "paused"),
-        ("cancelled", "start", "cancelled"),
-        ("cancelled", "pause", "cancelled"),
-        ("cancelled", "resume", "cancelled"),
-        ("cancelled", "cancel", "cancelled"),
-        ("completed", "start", "completed"),
-        ("completed", "resume", "completed"),
-        ("completed", "cancel", "completed"),
-        ("error", "start", "error"),
-        ("error", "pause", "error"),
+        ("initial", "pause", "Start it first."),
+        ("initial", "resume", "only a paused or failed one can be resumed. Start it first."),
+        ("ongoing", "start", "only an initial one can be started. It is at work"),
+        ("ongoing", "resume", "It is at work; its record says how far it is."),
+        ("paused", "start", "Resume it."),
+        ("paused", "pause", "it cannot become paused once more."),
+        ("cancelled", "start", "create another one of its model"),
+        ("cancelled", "pause", "create another one of its model"),
+        ("cancelled", "resume", "create another one of its model"),
+        ("cancelled", "cancel", "it cannot become cancelled once more."),
+        ("completed", "start", "create another one of its model"),
+        ("completed", "resume", "create another one of its model"),
+        ("completed", "cancel", "create another one of its model"),
+        ("error", "start", "Mend what its reason names, then resume it."),
+        ("error", "pause", "Mend what its reason names, then resume it."),
     ],
 )
-async def test_a_move_that_is_not_possible_is_refused_with_the_present_state(alice, training, status, action, words):
+async def test_a_move_that_is_not_possible_is_refused_with_the_present_state_and_the_next_step(
+    alice, training, status, action, next_step
+):
     await call(Training.objects.filter(id=training.id).update, status=status, reason="because")
 
     async with nothing_changes():
-        refused(await alice.post(url(training, action)), 409, "wrong_state", words)
+        answer = await alice.post(url(training, action))
+        refused(answer, 409, "wrong_state", f"The training is {status};", next_step)
 
 
 @pytest.mark.parametrize(("status", "action"), [("error", "resume"), ("error", "cancel"), ("initial", "cancel")])

@@ -15,7 +15,7 @@ from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.registry.models import Metric, Model, ModelVersion
-from hansa.server.trainings import assignments, orchestrator
+from hansa.server.trainings import assignments, stepping
 from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import aggregation, rounds, trainings
 from support.answers import nothing_changes, refused, shown
@@ -26,6 +26,7 @@ from support.work import (
     INSTANCE,
     File,
     add_up,
+    aggregated,
     file_of,
     lease,
     report_of,
@@ -50,14 +51,6 @@ async def asked(make_training, bob, carol):
 def five(person):
     """Five clients, in join order."""
     return [person(f"client-{number}", client=True) for number in range(5)]
-
-
-async def aggregated(training, *clients):
-    for client in clients:
-        await upload_and_report(client, await call(lease, client), update(2.0))
-    await call(settle, training)
-    await call(add_up, training)
-    return training
 
 
 async def send(client, file, examples=10):
@@ -389,7 +382,7 @@ async def test_moments_that_cannot_be_averaged_cost_the_version_its_moments_and_
     def refuse(*_arguments):
         raise BadModelFileError("these are no moments")
 
-    monkeypatch.setattr(orchestrator, "aggregate", refuse)
+    monkeypatch.setattr(stepping, "aggregate", refuse)
     await send(bob, moments(1.0))
     await send(carol, moments(2.0))
     async with orchestrating():

@@ -1,6 +1,8 @@
 """Bytes that a disk has lost or changed: what depended on them is made again or asked for again, never guessed."""
 
 import asyncio
+import json
+import logging
 from uuid import uuid4
 
 import pytest
@@ -13,6 +15,7 @@ from hansa.server.blobs.models import Blob
 from hansa.server.doctor import blobs as doctor
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.notifications.models import Notification
+from hansa.server.ops.logs import JSONLines
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import dependants, mending
 from hansa.server.trainings.models import Round, Task, Training, Update
@@ -50,12 +53,45 @@ async def version(training, number):
     return await read(ModelVersion.objects.get, model_id=training.model_id, number=number)
 
 
+@pytest.fixture
+def told(request):
+    """The lines of the log, as programs read them."""
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(json.loads(JSONLines().format(record)))
+    logger = logging.getLogger("hansa.server")
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)
+
+
 async def states(training):
     rows = Round.objects.filter(training=training).order_by("number", "attempt")
     return await read(lambda: [(row.number, row.attempt, row.state) for row in rows])
 
 
 # Updates
+
+
+async def test_what_the_log_tells_of_a_loss_has_its_trainings_key(bob, carol, make_training, told):
+    training = await closed_round(make_training, bob, carol)
+    flip_a_bit(update(1.0).digest)
+
+    await mending.attend(update(1.0).digest)
+
+    (line,) = [line for line in told if "is damaged" in line["message"]]
+    assert line["training"] == str(training.id)
+
+
+async def test_so_has_what_it_tells_of_a_version_that_was_computed_again(bob, carol, make_training, told):
+    training = await closed_round(make_training, bob, carol, keep_updates=9)
+    await call(add_up, training)
+    flip_a_bit((await version(training, 1)).blob_id)
+
+    await mending.attend((await version(training, 1)).blob_id)
+
+    (line,) = [line for line in told if "was computed again" in line["message"]]
+    assert (line["training"], line["round"]) == (str(training.id), 1)
 
 
 @ALL_DAMAGE

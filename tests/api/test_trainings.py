@@ -96,7 +96,21 @@ async def test_a_model_that_is_trained_already_is_copied_with_its_newest_version
 
     assert created.model_id != str(model.id)
     copied = await read(Model.objects.get, id=created.model_id)
-    assert (copied.name, copied.spec, copied.owner_id) == (model.name, model.spec, model.owner_id)
+    assert (copied.spec, copied.owner_id) == (model.spec, model.owner_id)
+
+
+async def test_copies_have_names_of_their_own(alice, model, training):
+    async def name_after_training(model_id):
+        created = shown(await alice.post(URL, json=asked(model) | {"model_id": str(model_id)}), TrainingCreated, 201)
+        copied = await read(Model.objects.get, id=created.model_id)
+        return copied.id, copied.name
+
+    first, name = await name_after_training(model.id)
+    assert name == "small (2)"
+    assert (await name_after_training(model.id))[1] == "small (3)"
+    assert (await name_after_training(first))[1] == "small (4)", "a copy of a copy"
+    await call(Model.objects.filter(id=model.id).update, name="x" * 256)
+    assert (await name_after_training(model.id))[1] == "x" * 252 + " (2)"
 
 
 async def test_a_client_named_twice_takes_part_once(alice, bob, model):
@@ -265,7 +279,7 @@ async def test_asking_for_work_is_no_new_revision(alice, bob, training):
         ({"rounds": 1, "cohort": {"fraction": 0.5, "size": 2}}, ["fraction", "size", "at most one"]),
         ({"rounds": 1, "cohort": {"size": 2}, "closing": {"quorum": 3}}, ["closing.quorum is 3", "2 clients"]),
         ({"rounds": 1, "closing": {"quorum": 1, "min_reports": 2}}, ["quorum is 1", "min_reports 2"]),
-        ({"rounds": 1, "aggregator": {"kind": "median"}}, ["median"]),
+        ({"rounds": 1, "aggregator": {"kind": "loudest"}}, ["loudest"]),
         ({"rounds": 1, "format": 2}, ["format"]),
     ],
 )

@@ -8,7 +8,7 @@ from django.db import OperationalError
 
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.trainings import orchestrator
+from hansa.server.trainings import orchestrator, stepping
 from hansa.server.trainings.aggregation import aggregate
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Task
@@ -134,7 +134,7 @@ class Failing:
 def disturbed(monkeypatch):
     """Disturb aggregations: `disturbed(2)`."""
     monkeypatch.setattr(orchestrator, "TROUBLE_SECONDS", 0.0)
-    return lambda times: monkeypatch.setattr(orchestrator, "aggregate", Failing(times))
+    return lambda times: monkeypatch.setattr(stepping, "aggregate", Failing(times))
 
 
 async def test_what_is_the_machines_fault_is_tried_again_with_the_same_updates(

@@ -162,6 +162,32 @@ async def test_a_client_at_work_for_another_training_is_there_and_so_is_one_that
     assert await there(waiting, clock) == 0
 
 
+async def test_a_client_that_was_lost_is_not_there_until_it_asks_again(waiting, bob, carol, clock):
+    await ask(carol)
+    await call(settle, waiting)
+    await upload_and_report(carol, await call(lease, carol), update())
+    await call(lease, bob)
+    for _ in range(3):  # Carol's report is a moment old by then, and Bob's question as well
+        assert await there(waiting, clock) == 2
+        clock.advance(LEASE_SECONDS / 3 + 1)
+    await call(settle, waiting)
+
+    await ask(carol)
+    assert await there(waiting, clock) == 1
+    await ask(bob)
+    assert await there(waiting, clock) == 2
+
+
+async def test_a_client_that_gives_its_task_back_is_not_there_until_it_asks_again(waiting, bob, carol, clock):
+    await ask(carol)
+    await call(settle, waiting)
+    task = await call(lease, bob)
+    assert (await bob.post(f"/api/tasks/{task.id}/release/", json={"reason": "it is stopped"})).status_code == 204
+    assert await there(waiting, clock) == 1
+    await ask(bob)
+    assert await there(waiting, clock) == 2
+
+
 async def test_a_client_with_an_endpoint_is_there_unless_it_was_lost(waiting, dave, clock):
     dave.user.message_endpoint = "https://dave.example/"
     await call(dave.user.save)

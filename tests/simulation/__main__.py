@@ -1,21 +1,36 @@
-"""Play schedules from a shell: one that has failed, with its trace, or as many as there is patience for."""
+"""Play schedules from a shell: one that has failed, with its trace, or as many as there is patience for.
+
+What the services do is played on SQLite, or with HANSA_TEST_DATABASE_URL set on a new database of that PostgreSQL. A
+seed is another schedule there: services have their commits to themselves.
+"""
 
 import argparse
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from simulation.schedules import ScheduleFailedError
 from simulation.timeline import Timeline
+from support import databases
+
+
+@contextmanager
+def closing_databases() -> Iterator[None]:
+    """What was made for the schedules goes with them."""
+    try:
+        yield
+    finally:
+        databases.drop_all()
 
 
 def main() -> int:
     """0 if all held, 1 at the first that did not."""
     said = _arguments()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, closing_databases():
         play = _player(said.world, Path(folder))
         first = said.seed if said.seed is not None else int(time.time())
         print(f"{said.world}: seeds {first} to {first + said.schedules - 1}")
@@ -51,16 +66,18 @@ def _player(world: str, folder: Path) -> Callable[[int], Timeline]:
 
 
 def _prepare_database(folder: Path) -> None:
-    """An empty SQLite file, which nobody waits for."""
+    """An empty database, for whose files nobody waits; never the one that HANSA_DATABASE_URL may name."""
     os.environ["HANSA_HOME"] = str(folder)
     os.environ["DJANGO_SETTINGS_MODULE"] = "hansa.server.settings"
     os.environ.pop("HANSA_DATABASE_URL", None)
+    os.environ.update(databases.settings_of(folder))
     import django
     from django.core.management import call_command
     from django.db import connection
 
     django.setup()
-    connection.settings_dict["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
+    if not databases.on_postgresql():
+        connection.settings_dict["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
     call_command("migrate", verbosity=0)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hansa.protocol.errors import ErrorCode
 from hansa.protocol.tasks import TaskKind
-from simulation.invariants import BrokenError, Watch
+from simulation.invariants import WITHOUT_FILE, BrokenError, Watch
 from simulation.network import Network
 from simulation.process import Answer, Assignment, Process
 from simulation.rows import Refused
@@ -151,7 +151,7 @@ class Program:
     def _trained(self, given: Assignment) -> None:
         nonce = self.line.timeline.random.getrandbits(30) if self.habits.restless else 0
         value = None
-        if given.kind is not TaskKind.EVALUATE:
+        if given.kind not in WITHOUT_FILE:
             value = zlib.crc32(f"{given.seed} {given.kind} {given.base} {nonce}".encode()) % 211  # two may be equal
             value += MOMENTS if given.kind is TaskKind.SWAG else 0
         self._journal = Result(given, value, 1 + given.seed % 50)
@@ -244,9 +244,14 @@ class Line:
 
     async def report(self, client: int, result: Result, *, now: datetime) -> str:
         """A report; what is answered with a receipt is durable."""
-        given = self.service.report(client, result.of.task, result.value, result.examples, now)
-        digest = given if isinstance(given, str) else await given
-        self.watch.acknowledge(result.of.task, digest)
+        task = result.of.task
+        try:
+            given = self.service.report(client, task, result.value, result.examples, now)
+            digest = given if isinstance(given, str) else await given
+        except Refused as refused:
+            self.watch.refuse_again(task, refused.code)
+            raise
+        self.watch.acknowledge(task, digest)
         return digest
 
     async def older_report(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Set
 from datetime import datetime, timedelta
 from typing import Any
 
+from hansa.protocol.errors import ErrorCode
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.decisions import CloseRound, CloseSwag, Decision, RelayRound, SkipMoments, Wait
@@ -27,7 +28,10 @@ PHASE = {
     TaskKind.TRAIN: RoundState.COLLECTING,
     TaskKind.SWAG: RoundState.SWAG,
     TaskKind.EVALUATE: RoundState.EVALUATING,
+    TaskKind.CALIBRATE: RoundState.CALIBRATING,
 }
+WITHOUT_FILE = frozenset({TaskKind.EVALUATE, TaskKind.CALIBRATE})
+"""Tasks whose result is a few numbers."""
 PUSH_LEASE_SECONDS = 3600.0
 """How long the server waits for a client that it has told of a task, where the plan has no deadline."""
 FINISHED = frozenset({RoundState.DONE, RoundState.ABANDONED})
@@ -63,6 +67,12 @@ class Watch:
         known = self.acknowledged.get(task, digest)
         _must(known == digest or known in self.lost, f"two receipts for task {task}, of other bytes")
         self.acknowledged[task] = digest
+
+    def refuse_again(self, task: Key, code: str) -> None:
+        """A report was refused: no receipt was given for it before, unless its bytes are others, or lost."""
+        known = self.acknowledged.get(task)
+        is_other = known in self.lost or code in (ErrorCode.DIGEST_CONFLICT, ErrorCode.UPLOAD_INCOMPLETE)
+        _must(known is None or is_other, f"the report {task} was acknowledged, and is now refused: {code}")
 
     def heed(self, training: Key, decision: Decision) -> None:
         """A decision has its reason, and says nothing that is not so."""
@@ -128,7 +138,7 @@ class Watch:
             cohort = [task for task in rows.tasks.values() if task.round == key and task.kind is TaskKind.TRAIN]
             needed = self.plans[row.training].closing.min_reports or 1
             _must(len(row.accepted) >= needed, f"{len(row.accepted)} of {len(cohort)} are enough, {needed} are needed")
-        if row.folded and before.folded is None:
+        if row.folded is not None and before.folded is None:
             self._see_folded(key, row, rows)
         if row.moments is not None and before.moments is None:
             self._see_accepted(key, row, row.moments, TaskKind.SWAG, rows)
@@ -182,7 +192,7 @@ class Watch:
             _must(until is not None and until <= latest, f"the lease of {key} ends at {until}, and it is {now}")
         if state in FINISHED:
             _must(task.state in SETTLED, f"a task is {task.state} though its round is {state}")
-        if task.state is TaskState.REPORTED and task.kind is not TaskKind.EVALUATE:
+        if task.state is TaskState.REPORTED and task.kind not in WITHOUT_FILE:
             _must(key in rows.updates, f"task {key} is reported, and its update is gone")
 
     def _see_all_rounds(self, rows: Rows) -> None:
@@ -206,7 +216,7 @@ class Watch:
         task = rows.tasks.get(key)
         kept = (TaskState.REPORTED, TaskState.CLOSED)  # CLOSED: it came late
         _must(task is not None and task.state in kept, f"the acknowledged report {key} is lost: {task}")
-        if task is not None and (task.kind is not TaskKind.EVALUATE or task.state is TaskState.CLOSED):
+        if task is not None and (task.kind not in WITHOUT_FILE or task.state is TaskState.CLOSED):
             update = rows.updates.get(key)
             _must(update is not None and update.digest == digest, f"acknowledged was {digest}, there is {update}")
 

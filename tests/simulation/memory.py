@@ -15,7 +15,7 @@ from hansa.rounds.decide import CLAIM_SECONDS, LEASE_SECONDS, decide
 from hansa.rounds.decisions import Aggregate, Combine, Decision, Wait
 from hansa.rounds.states import RoundState, TaskState, TrainingStatus
 from simulation.coroutines import Turn
-from simulation.invariants import PHASE
+from simulation.invariants import PHASE, WITHOUT_FILE
 from simulation.machine import Machine
 from simulation.memory_late import takes
 from simulation.memory_rounds import MOMENT, carry_out, facts
@@ -147,7 +147,7 @@ class Memory(Tables):
                     raise Refused(ErrorCode.DIGEST_CONFLICT)
                 return digest
             self._require_open(task)
-            if row.kind is not TaskKind.EVALUATE:
+            if row.kind not in WITHOUT_FILE:
                 if work.uploaded != digest:
                     raise Refused(ErrorCode.UPLOAD_INCOMPLETE)
                 self.store.updates[task] = UpdateRow(digest, examples)
@@ -163,7 +163,8 @@ class Memory(Tables):
     def give_back(self, client: int, task: Key, *, failed: bool, now: datetime) -> None:
         with self.change("tasks.give_back"):
             if self.store.tasks[task].state is TaskState.LEASED:
-                self.member(task).absent |= not failed
+                if not failed:
+                    self.lose(task)
                 if failed:
                     self.note_failed(task)
                 self.set_task(task, state=TaskState.FAILED if failed else TaskState.LOST, lease_until=None)

@@ -17,6 +17,7 @@ from hansa.rounds.decisions import (
     Fail,
     FinishRound,
     GoOn,
+    OpenCalibration,
     OpenEvaluation,
     OpenRound,
     OpenSwag,
@@ -70,7 +71,10 @@ def _is_there(of: Tables, member: Member, now: datetime) -> bool:
         _asks(of, member, now)
         or _works(of, member, now)
         or any(
-            work.client == member.client and work.reported_at is not None and work.reported_at > now - MOMENT
+            not member.absent
+            and work.client == member.client
+            and work.reported_at is not None
+            and work.reported_at > now - MOMENT
             for key, work in of.works.items()
             if of.store.tasks[key].state is TaskState.REPORTED
         )
@@ -189,12 +193,16 @@ def carry_out(of: Tables, training: Key, decision: Decision, now: datetime) -> N
                 of.phases[key].began_at = now
             case OpenEvaluation():
                 _ask_reporters(of, key, TaskKind.EVALUATE)
+            case OpenCalibration():
+                of.close_tasks(key)
+                _ask_reporters(of, key, TaskKind.CALIBRATE)
+                of.phases[key].began_at = now
             case FinishRound():
                 _done(of, key)
             case AbandonRound():
                 if not decision.failure:
                     for each in _not_come_for(of, key, now):
-                        of.member(each).absent = True
+                        of.lose(each)
                 of.abandon(key, decision.reason, failure=decision.failure)
 
 
@@ -286,4 +294,4 @@ def _expired(of: Tables, task: Key, now: datetime) -> bool:
 def _lose(of: Tables, tasks: Sequence[Key]) -> None:
     for task in tasks:
         of.set_task(task, state=TaskState.LOST, lease_until=None)
-        of.member(task).absent = True
+        of.lose(task)

@@ -13,7 +13,7 @@ from hansa.server.accounts import presence
 from hansa.server.accounts.models import User
 from hansa.server.blobs.models import Blob
 from hansa.server.notifications.models import Notification
-from hansa.server.registry.models import Metric, Model, ModelVersion
+from hansa.server.registry.models import Calibration, Metric, Model, ModelVersion
 from hansa.server.trainings.models import Event, Participation, Round, Task, Training, Update
 from simulation.machine import Machine
 from simulation.schedules import SMALL, Schedule, play
@@ -21,7 +21,10 @@ from simulation.services import Services
 from simulation.surroundings import Surroundings
 from simulation.timeline import Timeline
 
-TABLES = (Event, Update, Task, Round, Participation, Training, Metric, ModelVersion, Model, Notification, Blob)
+TABLES = (
+    *(Event, Update, Task, Round, Participation, Training),
+    *(Metric, Calibration, ModelVersion, Model, Notification, Blob),
+)
 MAX_CLIENTS = 8
 MEMORY = Path("/dev/shm")  # noqa: S108  # where there is one, files are in memory
 
@@ -57,7 +60,7 @@ class Realm:
     @staticmethod
     def empty() -> None:
         """Delete all that a schedule may have left."""
-        presence._seen.clear()
+        presence.forget()
         with transaction.atomic(), connection.cursor() as cursor:
             for table in TABLES:
                 cursor.execute(f"DELETE FROM {table._meta.db_table}")  # noqa: S608  # names of our own

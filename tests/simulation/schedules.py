@@ -1,7 +1,7 @@
 """A schedule: all that a seed decides, played from the beginning to the end."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from hansa.rounds import plan as plans
 from hansa.rounds.plan import Plan
 from hansa.rounds.states import FINAL_TRAINING_STATUSES, TrainingStatus
+from simulation import stragglers
 from simulation.clients import Habits, Line, Program, wake
 from simulation.invariants import BrokenError, Watch, check_end
 from simulation.machine import Faults, Machine
@@ -17,6 +18,7 @@ from simulation.process import Process, Service
 from simulation.push_clients import PushProgram
 from simulation.rows import Key
 from simulation.timeline import Timeline
+from support.databases import on_postgresql
 
 PATIENCE = 5_000.0
 """Virtual seconds, once the faults have stopped, until every training has come to its end."""
@@ -81,7 +83,8 @@ class Schedule:
 def draw(seed: int, sizes: Sizes) -> Schedule:
     """The schedule of a seed."""
     random = Random(f"schedule {seed}")  # noqa: S311  # repeatable, not secret
-    clients = random.randint(1, sizes.clients)
+    is_late = random.random() < stragglers.SHARE
+    clients = random.randint(stragglers.MIN_CLIENTS if is_late else 1, sizes.clients)
     trainings = 2 if random.random() < sizes.second_training else 1
     members = tuple(
         tuple(random.sample(range(clients), random.randint(1, clients) if random.random() < 0.3 else clients))
@@ -91,7 +94,7 @@ def draw(seed: int, sizes: Sizes) -> Schedule:
     twins = tuple((client, "b", habits) for client, _, habits in programs if random.random() < 0.15)
     calm_at = random.uniform(0.0, sizes.trouble_seconds)
     bad = random.choice([0.0, 0.02, 0.1, 0.3])
-    return Schedule(
+    drawn = Schedule(
         seed=seed,
         plans=tuple(_plan(random, len(each), sizes) for each in members),
         members=members,
@@ -112,6 +115,25 @@ def draw(seed: int, sizes: Sizes) -> Schedule:
         push=_push(random, sizes, clients),
         jumps=_jumps(random, sizes, calm_at),
         calm_at=calm_at,
+    )
+    return _with_stragglers(random, drawn, sizes) if is_late else drawn
+
+
+def _with_stragglers(random: Random, drawn: Schedule, sizes: Sizes) -> Schedule:
+    everybody = tuple(client for client, name, _ in drawn.programs if name == "a")
+    return replace(
+        drawn,
+        plans=tuple(stragglers.late_plan(random, plan, len(everybody)) for plan in drawn.plans),
+        members=tuple(everybody for _ in drawn.members),
+        programs=stragglers.slow_some(random, drawn.programs),
+        weather=stragglers.weather(random),
+        faults=stragglers.trouble(random, drawn.faults),
+        crashes=frozenset(random.sample(range(20, 120), random.randint(0, 2))),
+        orders=(),
+        damages=stragglers.damages(random, sizes.damages),
+        push=frozenset(),
+        jumps=(),
+        calm_at=sizes.trouble_seconds,
     )
 
 
@@ -158,6 +180,8 @@ def _plan(random: Random, members: int, sizes: Sizes) -> Plan:
             "min_reports": random.choice([None, None, 1, random.randint(1, members)]),
         },
     }
+    if parts["evaluation"]["every"] and parts["seed"] % 2:  # nothing more is drawn: seeds keep their schedules
+        parts["uncertainty"]["calibration"] = {"scores": "lac", "temperature": bool(parts["seed"] % 3)}
     try:
         plan = plans.parse(parts)
         plans.check_against(plan, participants=members)
@@ -257,7 +281,8 @@ class Play:
             check_end(self.watch.rows, key, plan, self.watch.lost)
             self._check_reason(key)
         self.service.check_end(self.timeline.now)
-        self.timeline.note(f"end: {[(row.status, row.rounds_done) for row in self.watch.rows.trainings.values()]}")
+        ended = [(row.status, row.rounds_done) for row in self.watch.rows.trainings.values()]
+        self.timeline.note(f"end: {ended}, {self._late()} late updates counted")
 
     def _calm_down(self) -> None:
         self.timeline.note("calm")
@@ -314,6 +339,9 @@ class Play:
             return wait is not None and wait.until is None and len(self._left(key)) < self._needed(key)
         return row.status is not TrainingStatus.INITIAL and self.process.up
 
+    def _late(self) -> int:
+        return sum(update.folded_into is not None for update in self.watch.rows.updates.values())
+
     def _needed(self, key: Key) -> int:
         """How many reports a round wants at least; with fewer clients left it waits for those who are gone."""
         plan = self.plans[key]
@@ -344,7 +372,8 @@ class ScheduleFailedError(AssertionError):
 
     def __init__(self, error: BaseException, seed: int, world: str, trace: list[str]) -> None:
         self.trace = trace
-        again = f"PYTHONPATH=tests python -m simulation {world} --seed {seed} --trace"
+        there = "python tests/support/postgres.py " if world == "services" and on_postgresql() else ""
+        again = f"PYTHONPATH=tests {there}python -m simulation {world} --seed {seed} --trace"
         end = "\n".join(trace[-25:])
         super().__init__(f"{type(error).__name__}: {error}\n\nseed={seed}; to repeat it:\n    {again}\n\n{end}")
 

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from hansa.core import sampling
+from hansa.protocol.calibration import CalibrationReport, Sketch
 from hansa.protocol.tasks import TaskKind, TaskReport
 from hansa.rounds import plan as plans
 from hansa.rounds.decisions import Decision
@@ -29,6 +30,7 @@ from hansa.server.trainings.models import Round, Task
 from hansa.server.trainings.orchestrator import Orchestrator
 from hansa.server.trainings.services import aggregation, rounds, tasks, trainings
 from hansa.server.trainings.services.leasing import Ask
+from hansa.uncertainty.sketches import Grid
 from simulation import older
 from simulation.contents import SPEC, content_of, digests_of, mean_file
 from simulation.coroutines import Activity, Course, Locks, finish, left_undone
@@ -60,6 +62,8 @@ class Services:
         self._numbers = {user.id: number for number, user in enumerate(users)}
         self._rows: Rows | None = None
         self._verified: set[str] = set()
+        self._kinds: dict[Key, TaskKind] = {}
+        """Of the tasks that were handed out."""
         self._sending = Locks()
         self._orchestrator = Orchestrator()
         self._post = older.Post(around.timeline)
@@ -92,6 +96,7 @@ class Services:
         told = await handout.task_for(Ask(user, instance))
         if told is None:
             return None
+        self._kinds[told.id] = told.kind
         return Assignment(told.id, told.kind, told.training, told.round, told.ordinal, told.seed, told.digest)
 
     async def renew(self, client: int, task: Key, now: datetime) -> str:
@@ -114,7 +119,8 @@ class Services:
 
     async def report(self, client: int, task: Key, value: int | None, examples: int, now: datetime) -> str:
         digest = None if value is None else digests_of(content_of(value)).sha256
-        said = TaskReport(num_examples=examples, digest=digest)
+        scores = _scores(examples) if self._kinds.get(task) is TaskKind.CALIBRATE else None
+        said = TaskReport(num_examples=examples, digest=digest, calibration=scores)
         user = self.users[client].id
         with refusals():
             receipt = await share(tasks.report, task_id=UUID(task), user_id=user, report=said, now=now)
@@ -178,7 +184,7 @@ class Services:
         return [collects, *([looks] if self._schedule.damages else []), *([tells] if self._schedule.push else [])]
 
     def forget_memory(self) -> None:
-        presence._seen.clear()
+        presence.forget()
         self._sending.forget()
         self.around.forget()
         self._post.forget()
@@ -296,3 +302,8 @@ def refusals() -> Iterator[None]:
         yield
     except ServiceError as error:
         raise Refused(str(error.code), error.detail) from error
+
+
+def _scores(examples: int) -> CalibrationReport:
+    """What a client tells of the version's calibration: all in one cell."""
+    return CalibrationReport(scores=Sketch(grid=Grid.UNIT.value, cells=[examples], counts=[examples]))

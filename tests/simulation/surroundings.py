@@ -30,8 +30,8 @@ from hansa.server.home import FOLDERS
 from hansa.server.lifecycle import bridge, shared
 from hansa.server.lifecycle.batches import Batches
 from hansa.server.notifications import deliverer
-from hansa.server.trainings import housekeeping, mending, orchestrator
-from hansa.server.trainings.aggregation import aggregate
+from hansa.server.trainings import housekeeping, mending, orchestrator, stepping
+from hansa.server.trainings.aggregation import Findings, aggregate
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.services.aggregation import Job
 from simulation.coroutines import Activity, Asyncio, Course, Gathered, Locks, Turn
@@ -86,7 +86,7 @@ class Surroundings:
             (SUSPICION, "raised", self._suspected),
             (HINTS, "moved", self._hear_moved),
             (HINTS, "tasks_offered", self._hear_offered),
-            (orchestrator, "aggregate", self._aggregate),
+            (stepping, "aggregate", self._aggregate),
             *((module, "asyncio", asyncio) for module in (orchestrator, deliverer)),
             # traces: a coroutine that is dropped in the middle of its step would leave that to whoever comes next
             (deliverer, "step", _no_step),
@@ -123,10 +123,10 @@ class Surroundings:
         await Turn(self.timeline.between(0.0005, 0.005))
         return given
 
-    def _aggregate(self, job: Job, blob: BlobFile, stopping: Event) -> Digests:
+    def _aggregate(self, job: Job, blob: BlobFile, stopping: Event, findings: Findings | None) -> Digests:
         if self.timeline.chance(self.machine.faults.trouble):
             raise MachineTroubleError
-        return aggregate(job, blob, stopping)
+        return aggregate(job, blob, stopping, findings)
 
     def _suspected(self, digest: str) -> None:
         self.begun(f"attend {digest[:8]}", mending.attend(digest))

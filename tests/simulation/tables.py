@@ -178,6 +178,12 @@ class Tables:
         row = self.store.tasks[task]
         return self.learnings[self.store.rounds[row.round].training].members[row.ordinal]
 
+    def lose(self, task: Key) -> None:
+        """Its client is gone until it asks again."""
+        gone = self.member(task)
+        gone.absent = True
+        self.seen.pop(gone.client, None)
+
     def tell_of(self, task: Key) -> None:
         training = self.store.rounds[self.store.tasks[task].round].training
         self.hints.append(lambda: self.moved(training))

@@ -9,20 +9,22 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from hansa.core import sampling
+from hansa.core import sampling, staleness
 from hansa.crashpoints import crash_point
 from hansa.rounds import decide as decisions
+from hansa.rounds.states import TaskState
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle import shared
 from hansa.server.trainings.models import Task
-from hansa.server.trainings.services import aggregation, closing, push, rounds, tasks, trainings
+from hansa.server.trainings.services import aggregation, closing, folding, push, rounds, tasks, torn, trainings
 from simulation.machine import SimulatedCrash
 from simulation.memory import play_rounds
 from simulation.realm import Realm
 from simulation.schedules import ScheduleFailedError
 from simulation.timeline import Timeline
+from support.databases import only_sqlite
 
 PATIENCE = 200
 """Schedules until it must have been found."""
@@ -30,9 +32,14 @@ PATIENCE = 200
 Patch = pytest.MonkeyPatch
 
 
-def found(play: Callable[[int], Timeline]) -> ScheduleFailedError:
+FIRST = {"another_cohort_recorded": 14, "late_updates_weigh_as_much_as_others": 13, "others_undo_what_is_answered": 9}
+FIRST |= {"paused_without_a_reason": 16, "push_clients_not_told": 22, "what_a_lost_round_had_folded_waits_no_more": 8}
+"""The seeds from which on rare defects are looked for; a schedule of the services takes half a second."""
+
+
+def found(play: Callable[[int], Timeline], first: int = 0) -> ScheduleFailedError:
     """How the first schedule fails that does."""
-    for seed in range(PATIENCE):
+    for seed in range(first, first + PATIENCE):
         try:
             play(seed)
         except ScheduleFailedError as failure:
@@ -171,6 +178,30 @@ def never_given_up(patch: Patch) -> None:
     patch.setattr(decisions, "OFFER_SECONDS", 10.0**9)
 
 
+def what_a_lost_round_had_folded_waits_no_more(patch: Patch) -> None:
+    for module in (rounds, torn):
+        patch.setattr(module, "unfold", lambda abandoned: None)
+
+
+def a_late_report_is_refused_when_it_is_repeated(patch: Patch) -> None:
+    patch.setattr(tasks, "was_reported", lambda task: task.state == TaskState.REPORTED.value)
+
+
+def late_updates_are_not_marked_as_counted(patch: Patch) -> None:
+    right = folding.fold
+
+    def forgetful(closing: Any, training: Any) -> Any:
+        lines = right(closing, training)
+        folding.unfold(closing)
+        return lines
+
+    patch.setattr(folding, "fold", forgetful)
+
+
+def late_updates_weigh_as_much_as_others(patch: Patch) -> None:
+    patch.setattr(staleness, "weight", lambda examples, tau, exponent: float(examples))
+
+
 @pytest.mark.parametrize(
     ("defect", "words"),
     [
@@ -179,16 +210,28 @@ def never_given_up(patch: Patch) -> None:
         (one_is_not_counted, "round . accepted"),
         (weighted_wrongly, "is not the mean"),
         (acknowledged_before_it_is_durable, "the acknowledged report|no end after"),
-        (written_in_two_steps, "IntegrityError"),
+        pytest.param(
+            written_in_two_steps,
+            "IntegrityError",
+            marks=only_sqlite,  # elsewhere rows are locked, and that is refused at once outside of a transaction
+        ),
         (open_tasks_forgotten, "its round is"),
         (updates_released_too_early, "is not in the store"),
         (checksums_not_compared, "is not the mean"),
-        (everything_is_waste, "without their files"),
-        (others_undo_what_is_answered, "the acknowledged report"),
+        (everything_is_waste, "without their files|its bytes were lost"),
+        pytest.param(
+            others_undo_what_is_answered,
+            "the acknowledged report",
+            marks=only_sqlite,  # elsewhere each service has a commit of its own
+        ),
         (push_clients_not_told, "no end after"),
         (paused_without_a_reason, "does not say why"),
         (a_number_is_left_out, "the versions are numbered"),
         (another_cohort_recorded, "does not select"),
+        (what_a_lost_round_had_folded_waits_no_more, "counts nowhere|folds"),
+        (a_late_report_is_refused_when_it_is_repeated, "was acknowledged, and is now refused"),
+        (late_updates_are_not_marked_as_counted, "folds .* and marks"),
+        (late_updates_weigh_as_much_as_others, "a late update weighs"),
     ],
     ids=lambda given: getattr(given, "__name__", ""),
 )
@@ -197,7 +240,7 @@ def test_a_defect_of_the_services_is_found(
 ) -> None:
     realm = Realm()
     defect(monkeypatch)
-    assert re.search(words, str(found(realm.play)))
+    assert re.search(words, str(found(realm.play, FIRST.get(defect.__name__, 0))))
 
 
 @pytest.mark.parametrize(

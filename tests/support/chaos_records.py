@@ -87,6 +87,7 @@ def recorded(folder: Path, accepted: list[list[Line]], late: list[Line]) -> Reco
         rounds={of.id: of for of in rounds},
         tasks={task.id: task for task in tasks},
         updates={update.task: update for update in updates},
+        events=[],
         metrics=frozenset(),
         blobs={file.name: Blob(file.name, file.stat().st_size)},
         referenced=frozenset({file.name}),

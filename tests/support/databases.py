@@ -53,8 +53,13 @@ def _make(name: str, *, like: str) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def databases_of_servers() -> Iterator[None]:
-    """Drop them when all tests are done, whoever is still connected."""
+    """Drop them when all tests are done."""
     yield
+    drop_all()
+
+
+def drop_all() -> None:
+    """Drop what was made for homes on PostgreSQL, whoever is still connected."""
     while _made:
         Postgres(os.environ[VARIABLE]).execute(f"DROP DATABASE IF EXISTS {_made.pop()} WITH (FORCE)")
 

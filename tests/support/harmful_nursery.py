@@ -46,10 +46,10 @@ for _name, (_does, _) in HARM.items():
 
 
 def harmful(name: str, path: Path) -> Path:
-    """A script that does one kind of harm."""
-    script = torch.jit.script(
-        type("Harms", (torch.nn.Module,), {})()
-    )  # a class of its own: scripts share their methods by class
+    """A script that does one kind of harm, and has a param, as a model does."""
+    module: torch.nn.Module = type("Harms", (torch.nn.Module,), {})()  # of its own: scripts share methods by class
+    module.register_parameter("w", torch.nn.Parameter(torch.ones(1)))
+    script = torch.jit.script(module)
     script.define(f"def forward(self, x: Tensor) -> Tensor:\n    return torch.ops.harm.{name}(x)\n")  # type: ignore[no-untyped-call]  # torch declares no types
     script.save(str(path))  # type: ignore[no-untyped-call]  # torch declares no types
     return path

@@ -47,6 +47,12 @@ NEVER = {
         SELECT version.id FROM registry_modelversion AS version LEFT JOIN trainings_round AS round
         ON round.version_id = version.id WHERE version.number > 0 AND round.id IS NULL AND version.lost = ''
         AND version.model_id IN (SELECT model_id FROM trainings_training)""",
+    "what a server step remembers outlives the training": """
+        SELECT version.id FROM registry_modelversion AS version JOIN trainings_training AS training
+        ON training.model_id = version.model_id
+        WHERE version.state_id IS NOT NULL AND training.status IN ('completed', 'cancelled')""",
+    "what a server step remembers is kept of more than two versions": """
+        SELECT model_id FROM registry_modelversion WHERE state_id IS NOT NULL GROUP BY model_id HAVING count(*) > 2""",
     "a model has no version 0": """
         SELECT model.id FROM registry_model AS model WHERE model.kind <> 'mean' AND NOT EXISTS
         (SELECT 1 FROM registry_modelversion AS version WHERE version.model_id = model.id AND version.number = 0)""",
@@ -140,15 +146,18 @@ def _accepted_lists(home: Path) -> Iterator[str]:
 
 
 def _versions(home: Path) -> Iterator[str]:
-    """Every version is the mean of its accepted list and the late updates folded in, to the last bit, where the updates
-    are still kept.
+    """Every version that is to be the mean of its accepted list and the late updates folded in is that, to the last
+    bit, where the updates are still kept.
     """
     made = databases.rows(
         home,
-        """SELECT CAST(round.accepted AS text), CAST(round.folded AS text), version.blob_id
-        FROM trainings_round AS round JOIN registry_modelversion AS version ON version.id = round.version_id""",
+        """SELECT CAST(round.accepted AS text), CAST(round.folded AS text), version.blob_id, CAST(training.plan AS text)
+        FROM trainings_round AS round JOIN registry_modelversion AS version ON version.id = round.version_id
+        JOIN trainings_training AS training ON training.id = round.training_id""",
     )
-    for accepted, folded, digest in made:
+    for accepted, folded, digest, plan in made:
+        if json.loads(plan).get("server_step", {}).get("kind", "identity") != "identity":
+            continue  # the outcome is compared with that of an undisturbed run
         listed = [*json.loads(accepted), *(json.loads(folded or "null") or [])]
         counted = [(sent, weight) for _, sent, weight, *_ in listed]
         if all(path_of(home, sent).exists() for sent, _ in counted):

@@ -24,6 +24,7 @@ CONVERTERS = {
     **dict.fromkeys(("task", "peers-task"), "<uuid:task_id>"),
     **dict.fromkeys(("me", "user"), "<uuid:user_id>"),
     **dict.fromkeys(("my-token", "token"), "<uuid:token_id>"),
+    "invitation": "<uuid:invitation_id>",
     "group": "<int:group_id>",
     "digest": "<str:digest>",
     "version": "<int:number>",

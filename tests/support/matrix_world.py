@@ -201,6 +201,11 @@ def _clients(answer: Answer, world: World, realm: Realm, caller: Person) -> tupl
     return {"all": world.clients, "own": own, "none": set()}, {each["username"] for each in answer}
 
 
+def _invited(answer: Answer, world: World, realm: Realm, caller: Person) -> tuple[Mapping[str, object], Any]:
+    own = {world.own.named["invitation"]}
+    return {"all": own | {world.foreign.named["invitation"]}, "own": own, "none": set()}, _ids(answer)
+
+
 def _models(answer: Answer, world: World, realm: Realm, caller: Person) -> tuple[Mapping[str, object], Any]:
     ours, means = world.own, {world.own.named["mean"]}
     everything = ours.trained | world.foreign.trained | means | {world.foreign.named["mean"]}
@@ -262,6 +267,7 @@ _READERS: dict[str, Reader] = {
     "GET groups/": _groups,
     "GET tokens/": _tokens,
     "GET clients/": _clients,
+    "GET clients/invitations/": _invited,
     "GET models/": _models,
     "GET models/<model>/metrics/": _reporters,
     **{f"GET models/<{name}>/metrics/": _came_with(name) for name in ("local", "peers", "dealt")},

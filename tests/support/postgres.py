@@ -35,7 +35,6 @@ INITDB = "--username=hansa --auth=trust --encoding=UTF8 --locale=C --no-sync"
 SETTINGS = (
     # for speed: what a power cut would take is only tests'
     "--fsync=off",
-    "--synchronous_commit=off",
     "--full_page_writes=off",
     "--autovacuum=off",
     "--shared_buffers=32MB",
@@ -65,10 +64,10 @@ class Postgres:
             connection.execute(statement.encode())
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a new, empty database; dropped afterwards, whoever is still connected to it."""
+    def database(self, like: str = "template0") -> Iterator[str]:
+        """The URL of a new database, empty or like another; dropped afterwards, whoever is still connected to it."""
         name = f"hansa_{uuid4().hex[:12]}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
         try:
             yield self.beside(name)
         finally:
@@ -89,46 +88,98 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def own_postgres() -> "Iterator[OwnServer]":
+    """PostgreSQL that the tests of a module may kill and start again, also where all others use a given server."""
+    with _in_a_folder() as folder, _started(folder) as server:
+        yield server
+
+
 @contextmanager
 def running() -> Iterator[Postgres]:
     """The server named by the environment, else one of our own until the end of the block."""
     if url := os.environ.get(VARIABLE):
         yield Postgres(url)
         return
-    # Not below pytest's folder: nobody may look into that, and a socket's path has room for 107 bytes.
+    with _in_a_folder() as folder, _started(folder) as server:
+        yield server.postgres
+
+
+@contextmanager
+def _in_a_folder() -> Iterator[Path]:
+    """Not below pytest's folder: nobody may look into that, and a socket's path has room for 107 bytes."""
     folder = Path(tempfile.mkdtemp(prefix="hansa-postgres-"))
     try:
-        with _started(folder) as server:
-            yield server
+        yield folder
     finally:
         shutil.rmtree(folder)
 
 
+@dataclass
+class OwnServer:
+    """A server whose process is ours."""
+
+    folder: Path
+    programs: Path
+    owner: dict[str, Any]  # Any: arguments of subprocess
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def postgres(self) -> Postgres:
+        return Postgres(f"postgresql://hansa@/postgres?host={self.folder}")
+
+    def start(self) -> None:
+        """Return when it answers. After a kill its old processes may be in the way for a moment."""
+        end = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            if time.monotonic() > end:
+                raise RuntimeError(f"PostgreSQL does not answer: {(self.folder / 'log').read_text()}")
+            if self.process is None or self.process.poll() is not None:
+                self.process = self._begun()
+            time.sleep(0.02)  # another process; there is nothing else to wait on
+
+    def end(self, number: signal.Signals = signal.SIGQUIT) -> None:
+        """At once: there is nothing to keep. By SIGKILL it comes to know it as little as in a crash."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(30)
+
+    def _answers(self) -> bool:
+        import psycopg
+
+        try:
+            self.postgres.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _begun(self) -> "subprocess.Popen[bytes]":
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [self.programs / "postgres", "-D", self.folder / "data", "-k", self.folder, *SETTINGS],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,  # Ctrl-C is for the tests; it ends after them
+                preexec_fn=_end_with_parent,  # noqa: PLW1509  # one system call, no lock
+                **self.owner,
+            )
+
+
 @contextmanager
-def _started(folder: Path) -> Iterator[Postgres]:
+def _started(folder: Path) -> Iterator[OwnServer]:
     owner = _owner(folder)
     programs = _programs(folder, owner)
     data = folder / "data"
     initialize = [str(programs / "initdb"), *INITDB.split(), f"--pgdata={data}"]
     subprocess.run(initialize, check=True, stdout=subprocess.DEVNULL, cwd=folder, **owner)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(programs / "postgres"), "-D", str(data), "-k", str(folder), *SETTINGS],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            start_new_session=True,  # Ctrl-C is for the tests; it ends after them
-            preexec_fn=_end_with_parent,  # noqa: PLW1509  # one system call, no lock
-            **owner,
-        )
+    server = OwnServer(folder, programs, owner)
     try:
-        server = Postgres(f"postgresql://hansa@/postgres?host={folder}")
-        _wait_until_it_answers(server, process, folder / "log")
+        server.start()
         yield server
     finally:
-        process.send_signal(signal.SIGQUIT)  # at once: there is nothing to keep
-        process.wait(30)
+        server.end()
 
 
 def _owner(folder: Path) -> dict[str, Any]:  # Any: arguments of subprocess
@@ -158,21 +209,6 @@ def _programs(folder: Path, owner: dict[str, Any]) -> Path:  # Any: as above
 
 def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-
-def _wait_until_it_answers(server: Postgres, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    import psycopg
-
-    end = time.monotonic() + READY_SECONDS
-    while True:
-        try:
-            server.execute("SELECT 1")
-        except psycopg.OperationalError:
-            if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"PostgreSQL does not answer: {log.read_text()}") from None
-            time.sleep(0.02)  # another process; there is nothing else to wait on
-        else:
-            return
 
 
 def main() -> int:

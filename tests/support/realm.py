@@ -11,13 +11,13 @@ from django.utils import timezone
 
 from hansa.rounds import plan as plans
 from hansa.server.accounts import services as accounts
-from hansa.server.accounts.models import Answered, Token
+from hansa.server.accounts.models import Answered, Invitation, Token
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs import store
 from hansa.server.lifecycle.bridge import call
 from hansa.server.registry import services as registry
 from hansa.server.registry.creation import NewModel
-from hansa.server.registry.models import Model, ModelKind, ModelVersion
+from hansa.server.registry.models import Calibration, Model, ModelKind, ModelVersion
 from hansa.server.trainings.models import Task, Training
 from hansa.server.trainings.services import leasing, trainings
 from support.moments import moments
@@ -157,13 +157,15 @@ def _close_rounds(made: Mapping[str, Training]) -> None:
 
 
 def _keep_moments(model_id: UUID) -> None:
-    """Of its newest version, as if that had been made with SWAG."""
+    """Of its newest version, as if that had been made with SWAG; and as if its clients had calibrated it."""
     with store.BlobFile() as blob:
         blob.write(moments().content)
         digests = blob.finish()
         store.place(blob.path, digests.sha256)
     row = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=timezone.now())
-    ModelVersion.objects.filter(model_id=model_id, number=1).update(moments=row)
+    version = ModelVersion.objects.get(model_id=model_id, number=1)
+    ModelVersion.objects.filter(id=version.id).update(moments=row)
+    Calibration.objects.create(version=version, temperature=1.5, examples=9, clients=1)
 
 
 def _task(client: Person, training: Training, number: int, kind: str = "train") -> Task:
@@ -203,6 +205,7 @@ def _described(people: People, made: dict[str, Training]) -> Realm:
             "round": "1",
             "user": peer.id,
             "group": str(group.id),
+            "invitation": str(Invitation.objects.get(user__username=invited).id),
             "token": str(Token.objects.get(user=client.user).id),
         },
         trained=frozenset(str(each.model_id) for each in made.values()),

@@ -105,15 +105,18 @@ def serving(
     settings: Mapping[str, str] | None = None,
     verify: ssl.SSLContext = NO_TLS,
     largest_file: int | None = None,
+    first: str = "",
     **arguments: object,
 ) -> Iterator[Serving]:
     """Start a server and wait until it answers; whatever happens, it is gone afterwards.
 
+    `first`: what its process does before anything else, in Python.
     `largest_file`: no file of the server may grow beyond so many bytes; the kernel sees to it, as on a full disk.
     """
     port = arguments.setdefault("port", free_port())
+    *python, program = serve_program(**arguments)
     with subprocess.Popen(
-        serve_program(**arguments),
+        [*python, f"{first}\n{program}"],
         env=environment(home, settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from hansa.core.params import Array, Params
 from hansa.formats import safetensors
+from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
 from hansa.rounds.decisions import Aggregate, Combine, Decision, Wait
 from hansa.server.blobs import store
@@ -22,7 +23,8 @@ from hansa.server.registry import services as registry
 from hansa.server.registry.creation import NewModel
 from hansa.server.registry.ingest import ingest
 from hansa.server.registry.models import Model
-from hansa.server.trainings.aggregation import aggregate
+from hansa.server.trainings import stepping
+from hansa.server.trainings.aggregation import Findings
 from hansa.server.trainings.models import Task, Training
 from hansa.server.trainings.services import aggregation, leasing, rounds, trainings
 from support.people import Person
@@ -115,6 +117,15 @@ def started(training: Training) -> Training:
     return start(training)
 
 
+async def aggregated(training: Training, *clients: Person) -> Training:
+    """Each of the clients has sent what moves the model by 2, and the round has its version."""
+    for client in clients:
+        await upload_and_report(client, await call(lease, client), update(2.0))
+    await call(settle, training)
+    await call(add_up, training)
+    return training
+
+
 @pytest.fixture
 async def evaluating(make_training: MakeTraining, bob: Person, carol: Person) -> Training:
     """A training of one round whose version Bob and Carol are asked to evaluate."""
@@ -159,10 +170,14 @@ def add_up(training: Training) -> Decision:
     """The arithmetic of a closed round, or of its moments, and what follows from it."""
     job = aggregation.claim(training_id=training.id, now=timezone.now())
     assert job is not None, "there is nothing to aggregate"
-    with store.BlobFile() as blob:
-        digests = aggregate(job, blob, Event())
-    store.place(blob.path, digests.sha256)
-    assert aggregation.commit(job=job, digests=digests, now=timezone.now())
+    findings = Findings(job.own) if job.kind is TaskKind.TRAIN else None
+    with stepping.files_for(job) as files:
+        made = stepping.compute(job, files, Event(), findings)
+        for digest, path in files.by_digest(made).items():
+            store.place(path, digest)
+    told = () if findings is None else findings.told()
+    done = aggregation.commit(job=job, digests=made.version, remembered=made.memory, now=timezone.now(), told=told)
+    assert done
     return settle(training)
 
 

@@ -146,18 +146,19 @@ def explained(postgres: Postgres | None) -> Iterator[None]:
 
 
 @contextmanager
-def sole_server(postgres: Postgres | None) -> Iterator[None]:
+def sole_server(postgres: Postgres | None) -> Iterator["Sole"]:
     """Between its two ends no other server works on this PostgreSQL database, wherever it was started.
 
     On SQLite the lock on HANSA_HOME says so already. Raises UnusableDatabaseError, if another one is there after a few
     seconds, in which PostgreSQL notices that a server was killed.
     """
     if postgres is None:
-        yield
+        yield Sole(None)
         return
     from django.db import OperationalError, connection
 
     held = connection.copy()  # open as long as the server runs; none of its threads' own
+    held.inc_thread_sharing()
     try:
         with explained(postgres), held.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
@@ -170,6 +171,28 @@ def sole_server(postgres: Postgres | None) -> Iterator[None]:
                     f"Another server works on the {postgres}. Stop it first, or name another database by "
                     "HANSA_DATABASE_URL."
                 ) from error
-        yield
+        yield Sole(held)
     finally:
         held.close()
+
+
+class Sole:
+    """The lock that keeps other servers away. It is lost with its connection, as when PostgreSQL is restarted."""
+
+    def __init__(self, held: Any) -> None:  # Any: Django's connection; None on SQLite, where nothing can be lost
+        self._held = held
+
+    def holds(self) -> bool:
+        """Whether it is ours: still, or again. False: another server has it by now.
+
+        Raises OperationalError while the database is away.
+        """
+        if self._held is None or (self._held.connection is not None and self._held.is_usable()):
+            return True
+        self._held.close()
+        with self._held.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_LOCK])
+            (taken,) = cursor.fetchone()
+        if not taken:
+            self._held.close()
+        return bool(taken)

@@ -9,6 +9,9 @@ from pathlib import Path
 from hansa.crashpoints import crash_point
 from hansa.server.config import Config, secret_key_file
 
+LOCK = "server.lock"
+"""A file in it that the process which serves it holds; written when that process had made what it lacked."""
+
 RESTORING = ".restoring"
 """A folder in it while a backup is being restored: until that is done there is nothing to serve."""
 
@@ -89,7 +92,7 @@ class HomeLock:
     """Held by the process that serves a home; released by the kernel when it ends, however it ends."""
 
     def __init__(self, home: Path) -> None:
-        self._path = home / "server.lock"
+        self._path = home / LOCK
 
     def __enter__(self) -> "HomeLock":
         """Take the lock. Raises HomeError with the pid of the process that has it."""

@@ -28,7 +28,7 @@ OTHER: Final = "other"
 
 UPDATES_ACCEPTED: Final = Counter(
     "hansa_updates_accepted",
-    "Reports that count: updates (train), moments (swag) and evaluations (evaluate).",
+    "Reports that count: updates (train), moments (swag), evaluations (evaluate) and calibrations (calibrate).",
     ["kind"],
     registry=REGISTRY,
 )

@@ -44,6 +44,8 @@ took a tenth of the processor under load, and a tenth of a second at a time from
 
 SHUTDOWN_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 0.02
+ALONE_SECONDS = 2.0
+"""How long PostgreSQL may be back before its lock is taken again: less than another server's start takes."""
 """Between two looks whether the port is open yet."""
 
 
@@ -72,12 +74,12 @@ def serve(
         with home.HomeLock(settings.home):
             _setup_django()
             _secure_cookies(tls=tls_cert is not None)
-            with database.sole_server(settings.postgres):
+            with database.sole_server(settings.postgres) as sole:
                 _migrate(settings)
                 crash_point("server.migrated")
                 announcement = partial(_announce, settings, host, port, tls=tls_cert is not None, code=_first_run())
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    runner.run(_serve(host, port, tls_cert, tls_key, announcement))
+                    runner.run(_serve(host, port, tls_cert, tls_key, announcement, sole))
     except (config.ConfigError, home.HomeError, database.UnusableDatabaseError, StartError) as error:
         print(f"hansa serve: {error}", file=sys.stderr)
         return 1
@@ -252,8 +254,13 @@ def _server(host: str, port: int, tls_cert: Path | None, tls_key: Path | None) -
     )
 
 
-async def _serve(
-    host: str, port: int, tls_cert: Path | None, tls_key: Path | None, announce: Callable[[], None]
+async def _serve(  # what `serve` was asked for, and what it has taken
+    host: str,
+    port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    announce: Callable[[], None],
+    sole: database.Sole,
 ) -> None:
     from hansa.server.lifecycle import events
     from hansa.server.trainings.hints import HINTS
@@ -274,9 +281,29 @@ async def _serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    opening = loop.create_task(_when_open(host, port, announce))
+    beside = [loop.create_task(_when_open(host, port, announce)), loop.create_task(_keep_alone(sole, stop))]
     await server.serve()
-    opening.cancel()
+    for task in beside:
+        task.cancel()
+
+
+async def _keep_alone(sole: database.Sole, stop: Callable[[], None]) -> None:
+    """Take the database's lock again when it was lost with PostgreSQL; end where another server was faster."""
+    from django.db import Error as DatabaseError
+
+    from hansa.server.lifecycle.bridge import work
+    from hansa.server.lifecycle.outage import OUTAGES
+
+    while True:
+        await asyncio.sleep(ALONE_SECONDS)
+        try:
+            if not await work(sole.holds):
+                log.critical("Another server works on the database since PostgreSQL was away; this one ends.")
+                stop()
+                return
+        except DatabaseError as error:
+            if not OUTAGES.met(error):
+                log.exception("It cannot be seen whether another server works on the database.")
 
 
 async def _when_open(host: str, port: int, announce: Callable[[], None]) -> None:

@@ -204,7 +204,7 @@ async def test_what_a_model_cannot_be_asked_is_said_with_the_next_move(alice, tr
         response = await ask(alice, model_id, [[1.0, 1.0]], uncertainty={"method": method})
         refused(response, 409, "impossible_method", words)
     response = await ask(alice, local_id, [[1.0, 1.0]], uncertainty={"method": "swag"})
-    refused(response, 409, "impossible_method", "moments are those of a version")
+    refused(response, 409, "impossible_method", "those of versions")
 
 
 async def test_an_input_that_does_not_fit_is_refused_with_what_was_seen_and_what_is_wanted(alice):

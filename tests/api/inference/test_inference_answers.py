@@ -144,3 +144,18 @@ def test_binary_has_every_array_by_name():
     assert arrays.keys() == {"inference", "probabilities"} | {f"uncertainty.{name}" for name in found.uncertainty}
     assert np.array_equal(arrays["uncertainty.mutual_info"], found.uncertainty["mutual_info"])
     assert safetensors.numpy.load(as_safetensors(told(np.zeros((1, 2, 3)), NONE)))["inference"].dtype == np.int64
+
+
+@pytest.mark.parametrize("row", [[math.inf, 0.0], [-math.inf, -math.inf]])
+@pytest.mark.parametrize("method", ["none", "mc_dropout"])
+def test_logits_that_make_no_probabilities_are_refused_by_name(row, method):
+    with pytest.raises(InvalidError, match="logit of infinity") as caught:
+        told(np.float32([[row], [row]]), Way(method, 10, "logits"))
+
+    assert caught.value.code == "not_finite"
+
+
+def test_a_class_that_a_model_rules_out_has_the_probability_0():
+    found = told(np.float32([[[-math.inf, 0.0, 0.0]]]), Way("none", 10, "logits"))
+
+    assert found.probabilities.tolist() == [[0.0, 0.5, 0.5]]

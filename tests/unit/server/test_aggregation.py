@@ -1,73 +1,30 @@
 """The arithmetic of a round on files: the bits of a slow loop, however it is cut, threaded or buffered."""
 
-import uuid
-from functools import partial
+from dataclasses import replace
 from itertools import product
 from threading import Event
 
 import numpy as np
 import pytest
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
-from hansa.core.params import spec_of
 from hansa.formats import safetensors
-from hansa.formats.chunks import chunks
 from hansa.formats.errors import NotFiniteError
 from hansa.server.blobs import store
-from hansa.server.blobs.store import BlobFile, TornBlobError
-from hansa.server.trainings import aggregation
-from hansa.server.trainings.aggregation import StoppedError, aggregate
-from hansa.server.trainings.services.aggregation import Job, StoredUpdate
-from support.work import file_of
+from hansa.server.blobs.inspection import Known
+from hansa.server.blobs.store import TornBlobError
+from hansa.server.trainings import combining, pipeline
+from hansa.server.trainings.aggregation import Findings
+from hansa.server.trainings.pipeline import StoppedError
+from support.aggregation import BUFFERS, job_of, params, run, stored_update
 
-BUFFERS = frozenset({"mean", "count"})
 WEIGHTS = (3, 1_000_003, 77, 5, 12_345)
-
-
-def params(seed):
-    rng = np.random.default_rng(seed)
-    return {
-        "large": np.ldexp(rng.uniform(-1, 1, 40_000), rng.integers(-20, 21, 40_000)).astype(np.float32),
-        "matrix": rng.normal(size=(30, 41)).astype(np.float64),
-        "half": rng.normal(size=999).astype(np.float16),
-        "mean": rng.normal(size=7).astype(np.float32),
-        "count": np.array(rng.integers(-(2**40), 2**40), np.int64),
-        "bytes": rng.integers(0, 256, 333).astype(np.uint8),
-        "empty": np.zeros((3, 0), np.float32),
-    }
-
-
-def stored_update(ordinal, arrays, weight, foreign=False):
-    """An update in the store; `foreign`: laid out as another program writes it."""
-    content = save(arrays) if foreign else file_of(arrays, BUFFERS & arrays.keys()).content
-    with BlobFile() as file:
-        file.write(content)
-        digests = file.finish()
-    store.place(file.path, digests.sha256)
-    return StoredUpdate(ordinal, digests.sha256, weight, digests.size, digests.checksums)
-
-
-def job_of(updates, arrays):
-    return Job(
-        round_id=uuid.uuid4(),
-        training_id=uuid.uuid4(),
-        claim=uuid.uuid4(),
-        number=1,
-        spec=spec_of(arrays, buffers=BUFFERS & arrays.keys()),
-        updates=tuple(updates),
-    )
 
 
 @pytest.fixture
 def job(home):
     updates = [stored_update(place, params(place), weight, foreign=place == 2) for place, weight in enumerate(WEIGHTS)]
     return job_of(updates, params(0))
-
-
-def run(job, stopping=None):
-    with BlobFile() as blob:
-        digests = aggregate(job, blob, stopping or Event())
-    return digests, blob.path
 
 
 def slow_mean(arrays, weights):
@@ -89,6 +46,75 @@ def test_the_version_is_that_of_a_slow_loop(job):
         assert array.tobytes() == expected.tobytes(), name
 
 
+def test_it_is_told_on_the_way_how_alike_each_update_is_to_the_version_and_the_version_is_the_same(job):
+    base = stored_update(9, params(99), 1)
+    findings = Findings(len(WEIGHTS))
+
+    with_base = replace(job, base=Known(base.digest, base.size, base.checksums))
+    digests, path = run(with_base, findings=findings)
+
+    assert digests == run(job)[0]
+    version, began = load(path.read_bytes()), params(99)
+    learned = sorted(began.keys() - BUFFERS)
+
+    def step(arrays):
+        return np.concatenate([np.float64(arrays[name]).ravel() - np.float64(began[name]).ravel() for name in learned])
+
+    steps, came = [step(params(place)) for place in range(len(WEIGHTS))], step(version)
+    wanted = [float(each @ came / np.linalg.norm(each) / np.linalg.norm(came)) for each in steps]
+    assert findings.likeness.cosines() == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_base_that_cannot_be_read_keeps_no_version_from_being_made(job):
+    findings = Findings(len(WEIGHTS))
+
+    digests, _ = run(replace(job, base=Known("0" * 64, 100, b"")), findings=findings)
+
+    assert digests == run(job)[0]
+    assert findings.likeness.cosines() == [None] * len(WEIGHTS)
+
+
+class HalfWay:
+    """A stage that goes half of the way, and notes what it was asked for."""
+
+    def __init__(self):
+        self.kept = []
+
+    def after(self, stretch, combined, base):
+        assert combined.dtype == base.dtype == np.float64
+        return base + (combined - base) / 2, [(segment.name, segment.start, segment.stop) for segment in stretch]
+
+    def keep(self, stretch, kept):
+        assert kept == [(segment.name, segment.start, segment.stop) for segment in stretch]
+        self.kept += stretch
+
+
+@pytest.mark.parametrize("max_bytes", [4 * 2**20, 4096])
+def test_a_stage_makes_the_version_of_the_aggregate_of_float_params_and_keeps_what_it_wants_in_order(
+    job, monkeypatch, max_bytes
+):
+    monkeypatch.setattr(combining, "CHUNK_BYTES", max_bytes)
+    base, stage = stored_update(9, params(99), 1), HalfWay()
+
+    _, path = run(replace(job, base=Known(base.digest, base.size, base.checksums)), stage=stage)
+
+    version, began, updates = load(path.read_bytes()), params(99), [params(place) for place in range(len(WEIGHTS))]
+    for name, array in version.items():
+        mean = slow_mean([update[name].astype(np.float64) for update in updates], WEIGHTS)
+        moved = name not in BUFFERS and array.dtype.kind == "f"
+        wanted = began[name] + (mean - began[name]) / 2 if moved else np.trunc(mean) if name == "bytes" else mean
+        assert array.tobytes() == wanted.astype(array.dtype).tobytes(), name
+    place = {array.name: index for index, array in enumerate(job.spec.in_data_order)}
+    asked = [(place[segment.name], segment.start) for segment in stage.kept]
+    assert asked == sorted(asked)
+    assert sum(segment.size for segment in stage.kept) == 40_000 + 30 * 41 + 999
+
+
+def test_a_stage_needs_the_version_that_the_round_began_from(job):
+    with pytest.raises(TornBlobError, match="0" * 64):
+        run(replace(job, base=Known("0" * 64, 100, b"")), stage=HalfWay())
+
+
 def test_the_version_is_written_canonically(job):
     _, path = run(job)
 
@@ -104,9 +130,9 @@ def test_the_version_is_written_canonically(job):
 )
 def test_the_bits_do_not_depend_on_threads_buffers_or_chunks(job, monkeypatch, threads, in_flight, max_bytes):
     usual, _ = run(job)
-    monkeypatch.setattr(aggregation, "THREADS", threads)
-    monkeypatch.setattr(aggregation, "IN_FLIGHT", in_flight)
-    monkeypatch.setattr(aggregation, "chunks", partial(chunks, max_bytes=max_bytes))
+    monkeypatch.setattr(pipeline, "THREADS", threads)
+    monkeypatch.setattr(pipeline, "IN_FLIGHT", in_flight)
+    monkeypatch.setattr(combining, "CHUNK_BYTES", max_bytes)
 
     assert run(job)[0] == usual
 
@@ -122,7 +148,7 @@ def test_the_bits_depend_on_the_order_of_the_list(home):
 
 
 def test_integers_of_late_updates_are_the_exact_mean_however_they_are_cut(home, monkeypatch):
-    monkeypatch.setattr(aggregation, "EXACT_ELEMENTS", 50)
+    monkeypatch.setattr(combining, "EXACT_ELEMENTS", 50)
     weights = (30, 33, 2.1213203435596424)
     like = {"counts": np.full(333, 5, np.uint8), "more": np.arange(7, dtype=np.uint8), "step": np.array(5, np.int64)}
     updates = [stored_update(place, like, weight) for place, weight in enumerate(weights)]

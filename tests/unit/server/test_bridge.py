@@ -17,11 +17,11 @@ def thread():
     return threading.current_thread().name
 
 
-async def test_all_services_run_on_one_thread():
+async def test_all_services_run_on_one_thread_on_sqlite_and_elsewhere_on_a_few():
     names = await asyncio.gather(*(call(thread) for _ in range(20)))
 
-    assert len(set(names)) == 1
-    assert names[0].startswith("hansa-writer")
+    assert len(set(names)) <= (1 if bridge.has_one_writer() else bridge.WRITERS)
+    assert all(name.startswith("hansa-writer") for name in names)
 
 
 @pytest.mark.parametrize(

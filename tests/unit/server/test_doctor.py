@@ -17,7 +17,7 @@ from hansa.server.blobs.models import Blob
 from hansa.server.destinations import Destinations
 from hansa.server.doctor import blobs, database, examination, home, rows, surroundings
 from hansa.server.doctor.finding import Level
-from hansa.server.home import DOUBTED, HomeLock
+from hansa.server.home import DOUBTED, LOCK, HomeLock
 from hansa.server.trainings.models import Round, Task, Training
 from support.damage import aside, cut_off, flip_a_bit, take_away
 
@@ -86,10 +86,37 @@ def test_a_server_that_is_open_to_more_than_it_need_be(settings, changes, said):
     assert (level, said in seen) == ("warning", True)
 
 
-def test_the_running_server_has_another_key(settings):
-    other = surroundings.Running(1, {"HANSA_SECRET_KEY": "k" * 40, "HANSA_HOME": str(settings.home)}, [])
-    assert the_one(surroundings.secret(settings, {}, other))[0] == "warning"
-    assert bad(surroundings.secret(settings, {}, None)) == []
+def serving(settings, **variables):
+    """A process that serves the folder, as it would be found; and when it was started."""
+    (settings.home / LOCK).touch()
+    return surroundings.Running(1, {"HANSA_HOME": str(settings.home), **variables}, [])
+
+
+def test_the_key_is_the_running_servers_whatever_this_shell_has(settings):
+    theirs = serving(settings, HANSA_SECRET_KEY="k" * 40)
+    for mine in ({}, {"HANSA_SECRET_KEY": "m" * 40}):
+        (found,) = surroundings.secret(settings, mine, theirs)
+        assert (found.level, found.seen) == (Level.OK, "a key from HANSA_SECRET_KEY of the running server")
+    (found,) = surroundings.secret(settings, {}, None)
+    assert (found.level, found.seen) == (Level.OK, f"a key from {settings.home}/secret_key")
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["generated", "named"])
+def test_a_key_that_was_replaced_under_the_running_server(settings, given, tmp_path):
+    file = tmp_path / "mine" if given else settings.home / "secret_key"
+    file.write_text("k" * 40)
+    theirs = serving(settings, **({"HANSA_SECRET_KEY_FILE": str(file)} if given else {}))
+    assert bad(surroundings.secret(settings, {}, theirs)) == []
+
+    later = (settings.home / LOCK).stat().st_mtime + 60
+    os.utime(file, (later, later))
+    level, seen = the_one(surroundings.secret(settings, {}, theirs))
+    assert (level, f"{file} was written after the server was started" in seen) == ("warning", True)
+
+
+def test_the_key_of_another_users_server_is_not_guessed(settings):
+    level, seen = the_one(surroundings.secret(settings, {}, surroundings.Running(1, None, [])))
+    assert (level, "this user may not see" in seen) == ("warning", True)
 
 
 def test_a_process_that_holds_the_folder_and_does_not_answer(settings, unused_tcp_port):
@@ -122,11 +149,18 @@ def file(tmp_path):
 
 
 def test_a_whole_database(file):
-    assert bad(database.sqlite(file, quick=False)) == []
+    assert bad(database.sqlite(file, quick=False, served=True)) == []
+
+
+def test_a_database_that_was_restored_has_no_log_until_a_server_is_started_on_it(file):
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    assert bad(database.sqlite(file, quick=False, served=False)) == []
+    assert the_one(database.sqlite(file, quick=False, served=True))[0] == "warning"
 
 
 def test_a_database_that_is_not_there(tmp_path):
-    assert the_one(database.sqlite(tmp_path / "none", quick=False))[0] == "error"
+    assert the_one(database.sqlite(tmp_path / "none", quick=False, served=True))[0] == "error"
     assert not (tmp_path / "none").exists()
 
 
@@ -135,19 +169,19 @@ def test_a_damaged_database(file, quick):
     content = bytearray(file.read_bytes())
     content[4096 * 4 : 4096 * 6] = bytes(4096 * 2)
     file.write_bytes(content)
-    assert the_one(database.sqlite(file, quick=quick))[0] == "error"
+    assert the_one(database.sqlite(file, quick=quick, served=False))[0] == "error"
 
 
 def test_something_else_than_a_database(tmp_path):
     (tmp_path / "hansa.sqlite3").write_bytes(b"no database" * 100)
-    assert the_one(database.sqlite(tmp_path / "hansa.sqlite3", quick=True))[0] == "error"
+    assert the_one(database.sqlite(tmp_path / "hansa.sqlite3", quick=True, served=False))[0] == "error"
 
 
 def test_rows_that_refer_to_nothing(file):
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("DELETE FROM a")
         connection.commit()
-    level, seen = the_one(database.sqlite(file, quick=True))
+    level, seen = the_one(database.sqlite(file, quick=True, served=False))
     assert (level, "b → a" in seen) == ("error", True)
 
 
@@ -242,6 +276,20 @@ def test_the_server_is_told_only_of_what_it_can_ask_for_again_and_nothing_is_mov
 
     list(look(set_aside=True))
     assert (store.path_of(digest).exists(), aside(home), doubts.left()) == (True, [], [digest])
+
+
+def test_for_what_nothing_refers_to_no_backup_is_asked(bobs_task):
+    flip_a_bit(unused(b"something"))
+    ((level, seen, _, do),) = bad(look())
+    assert (level, "nothing refers to it" in seen, "backup" in do) == ("warning", True, False)
+
+
+def test_an_upload_that_was_not_reported_is_asked_for_again(bobs_task):
+    digest = unused(b"sent")
+    Task.objects.filter(id=bobs_task.id).update(uploaded=digest)
+    take_away(digest)
+    ((level, seen, _, do),) = bad(look(quick=True))
+    assert (level, "not reported yet" in seen, "asks for it again" in do) == ("error", True, True)
 
 
 def test_a_folder_that_cannot_take_the_note_is_said_so(bobs_task, home):

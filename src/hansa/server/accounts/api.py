@@ -124,6 +124,11 @@ class Invitations(MessageView):
 
     permission_classes = (IsActor,)
 
+    @extend_schema(responses={200: listing(wire.OpenInvitation)})
+    async def get(self, request: Request) -> Response:
+        """List the invitations of one's own that nobody has used, without their codes; for superusers all."""
+        return Response(await read(selectors.invitations, caller(request), timezone.now()))
+
     @extend_schema(request=body(wire.InvitationCreate), responses={201: ref(wire.Invitation), **refusals(409)})
     async def post(self, request: Request) -> Response:
         """Invite a client. The code is in this answer and nowhere else."""
@@ -136,6 +141,18 @@ class Invitations(MessageView):
             now=timezone.now(),
         )
         return Response(invitation, status=201)
+
+
+class InvitationDetail(MessageView):
+    """One of one's own invitations."""
+
+    permission_classes = (IsActor,)
+
+    @extend_schema(responses={204: None})
+    async def delete(self, request: Request, invitation_id: UUID) -> Response:
+        """Take an invitation back: its code works no more. The client's account stays."""
+        await call(services.revoke_invitation, actor=caller(request), invitation_id=invitation_id)
+        return Response(status=204)
 
 
 class Enroll(MessageView):

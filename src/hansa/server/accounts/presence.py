@@ -3,21 +3,35 @@
 A client that waits for work writes nothing; without this, thousands of idle clients would each cost a write per poll.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
 _seen: dict[UUID, datetime] = {}
+_lost: set[UUID] = set()
 
 
 def saw(user_id: UUID, now: datetime) -> None:
     """The client asked for work."""
     _seen[user_id] = now
+    _lost.discard(user_id)
+
+
+def lost(user_ids: Iterable[UUID]) -> None:
+    """The clients did not do what they had asked for: nothing says any more that they are there, until they ask."""
+    _lost.update(user_ids)
 
 
 def seen_since(user_id: UUID, moment: datetime) -> bool:
-    """Whether the client has asked for work after `moment`."""
+    """Whether the client has asked for work after `moment`, and was not lost since."""
     seen = _seen.get(user_id)
-    return seen is not None and seen > moment
+    return seen is not None and seen > moment and user_id not in _lost
+
+
+def forget() -> None:
+    """As after a restart: nobody has asked yet."""
+    _seen.clear()
+    _lost.clear()
 
 
 def last_seen(user_id: UUID, stored: datetime | None) -> str | None:

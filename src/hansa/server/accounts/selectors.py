@@ -1,14 +1,15 @@
 """Reads of accounts, each with its permission filter."""
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from django.contrib.auth.models import Group
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from hansa.protocol import accounts as wire
 from hansa.server.accounts import presence
-from hansa.server.accounts.models import Token, User
+from hansa.server.accounts.models import Invitation, Token, User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
 
 
@@ -28,7 +29,7 @@ def myself(user: User) -> wire.User:
 
 def users(caller: User) -> list[wire.VisibleUser]:
     """Everybody with an account, as the caller may see them."""
-    return [_visible(user, caller) for user in User.objects.filter(is_active=True).order_by("username")]
+    return [visible(user, caller) for user in User.objects.filter(is_active=True).order_by("username")]
 
 
 def user(caller: User, user_id: UUID, presented: str | None) -> wire.VisibleUser:
@@ -39,11 +40,12 @@ def user(caller: User, user_id: UUID, presented: str | None) -> wire.VisibleUser
     found = User.objects.filter(id=user_id).first()
     if found is None:
         raise NotFoundError(f"There is no user {user_id}. GET /api/users/ lists those with an account.")
-    shown = _visible(found, caller)
+    shown = visible(found, caller)
     return msgspec.structs.replace(shown, token=presented) if found.id == caller.id else shown
 
 
-def _visible(user: User, caller: User) -> wire.VisibleUser:
+def visible(user: User, caller: User) -> wire.VisibleUser:
+    """One person's record: everything of oneself, and for staff; of others the names."""
     if user.id == caller.id or caller.may_register:
         return wire.VisibleUser(**msgspec.structs.asdict(myself(user)))
     return wire.VisibleUser(
@@ -68,10 +70,11 @@ def group(caller: User, group_id: int) -> Group:
 
     That a number is taken tells nothing of the group, so it is not hidden.
     """
-    found = Group.objects.filter(id=group_id).first()
+    is_member = Exists(caller.groups.filter(id=OuterRef("pk")))
+    found = Group.objects.filter(id=group_id).annotate(is_member=is_member).first()  # one look: it may be being deleted
     if found is None:
         raise NotFoundError(f"There is no group {group_id}. GET /api/users/groups/ lists your own.")
-    if not (caller.is_superuser or found.user_set.filter(id=caller.id).exists()):
+    if not (caller.is_superuser or found.is_member):
         raise ForbiddenError("You are not allowed to access this group. Ask an administrator to add you to it.")
     return found
 
@@ -97,23 +100,52 @@ def token_record(token: Token) -> wire.Token:
 
 
 def clients(actor: User) -> list[wire.ClientSummary]:
+    """The clients that an actor has invited or trains with, by name. Raises ForbiddenError for who is no actor."""
+    return [client_record(user) for user in known_clients(actor).order_by("username")]
+
+
+def known_clients(actor: User) -> QuerySet[User]:
     """The clients that an actor has invited or trains with; a superuser sees all. Raises ForbiddenError for others.
 
     Where registration is open anybody may become an actor; what others' machines do is not theirs to know.
     """
     if not actor.may_act:
         raise ForbiddenError("Only actors may list clients. Ask an administrator for the actor role.")
-    rows = User.objects.filter(client=True, is_active=True).order_by("username")
+    rows = User.objects.filter(client=True, is_active=True)
     if not actor.is_superuser:
         trained = User.objects.filter(participations__training__actor=actor, participations__active=True)
         rows = rows.filter(Q(invited_by=actor) | Q(id__in=trained.values("id")))
-    rows = rows.annotate(has_token=Exists(Token.objects.filter(user=OuterRef("pk"))))
-    return [
-        wire.ClientSummary(
-            id=str(user.id),
-            username=user.username,
-            enrolled=user.has_token or user.has_usable_password(),
-            last_seen=presence.last_seen(user.id, user.last_seen),
-        )
-        for user in rows
-    ]
+    return rows.annotate(has_token=Exists(Token.objects.filter(user=OuterRef("pk"))))
+
+
+def client_record(user: User) -> wire.ClientSummary:
+    """One of `known_clients` as it is shown."""
+    return wire.ClientSummary(
+        id=str(user.id),
+        username=user.username,
+        enrolled=bool(getattr(user, "has_token", False)) or user.has_usable_password(),
+        last_seen=presence.last_seen(user.id, user.last_seen),
+    )
+
+
+def invitation_record(invitation: Invitation) -> wire.OpenInvitation:
+    """One of `open_invitations` as it is shown."""
+    return wire.OpenInvitation(
+        id=str(invitation.id),
+        username=invitation.user.username,
+        invited_by=invitation.invited_by.username,
+        created_at=invitation.created_at.isoformat(),
+        expires_at=invitation.expires_at.isoformat(),
+    )
+
+
+def invitations(actor: User, now: datetime) -> list[wire.OpenInvitation]:
+    """The records of `open_invitations`."""
+    return [invitation_record(invitation) for invitation in open_invitations(actor, now)]
+
+
+def open_invitations(actor: User, now: datetime) -> QuerySet[Invitation]:
+    """The invitations that wait to be used: an actor's own, for a superuser all; those that end first first."""
+    rows = Invitation.objects.filter(used_at=None, expires_at__gt=now).select_related("user", "invited_by")
+    own = rows if actor.is_superuser else rows.filter(invited_by=actor)
+    return own.order_by("expires_at", "id")

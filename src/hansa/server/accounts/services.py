@@ -70,6 +70,19 @@ def _may_invite_again(actor: User, user: User) -> bool:
     return plain_client and user.is_active and (user.invited_by_id == actor.id or actor.is_superuser)
 
 
+def revoke_invitation(*, actor: User, invitation_id: UUID) -> str:
+    """Take an invitation back that nobody has used; the account stays. Returns for whom it was.
+
+    Raises NotFoundError for one that was used, that another has made, or that is unknown.
+    """
+    with change("accounts.revoke_invitation"):
+        mine = Invitation.objects.filter(id=invitation_id, used_at=None)
+        found = (mine if actor.is_superuser else mine.filter(invited_by=actor)).select_related("user").first()
+        if found is None or not mine.delete()[0]:
+            raise NotFoundError("This invitation is not there any more: it was used, or taken back already.")
+    return found.user.username
+
+
 def enroll(*, code: str, now: datetime) -> Enrolled:
     """Exchange a code for a token, once. Older tokens of the client stop working.
 

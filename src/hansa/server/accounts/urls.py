@@ -13,5 +13,6 @@ urlpatterns = [
     path("tokens/<uuid:token_id>/", api.TokenDetail.as_view(), name="token"),
     path("clients/", api.Clients.as_view(), name="clients"),
     path("clients/invitations/", api.Invitations.as_view(), name="invitations"),
+    path("clients/invitations/<uuid:invitation_id>/", api.InvitationDetail.as_view(), name="invitation"),
     path("clients/enroll/", api.Enroll.as_view(), name="enroll"),
 ]

@@ -29,6 +29,8 @@ from hansa.server.prepared import Added, Rows, Slot
 T = TypeVar("T")
 
 SAFETENSORS = "application/vnd.safetensors"
+UPDATE = "application/vnd.hansa.update"
+"""Safetensors that stand for a model only together with another file: an encoded update."""
 OCTETS = "application/octet-stream"
 """What nobody here looks into: files that torch has saved."""
 

@@ -1,8 +1,10 @@
 """The store: whether every file is what its row says, what depends on those that are not, and what lies about."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from django.db.models import Q
 
 from hansa.server.blobs import doubts, inspection, store
 from hansa.server.blobs.inspection import Damage, Known, Wrong
@@ -11,7 +13,7 @@ from hansa.server.blobs.services import unreferenced
 from hansa.server.doctor.finding import Finding, counted, error, listed, warning, well
 from hansa.server.registry.models import Model, ModelVersion
 from hansa.server.trainings.dependants import RUNNING
-from hansa.server.trainings.models import Training, Update
+from hansa.server.trainings.models import Task, Training, Update
 
 Progress = Callable[[int, int], object]
 """Told how many bytes of how many are read."""
@@ -64,6 +66,9 @@ def _place(digest: str) -> Path:
 def _told(damage: Damage, *, set_aside: bool) -> Finding:
     seen = f"blob {damage.digest} ({', '.join(_uses(damage.digest)) or 'nothing refers to it'}): {damage.seen}"
     wanted, path = "the bytes that were stored", _place(damage.digest)
+    if unreferenced(before=datetime.max.replace(tzinfo=UTC)).filter(sha256=damage.digest).exists():
+        act = "look at the disk (smartctl -a, dmesg); nothing for this file: a running server deletes it in time"
+        return warning("store", seen, wanted, act)
     if damage.wrong is Wrong.CHECKSUMS:
         return warning("store", seen, "both the same", "nothing: the server mends the row when it next reads the blob")
     if not _is_needed(damage.digest):
@@ -103,10 +108,14 @@ def _uses(digest: str) -> Iterator[str]:
         yield f"version {version.number} of model {version.model.name!r}"
     for version in ModelVersion.objects.filter(moments=digest).select_related("model")[:3]:
         yield f"moments of version {version.number} of model {version.model.name!r}"
+    for version in ModelVersion.objects.filter(state=digest).select_related("model")[:3]:
+        yield f"what the server step remembers at version {version.number} of model {version.model.name!r}"
     for model in Model.objects.filter(archive=digest)[:3]:
         yield f"the file that model {model.name!r} was made from"
     for model in Model.objects.filter(preprocessing=digest)[:3]:
         yield f"the preprocessing of model {model.name!r}"
+    for task in Task.objects.filter(uploaded=digest, update=None).select_related("round__training")[:3]:
+        yield f"an upload for round {task.round.number} of training {str(task.round.training)!r}, not reported yet"
     for update in Update.objects.filter(blob=digest).select_related("task__round__training")[:3]:
         yield f"an update in round {update.task.round.number} of training {str(update.task.round.training)!r}"
 
@@ -114,9 +123,10 @@ def _uses(digest: str) -> Iterator[str]:
 def _is_needed(digest: str) -> bool:
     """Whether a training that runs depends on it, so that the server acts by itself."""
     running = Training.objects.filter(status__in=RUNNING)
-    versions = ModelVersion.objects.filter(blob=digest, model__training__in=running)
+    versions = ModelVersion.objects.filter(Q(blob=digest) | Q(state=digest), model__training__in=running)
     updates = Update.objects.filter(blob=digest, task__round__training__in=running)
-    return versions.exists() or updates.exists()
+    uploads = Task.objects.filter(uploaded=digest, round__training__in=running)
+    return versions.exists() or updates.exists() or uploads.exists()
 
 
 def strays(now: datetime) -> Iterator[Finding]:

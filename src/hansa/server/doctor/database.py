@@ -15,8 +15,11 @@ RESTORE = (
 )
 
 
-def sqlite(path: Path, *, quick: bool) -> Iterator[Finding]:
-    """The file, read beside a running server: its structure, its references, its journal."""
+def sqlite(path: Path, *, quick: bool, served: bool) -> Iterator[Finding]:
+    """The file: its structure, its references; and its journal, if it is `served` by a process just now.
+
+    A restored database, and a copy, are one file without a write-ahead log until a server is started on them.
+    """
     if not path.exists():
         yield error(
             "database", f"{path} is not there", "a database", "start the server once; or hansa restore a backup"
@@ -24,12 +27,12 @@ def sqlite(path: Path, *, quick: bool) -> Iterator[Finding]:
         return
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
-            yield from _inside(connection, path, quick=quick)
+            yield from _inside(connection, path, quick=quick, served=served)
     except sqlite3.DatabaseError as problem:
         yield error("database", f"{path}: {problem}", "an SQLite database that can be read", RESTORE)
 
 
-def _inside(connection: sqlite3.Connection, path: Path, *, quick: bool) -> Iterator[Finding]:
+def _inside(connection: sqlite3.Connection, path: Path, *, quick: bool, served: bool) -> Iterator[Finding]:
     check = "quick_check" if quick else "integrity_check"
     problems = [row[0] for row in connection.execute(f"PRAGMA {check}(20)") if row[0] != "ok"]
     if problems:
@@ -38,8 +41,8 @@ def _inside(connection: sqlite3.Connection, path: Path, *, quick: bool) -> Itera
     if orphans := sorted({f"{row[0]} → {row[2]}" for row in connection.execute("PRAGMA foreign_key_check")}):
         yield error("database", f"rows refer to rows that are not there: {listed(orphans)}", "none", RESTORE)
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":
-        yield warning("database", f"its journal mode is {mode}", "wal", "start the server: it sets it")
+    if mode != "wal" and served:
+        yield warning("database", f"its journal mode is {mode}", "wal", "restart the server: it sets it when it starts")
     yield well(
         "database", f"{path.name}, {path.stat().st_size / 2**20:,.1f} MiB, whole, SQLite {sqlite3.sqlite_version}"
     )

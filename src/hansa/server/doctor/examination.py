@@ -41,16 +41,16 @@ def examine(environ: Mapping[str, str], wish: Wish) -> Iterator[Finding]:
         yield from surroundings.secret(config, environ, running)
         yield from surroundings.server(running)
         yield from certificate.certificate(running, datetime.now(UTC))
-        yield from _data(config, wish)
+        yield from _data(config, wish, served=running is not None)
 
 
 def _is_well(findings: list[Finding]) -> bool:
     return all(finding.level is not Level.ERROR for finding in findings)
 
 
-def _data(config: Config, wish: Wish) -> Iterator[Finding]:
+def _data(config: Config, wish: Wish, *, served: bool) -> Iterator[Finding]:
     if config.postgres is None:
-        found = list(database.sqlite(config.database, quick=wish.quick))
+        found = list(database.sqlite(config.database, quick=wish.quick, served=served))
         yield from found
         if not _is_well(found):
             yield from home.disk(config, needed=0)

@@ -15,6 +15,7 @@ from pathlib import Path
 from hansa.server import config as configs
 from hansa.server.config import ANY_ORIGIN, LOOPBACK_HOSTS, Config, ConfigError, secret_key_file
 from hansa.server.doctor.finding import Finding, error, warning, well
+from hansa.server.home import LOCK
 
 FILES = 4096
 """Open files, each waiting client being one."""
@@ -27,14 +28,15 @@ class Running:
     """The process that serves the data folder, as far as this user may look at it."""
 
     pid: int
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] | None
+    """Its `HANSA_*` variables; None where this user may not see them."""
     arguments: Sequence[str]
 
     @property
     def config(self) -> Config | None:
         """Its settings; None where they cannot be read."""
         try:
-            return configs.read({"HANSA_HOME": "", **self.environ}) if self.environ else None
+            return configs.read({"HANSA_HOME": "", **self.environ}) if self.environ is not None else None
         except ConfigError:
             return None
 
@@ -52,11 +54,15 @@ class Running:
         cert, key = (Path(self._option(option, "")) for option in ("--tls-cert", "--tls-key"))
         if not (cert.name and key.name):
             return None
+        cert, key = self.place(cert), self.place(key)
+        return (cert, key) if cert.is_absolute() and key.is_absolute() else None
+
+    def place(self, path: Path) -> Path:
+        """A path as the server means it; a relative one stays relative where this user may not see its folder."""
         try:
-            folder = Path(f"/proc/{self.pid}/cwd").readlink()
+            return Path(f"/proc/{self.pid}/cwd").readlink() / path
         except OSError:  # another user's process
-            return (cert, key) if cert.is_absolute() and key.is_absolute() else None
-        return folder / cert, folder / key
+            return path
 
     @property
     def name(self) -> str:
@@ -76,7 +82,7 @@ class Running:
 def running(home: Path) -> Running | None:
     """The server that holds the lock on the folder, if there is one."""
     try:
-        with (home / "server.lock").open() as lock:
+        with (home / LOCK).open() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -85,21 +91,22 @@ def running(home: Path) -> Running | None:
                 return None
     except (OSError, ValueError):
         return None
-    return Running(pid, dict(_pairs(pid)), _of_process(pid, "cmdline"))
+    return Running(pid, _variables(pid), _of_process(pid, "cmdline") or [])
 
 
-def _pairs(pid: int) -> Iterator[tuple[str, str]]:
-    for entry in _of_process(pid, "environ"):
-        name, _, value = entry.partition("=")
-        if name.startswith("HANSA_"):
-            yield name, value
+def _variables(pid: int) -> Mapping[str, str] | None:
+    told = _of_process(pid, "environ")
+    if told is None:
+        return None
+    pairs = (entry.partition("=") for entry in told)
+    return {name: value for name, _, value in pairs if name.startswith("HANSA_")}
 
 
-def _of_process(pid: int, what: str) -> list[str]:
+def _of_process(pid: int, what: str) -> list[str] | None:
     try:
         text = Path(f"/proc/{pid}/{what}").read_text(errors="replace")
     except OSError:
-        return []
+        return None
     return [part for part in text.split("\0") if part]
 
 
@@ -147,21 +154,41 @@ def _health(found: Running) -> tuple[dict[str, object], datetime | None]:
 
 
 def secret(config: Config, environ: Mapping[str, str], found: Running | None) -> Iterator[Finding]:
-    """The key that signs sessions: where it is from, and whether the running server has the same."""
-    stored = secret_key_file(config.home)
-    given = next((name for name in ("HANSA_SECRET_KEY", "HANSA_SECRET_KEY_FILE") if environ.get(name)), None)
-    if given is None and not stored.exists():
-        yield warning("secret", f"{stored} is not there", "a key", "start the server once: it makes one")
-    elif found is not None and (theirs := found.config) is not None and theirs.secret_key != config.secret_key:
+    """The key that signs sessions: of the running server, else of one that would be started with these variables."""
+    whose = environ if found is None else found.environ
+    if whose is None:
         yield warning(
             "secret",
-            f"the running server has another key than {given or stored}",
+            f"this user may not see by which key the server (process {found.pid if found else 0}) signs",
+            "its variables",
+            "run hansa doctor as the user who runs the server",
+        )
+        return
+    stored = secret_key_file(config.home)
+    given = next((name for name in ("HANSA_SECRET_KEY", "HANSA_SECRET_KEY_FILE") if whose.get(name)), None)
+    if given is None and not stored.exists():
+        yield warning("secret", f"{stored} is not there", "a key", "start the server once: it makes one")
+        return
+    source = f"{given} of the running server" if given and found is not None else given or str(stored)
+    named = Path(whose["HANSA_SECRET_KEY_FILE"]) if given == "HANSA_SECRET_KEY_FILE" else None
+    file = stored if given is None else named
+    if found is not None and file is not None and _is_newer(found.place(file), config.home / LOCK):
+        yield warning(
+            "secret",
+            f"{file} was written after the server was started, which signs with the key of before",
             "one key",
-            "set HANSA_SECRET_KEY(_FILE) here as for the server; if the file was replaced, restart the server: "
-            "who is signed in by a browser signs in again",
+            "put the old file back, or restart the server: who is signed in by a browser signs in again",
         )
     else:
-        yield well("secret", f"a key of {len(config.secret_key)} characters from {given or stored}")
+        yield well("secret", f"a key from {source}")
+
+
+def _is_newer(path: Path, than: Path) -> bool:
+    """Of two files of the running server; False where this user cannot know."""
+    try:
+        return path.stat().st_mtime > than.stat().st_mtime
+    except OSError:
+        return False
 
 
 def hosts(config: Config, found: Running | None) -> Iterator[Finding]:

@@ -9,11 +9,14 @@ import numpy as np
 from hansa.core.params import Array
 from hansa.formats import safetensors
 from hansa.protocol.errors import ErrorCode
+from hansa.server.inference import levels
 from hansa.server.inference.errors import ProgramError
+from hansa.server.inference.levels import Held
 from hansa.server.inference.methods import Way
 from hansa.server.lifecycle.errors import InvalidError
 from hansa.uncertainty.decomposition import contract_uncertainty, spread
 from hansa.uncertainty.probabilities import Floats, Outputs, as_probabilities
+from hansa.uncertainty.temperature import TEMPERATURES
 
 _CLASSES = 2
 """The axis of a stack: passes, batch, classes, and whatever follows."""
@@ -27,6 +30,14 @@ GUESSED = (
     "Entropies are given because all outputs lie within [0, 1]. Whether they are probabilities was not declared: "
     '"uncertainty": {"outputs": "probabilities"} or "logits" does.'
 )
+TEMPERED_PASSES = (
+    "The version's temperature was found for one pass of it; here it divides the logits of each pass before they are "
+    "averaged, and that mean was not calibrated."
+)
+AT_EDGE = (
+    "No temperature from {1:g} to {2:g} suits the clients' examples better than {0:g}, and one beyond may: take the "
+    "probabilities for rough, and see whether the outputs are logits, and the labels right."
+)
 NO_SPREAD = "All passes are the same: has the model dropout at all?"
 
 
@@ -39,6 +50,8 @@ class Told:
     probabilities: Array | None
     """Mean over the passes, (B, C, …)."""
     notes: list[str]
+    held: Held | None = None
+    """With a level: what holds the truth that often."""
 
     @property
     def not_finite(self) -> list[str]:
@@ -62,7 +75,8 @@ def told(stack: Array, way: Way) -> Told:
         )
     stack, probabilities = _declared(stack.astype(np.float64), way)
     if way.method == "none":
-        return Told(_of_no_method(stack, way), {}, probabilities, [])
+        kept = None if way.level is None else levels.held(stack.mean(axis=0), way.level)
+        return Told(_of_no_method(stack, way), {}, probabilities, _of_temperature(way), kept)
     if not np.isfinite(stack).all():
         raise InvalidError(
             "The model's output has infinities in it, and so no variance. Ask with method none, or another version.",
@@ -82,10 +96,14 @@ def as_json(array: Array) -> list | float:  # type: ignore[type-arg]  # nested t
 
 
 def as_safetensors(told: Told) -> bytes:
-    """The arrays by name: `inference`, `uncertainty.<name>`, `probabilities` where outputs were declared."""
+    """The arrays by name: `inference`, `uncertainty.<name>`, `conformal.<name>`, `probabilities` where declared."""
     arrays = {"inference": told.inference} | {f"uncertainty.{name}": each for name, each in told.uncertainty.items()}
     if told.probabilities is not None:
         arrays["probabilities"] = told.probabilities
+    if (held := told.held) is not None:
+        members = None if held.members is None else held.members.astype(np.uint8)  # the files here hold no bools
+        kept = {"members": members, "low": held.low, "high": held.high}
+        arrays |= {f"conformal.{name}": each for name, each in kept.items() if each is not None}
     file = io.BytesIO()
     safetensors.write(file, arrays)
     return file.getvalue()
@@ -98,9 +116,18 @@ def _declared(stack: Floats, way: Way) -> tuple[Floats, Floats | None]:
     try:
         if stack.ndim <= _CLASSES:
             raise ValueError(f"the outputs have shape {stack.shape[1:]}, and no dimension of classes")
-        made = as_probabilities(stack, Outputs(way.outputs), axis=_CLASSES)
+        if way.temperature is not None:
+            stack = stack / way.temperature
+        with np.errstate(invalid="ignore"):  # infinity less infinity is looked at below
+            made = as_probabilities(stack, Outputs(way.outputs), axis=_CLASSES)
     except ValueError as error:
         raise InvalidError(f"The outputs are not {way.outputs}, as was declared: {error}.") from error
+    if not np.isfinite(made).all():
+        raise InvalidError(
+            "The model has a logit of infinity, or minus infinity for all classes; wanted is a finite one, and none of "
+            "infinity. Look at its input, or ask without declaring outputs.",
+            ErrorCode.NOT_FINITE,
+        )
     mean: Floats = made.mean(axis=0)
     return made, mean
 
@@ -122,8 +149,14 @@ def _uncertainty(stack: Floats, way: Way) -> dict[str, Array]:
     return dict(contract_uncertainty(whole))
 
 
+def _of_temperature(way: Way) -> list[str]:
+    return [AT_EDGE.format(way.temperature, TEMPERATURES[0], TEMPERATURES[-1])] if way.at_edge else []
+
+
 def _notes(stack: Floats, way: Way) -> list[str]:
     notes = [BATCH_NORM] if way.method == "swag" else []
+    if way.temperature is not None:
+        notes += [TEMPERED_PASSES, *_of_temperature(way)]
     if len(stack) == 1:
         notes.append(SINGLE)
     elif way.method == "mc_dropout" and (stack == stack[0]).all():

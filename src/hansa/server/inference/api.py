@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from time import perf_counter
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -15,20 +14,16 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView as Plain
 
-from hansa.core.params import Array
 from hansa.protocol import inference as wire
 from hansa.server.accounts.permissions import caller
 from hansa.server.blobs.services import SAFETENSORS
-from hansa.server.inference import answers, counting, questions, runner
-from hansa.server.inference.answers import Told
-from hansa.server.inference.decoding import Image
+from hansa.server.inference import answers, counting, questions
+from hansa.server.inference.answering import SMALL, Answered, answered, record
 from hansa.server.inference.errors import LimitError
 from hansa.server.inference.forms import INFERENCE_FORM
-from hansa.server.inference.inputs import gathered
-from hansa.server.inference.programs import Asked, asked
 from hansa.server.inference.questions import Question
 from hansa.server.inference.room import ROOM
-from hansa.server.lifecycle.bridge import compute, read, work
+from hansa.server.lifecycle.bridge import compute, work
 from hansa.server.lifecycle.openapi import body, ref, refusals
 from hansa.server.lifecycle.throttles import UserRateThrottle
 from hansa.server.registry.api import BytesView
@@ -40,8 +35,6 @@ ROOMS = 4
 """Inputs of the largest size that are held at once."""
 MAX_NUMBERS = 2**20
 """Of an array in an answer that is JSON."""
-SMALL = 2**14
-"""Bytes that are decoded on the event loop: that takes less than a hop to a thread."""
 
 
 class InferenceThrottle(UserRateThrottle):
@@ -75,11 +68,7 @@ class Inference(BytesView):
         user = caller(request)
         with counting.counted():
             async with self._question(str(user.pk)) as question:
-                model = await read(asked, user, question.model_id, question.said.version, question.said.uncertainty)
-                began = perf_counter()
-                told = await self._told(question, model, who=str(user.pk))
-                seconds = perf_counter() - began
-                return await _sent(question, model, told, seconds)
+                return await _sent(await answered(question, user))
 
     @asynccontextmanager
     async def _question(self, who: str) -> AsyncIterator[Question]:
@@ -102,52 +91,18 @@ class Inference(BytesView):
         length = self.request.META.get("CONTENT_LENGTH", "")
         return min(int(length), limit) if length.isdecimal() else limit
 
-    async def _told(self, question: Question, model: Asked, *, who: str) -> Told:
-        if question.size <= SMALL:
-            inputs = _inputs(question, model)
-        else:
-            inputs = await compute(_inputs, question, model)
-        stack = await runner.outputs(model, inputs, question.said.seed, who)
-        if stack.nbytes <= SMALL:
-            return answers.told(stack, model.way)
-        return await compute(answers.told, stack, model.way)
 
-
-def _inputs(question: Question, model: Asked) -> Array | list[Image]:
-    return gathered(questions.inputs_of(question), model)
-
-
-async def _sent(question: Question, model: Asked, told: Told, seconds: float) -> HttpResponseBase:
+async def _sent(answer: Answered) -> HttpResponseBase:
     """The answer in the form that was asked for. Large arrays are written elsewhere than on the event loop."""
-    if question.said.return_format == "binary":
+    told = answer.told
+    if answer.question.said.return_format == "binary":
         return HttpResponse(await work(answers.as_safetensors, told), content_type=SAFETENSORS)
     if told.inference.nbytes <= SMALL:
-        return Response(_answer(question, model, told, seconds))
+        return Response(record(answer))
     if told.inference.size > MAX_NUMBERS:
         raise LimitError(
             "answer",
             f"The answer has {told.inference.size:,} numbers in each of its arrays; JSON is written of at most "
             f'{MAX_NUMBERS:,}. Ask with "return_format": "binary", which is safetensors, or with smaller batches.',
         )
-    return Response(await compute(_answer, question, model, told, seconds))
-
-
-def _answer(question: Question, model: Asked, told: Told, seconds: float) -> wire.InferenceAnswer:
-    way = model.way
-    is_drawn = way.method in ("mc_dropout", "swag")
-    return wire.InferenceAnswer(
-        inference=answers.as_json(told.inference),
-        uncertainty={name: answers.as_json(array) for name, array in told.uncertainty.items()},
-        hansa=wire.Reckoned(
-            model=str(question.model_id),
-            version=model.version,
-            method=way.method,
-            passes=way.samples if is_drawn else len(model.programs),
-            seed=question.said.seed if is_drawn else None,
-            outputs=way.outputs,
-            seconds=seconds,
-            probabilities=None if told.probabilities is None else told.probabilities.tolist(),
-            not_finite=told.not_finite,
-            notes=told.notes,
-        ),
-    )
+    return Response(await compute(record, answer))

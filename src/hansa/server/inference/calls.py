@@ -42,6 +42,7 @@ def call_of(job: Job) -> messages.Call:
         if isinstance(inputs, np.ndarray)
         else tuple(EncodedImage(each.content) for each in inputs),
         preprocessing=model.preprocessing.digest if model.preprocessing is not None else None,
+        shape=None if isinstance(inputs, np.ndarray) or model.input_shape is None else tuple(model.input_shape),
         moments=_moments(model),
         passes=_PASSES.get(model.way.method, "one"),
         samples=model.way.samples,

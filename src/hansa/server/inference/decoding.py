@@ -18,6 +18,7 @@ import numpy as np
 from hansa.core.params import DTYPES, Array
 from hansa.formats.archives.tensorfile import read_tensor
 from hansa.formats.archives.zipdirectory import SIGNATURE
+from hansa.formats.beginnings import beginning
 from hansa.formats.errors import BadModelFileError
 from hansa.formats.safetensors import read_layout
 from hansa.server.inference import numpyfile
@@ -49,7 +50,7 @@ def of_bytes(content: bytes) -> Input:
     if found is None and (inner := _from_base64(content)) is not None:
         found = _recognised(inner)
     if found is None:
-        raise InputError(f"The input begins with {content[:16]!r}, as nothing does that is read; {WANTED}.")
+        raise InputError(f"The input begins with {beginning(content[:16])}, as nothing does that is read; {WANTED}.")
     return found
 
 

@@ -11,6 +11,8 @@ FaultError         503     the machine's own fault, not the program's; Retry-Aft
 UnavailableError   503     this server runs no programs
 """
 
+from typing import Literal
+
 from rest_framework.exceptions import APIException
 
 from hansa.protocol.errors import ErrorCode
@@ -33,6 +35,11 @@ class ImpossibleError(ConflictError):
     """The model cannot be asked in this way."""
 
     code = ErrorCode.IMPOSSIBLE_METHOD
+
+    def __init__(self, detail: str, about: Literal["method", "level", "outputs", "samples"] = "method") -> None:
+        super().__init__(detail)
+        self.about = about
+        """The wish that cannot be granted."""
 
 
 class UnsupportedError(InvalidError):

@@ -22,6 +22,7 @@ INFERENCE_FORM: dict[str, Any] = {
             "return_format": {"type": "string", "enum": ["json", "binary"], "default": "binary"},
             "version": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
             "uncertainty": {"type": "string", "description": "`UncertaintyWish`, as JSON."},
+            "level": {"type": "number", "minimum": 0.5, "maximum": 0.999},
             "seed": {"type": "integer", "minimum": 0, "maximum": wire.MAX_SEED},
             "dtype": {"type": "string", "enum": [*get_args(wire.Dtype)]},
         },

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from django.conf import settings
+from django.db import OperationalError
 
 from hansa.core.params import Array
 from hansa.sandbox.confinement.protections import protections
@@ -21,6 +22,7 @@ from hansa.server.inference.errors import FaultError, OverloadedError, Unavailab
 from hansa.server.inference.opening import at_hand
 from hansa.server.inference.runner import Job
 from hansa.server.lifecycle.bridge import read
+from hansa.server.lifecycle.outage import OUTAGES
 from hansa.server.registry.models import Model
 from hansa.server.registry.statistics import Executed
 
@@ -111,17 +113,21 @@ async def keep_programs() -> None:
     try:
         await asyncio.sleep(WARM_AFTER)
         log.info("Sandbox: %s", why_not(config) or protections())
-        if why_not(config) is None and await read(_has_programs):
-            await _warm(cells)
+        if why_not(config) is None:
+            await _warm_if_asked_for(cells)
         await asyncio.Event().wait()  # until the server ends
     finally:
         runner.use(None)
         await cells.close()
 
 
-async def _warm(cells: Cells) -> None:
+async def _warm_if_asked_for(cells: Cells) -> None:
     try:
-        await cells.warm()
+        if await read(_has_programs):
+            await cells.warm()
+    except OperationalError as error:
+        if not OUTAGES.met(error):  # without it nobody can ask; the first question begins
+            raise
     except (UnavailableError, FaultError) as error:
         log.warning("Models cannot be asked: %s", error.detail)
 

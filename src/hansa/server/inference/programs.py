@@ -5,23 +5,32 @@ Whoever may download a model may ask it, and nobody else.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
+from django.db.models import CharField, UUIDField
+from msgspec.structs import replace
 from rest_framework.exceptions import ValidationError
 
-from hansa.protocol.inference import Method, UncertaintyWish
-from hansa.rounds.plan import Uncertainty
+from hansa.protocol.inference import InferenceQuestion, Method, UncertaintyWish
+from hansa.rounds import plan as plans
+from hansa.rounds.uncertainty import Uncertainty
 from hansa.server.accounts.models import User
 from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.models import Blob
+from hansa.server.inference import levels
 from hansa.server.inference.errors import ImpossibleError, NoProgramError
-from hansa.server.inference.methods import Way, way_of
+from hansa.server.inference.methods import Way, calibrated, way_of
 from hansa.server.lifecycle.errors import NotFoundError
+from hansa.server.prepared import Rows, Slot
 from hansa.server.registry import selectors
 from hansa.server.registry.local_models import LocalModel
 from hansa.server.registry.models import MeanMember, Model, ModelKind, ModelVersion
 from hansa.server.trainings.models import Training
 from hansa.server.trainings.moments import order_of
+
+MOST_SNAPSHOTS: Final = 100
+"""As many as a mean has members at most: so many files go with one question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class Asked:
     version: int | None
     way: Way
     programs: Sequence[Program]
-    """One; of a mean one for each member."""
+    """One; of a mean one for each member, of snapshots one for each version."""
     input_shape: list[int | None] | None
     preprocessing: Known | None
     moments: Moments | None
@@ -58,20 +67,29 @@ class Asked:
     """Whether nobody has told yet what its layers do with an input."""
 
 
-def asked(user: User, model_id: UUID, version: int | None, wish: UncertaintyWish) -> Asked:
+def asked(user: User, model_id: UUID, said: InferenceQuestion) -> Asked:
     """What answers for a model. Raises NotFoundError, NoProgramError, ImpossibleError, ValidationError."""
-    found = selectors.model_or_local(user, model_id)
+    found, version = selectors.model_or_local(user, model_id), said.version
+    if said.level is not None and (isinstance(found, LocalModel) or found.kind == ModelKind.MEAN):
+        raise ImpossibleError(
+            f"{model_id} has no versions, and only these are calibrated. Ask without 'level'.", "level"
+        )
     if isinstance(found, LocalModel):
-        return _local(found, version, wish)
+        return _local(found, version, said.uncertainty)
+    wish = said.uncertainty
+    if said.level is not None and wish.method is None:
+        wish = replace(wish, method="none")  # versions are calibrated by one pass, whatever their plan wants otherwise
     way = way_of(wish, _planned(found), found)
     if found.kind == ModelKind.MEAN:
         return _mean(found, version, way)
-    row = _version(found, version, way.method)
+    newest = levels.newest_scored(found) if said.level is not None and version is None else None
+    row = newest or _version(found, version, way.method)
+    way = calibrated(way, row, said.level, said.seed)
     return Asked(
         model_id=found.id,
         version=row.number,
         way=way,
-        programs=[_program(found, row.blob)],
+        programs=_snapshots(found, row, way.samples) if way.method == "snapshots" else [_program(found, row.blob)],
         input_shape=found.input_shape,
         preprocessing=_preprocessing(found),
         moments=_moments(found, row) if way.method == "swag" else None,
@@ -79,9 +97,15 @@ def asked(user: User, model_id: UUID, version: int | None, wish: UncertaintyWish
     )
 
 
+_PLAN = Rows(
+    lambda: Training.objects.filter(model=Slot("model", UUIDField())).order_by("created_at").values_list("plan")[:1]
+)
+_BLOB = Rows(lambda: Blob.objects.filter(sha256=Slot("digest", CharField())))
+
+
 def _planned(model: Model) -> Uncertainty | None:
-    training = Training.objects.filter(model=model).only("plan").first()
-    return training.parsed_plan.uncertainty if training is not None else None
+    found = _PLAN.first(model=model.id)
+    return plans.parse(found[0]).uncertainty if found is not None else None
 
 
 def _local(local: LocalModel, version: int | None, wish: UncertaintyWish) -> Asked:
@@ -89,18 +113,16 @@ def _local(local: LocalModel, version: int | None, wish: UncertaintyWish) -> Ask
         raise ValidationError({"version": [f"{local.id} is a local model; it has no versions. Leave this out."]})
     model = selectors.row_of(Model.objects.all(), local.base_id)
     planned = _planned(model)
-    if wish.method is None and planned is not None and planned.method == "swag":
-        planned = None  # the moments are those of the version that came of all clients' models
+    if wish.method is None and planned is not None and planned.method in ("swag", "snapshots"):
+        planned = None  # they are those of the versions that came of all clients' models
     way = way_of(wish, planned, model)
-    if way.method == "swag":
+    if way.method in ("swag", "snapshots"):
         raise ImpossibleError(
-            f"{local.id} is a local model, and SWAG's moments are those of a version: ask the model {model.id}."
+            f"{local.id} is a local model; SWAG's moments and snapshots are those of versions: ask the model "
+            f"{model.id}."
         )
     if local.digest is None:
-        raise NotFoundError(
-            f"The params of the local model {local.id} are no longer kept; its round is over. A plan with "
-            "'keep_updates' keeps them longer."
-        )
+        raise NotFoundError(local.why_not_here)
     return Asked(
         model_id=model.id,
         version=None,
@@ -163,14 +185,38 @@ def _program(model: Model, params: Blob) -> Program:
             "TorchScript (torch.jit.save), or from a module of torch.nn's own classes (torch.save(model))."
         )
     own = params.sha256 == model.archive_params
-    archive = Blob.objects.get(sha256=model.archive_id)
-    return Program(Known.of(archive), None if own else Known.of(Blob.objects.get(sha256=params.sha256)))
+    return Program(_known(model.archive_id), None if own else _known(params.sha256))
+
+
+def _known(digest: str) -> Known:
+    blob = _BLOB.first(digest=digest)
+    if blob is None:  # it was collected between two queries: its model was deleted
+        raise NotFoundError("The model was deleted while it was asked for.")
+    return Known.of(blob)
+
+
+def _snapshots(model: Model, last: ModelVersion, most: int) -> list[Program]:
+    """The last version and those before it that came of rounds: the one before the first has learned nothing here.
+
+    Raises ImpossibleError unless there are two.
+    """
+    learned = ModelVersion.objects.filter(model=model, lost="", number__gte=1, number__lte=last.number)
+    rows = list(learned.select_related("blob").order_by("-number")[: min(most, MOST_SNAPSHOTS)])
+    if len(rows) < 2:
+        raise ImpossibleError(
+            f"Snapshots are two or more versions, and up to version {last.number} the model {model.id} has {len(rows)} "
+            "that came of a round. Ask when another round is done, with more 'samples', or with another method."
+        )
+    archive = _program(model, last.blob).archive
+    return [
+        Program(archive, None if row.blob_id == model.archive_params else Known.of(row.blob)) for row in reversed(rows)
+    ]
 
 
 def _preprocessing(model: Model) -> Known | None:
     if model.preprocessing_id is None:
         return None
-    return Known.of(Blob.objects.get(sha256=model.preprocessing_id))
+    return _known(model.preprocessing_id)
 
 
 def _moments(model: Model, row: ModelVersion) -> Moments:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import isfinite
 from uuid import UUID
 
 import msgspec
@@ -87,6 +88,8 @@ def _said_in(form: Form) -> InferenceQuestion:
         text = str(fields.get(name, ""))
         if text.isdecimal() and len(text) <= 18:
             fields[name] = int(text)
+    if "level" in fields:
+        fields["level"] = _number(str(fields["level"]))
     if "uncertainty" in fields:
         fields["uncertainty"] = _object(str(fields["uncertainty"]))
     body = msgspec.json.encode({**fields, FIELD: ""})
@@ -94,6 +97,14 @@ def _said_in(form: Form) -> InferenceQuestion:
         return msgspec.json.decode(body, type=InferenceQuestion)
     except msgspec.ValidationError as error:
         raise ValidationError(all_errors_of(error, InferenceQuestion, body)) from error
+
+
+def _number(text: str) -> object:
+    """The number that a text is; the text itself if it is none, and is refused as such."""
+    try:
+        return float(text) if isfinite(float(text)) else text
+    except ValueError:
+        return text
 
 
 def _object(text: str) -> object:

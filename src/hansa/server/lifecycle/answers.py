@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from django.http import Http404
+from django.http.response import HttpResponseBase
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
@@ -14,6 +15,7 @@ from hansa.server.lifecycle.context import note
 from hansa.server.lifecycle.errors import ServiceError, StorageFullError, is_disk_full, is_unstorable
 from hansa.server.lifecycle.fields import errors_of, malformed
 from hansa.server.lifecycle.in_place import in_place
+from hansa.server.lifecycle.outage import OUTAGES, DatabaseAwayError
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,9 @@ def _answer(exc: Exception, context: dict[str, Any]) -> Response | None:  # Any:
     if is_disk_full(exc):
         log.warning("The disk is full: %s. What was being stored was refused; free some space.", exc)
         exc = StorageFullError()
+    is_outage = OUTAGES.met(exc)
+    if is_outage:
+        exc = DatabaseAwayError()
     if is_unstorable(exc):
         detail = f"The database cannot take a value of this request: {str(exc).splitlines()[0]}. Send another."
         return Response({"detail": detail, "code": "invalid"}, status=status.HTTP_400_BAD_REQUEST)
@@ -47,4 +52,12 @@ def _answer(exc: Exception, context: dict[str, Any]) -> Response | None:  # Any:
         code = exc.get_codes() if isinstance(exc, exceptions.APIException) else None
         fallback = "not_found" if isinstance(exc, Http404) else "permission_denied"
         response.data = {"detail": response.data["detail"], "code": code if isinstance(code, str) else fallback}
+    if is_outage:
+        told_already(response)
     return response
+
+
+def told_already(response: HttpResponseBase | None) -> None:
+    """Keep Django from writing a line for this answer: the log has what it needs."""
+    if response is not None:
+        response._has_been_logged = True  # type: ignore[attr-defined]  # how Django's `log_response` knows

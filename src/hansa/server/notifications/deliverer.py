@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from hansa.crashpoints import crash_point
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.lifecycle.outage import OUTAGES
 from hansa.server.lifecycle.tracing import step
 from hansa.server.measures import NOTIFICATIONS
 from hansa.server.notifications import selectors
@@ -72,9 +73,10 @@ class Deliverer:
         """Serve each line that has something due, and return in how many seconds to look again."""
         try:
             lines = await read(selectors.lines)
-        except Exception:
+        except Exception as error:
             # The outermost loop of the server's own work: a database that does not answer is a matter of time.
-            log.exception("The outbox cannot be read; trying again.")
+            if not OUTAGES.met(error):
+                log.exception("The outbox cannot be read; trying again.")
             return TROUBLE_SECONDS
         now = timezone.now()
         for line, due in lines.items():
@@ -111,9 +113,10 @@ class Deliverer:
                     state = await self._write_down(letter, answer)
                 if state is State.PENDING:
                     self._asked_again.add(line)  # the line waits for another attempt: when, must be looked at anew
-        except Exception:
+        except Exception as error:
             # The outermost loop of the server's own work: one line's trouble must not stop the others.
-            log.exception("A notification to %s could not be dealt with; trying again.", line.receiver_id)
+            if not OUTAGES.met(error):
+                log.exception("A notification to %s could not be dealt with; trying again.", line.receiver_id)
             await asyncio.sleep(TROUBLE_SECONDS)
             self._asked_again.add(line)
 

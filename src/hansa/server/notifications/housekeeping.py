@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from hansa.server.lifecycle.bridge import call
+from hansa.server.lifecycle.outage import OUTAGES
 from hansa.server.notifications import services
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,8 @@ async def keep_outbox() -> None:
         try:
             if count := await call(services.tidy, before=timezone.now() - KEEP):
                 log.info("%d notifications that were settled long ago were deleted.", count)
-        except Exception:
+        except Exception as error:
             # The outermost loop of the server's own work: a full disk or a locked database is a matter of time.
-            log.exception("The outbox could not be tidied; trying again in %g s.", TIDY_SECONDS)
+            if not OUTAGES.met(error):
+                log.exception("The outbox could not be tidied; trying again in %g s.", TIDY_SECONDS)
         await asyncio.sleep(TIDY_SECONDS)

@@ -23,6 +23,7 @@ from hansa.server.blobs import store
 from hansa.server.certificates import RENEW_BEFORE
 from hansa.server.home import DISK_FLOOR
 from hansa.server.lifecycle.bridge import call, read, work
+from hansa.server.lifecycle.outage import OUTAGES
 from hansa.server.ops.questions import ANSWER_SECONDS, Question
 from hansa.server.trainings.hints import HINTS
 
@@ -63,7 +64,8 @@ async def _database() -> Finding:
     try:
         unapplied = await read(_unapplied_migrations)
     except DatabaseError as error:
-        log.debug("The database does not answer: %s", error)
+        if not OUTAGES.met(error):
+            log.debug("The database does not answer: %s", error)
         return Finding(False, f"it cannot be asked ({type(error).__name__})", _LOOK_AT_DATABASE)
     if unapplied:
         run = "Run `hansa migrate`, or start by `hansa serve`."

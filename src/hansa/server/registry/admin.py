@@ -1,7 +1,7 @@
 from django.contrib import admin
 
 from hansa.server.lifecycle.history import HistoryAdmin
-from hansa.server.registry.models import MeanMember, Metric, Model, ModelVersion
+from hansa.server.registry.models import Calibration, MeanMember, Metric, Model, ModelVersion
 
 
 @admin.register(Model)
@@ -52,6 +52,14 @@ class ModelVersionAdmin(HistoryAdmin):
 
     list_display = ("model", "number", "blob", "created_at")
     list_select_related = ("model", "blob")
+
+
+@admin.register(Calibration)
+class CalibrationAdmin(HistoryAdmin):
+    """What clients told of a version's confidence, added up."""
+
+    list_display = ("version", "temperature", "rule", "examples", "clients")
+    list_select_related = ("version__model",)
 
 
 @admin.register(Metric)

@@ -63,10 +63,7 @@ def _numbers_of_local(local: LocalModel, number: int | None) -> Numbers:
     if number is not None:
         raise ValidationError({"version": [f"{local.id} is a local model; it has no versions. Leave this out."]})
     if local.digest is None:
-        raise NotFoundError(
-            f"The params of the local model {local.id} are no longer kept; its round is over. A plan with "
-            "'keep_updates' keeps them longer."
-        )
+        raise NotFoundError(local.why_not_here)
     return _numbers(local, selectors.row_of(Model.objects.all(), local.base_id), local.digest)
 
 

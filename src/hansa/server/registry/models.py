@@ -108,6 +108,36 @@ class ModelVersion(models.Model):
         return f"{self.model_id}/{self.number}"
 
 
+class Calibration(models.Model):
+    """How far a version's confidence is borne out by its clients' examples: what all their reports came to.
+
+    What each of them reported is let go as soon as it is added up.
+    """
+
+    version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="calibration")
+    temperature = models.FloatField(null=True, blank=True)
+    """By which the logits are divided; None: there is none."""
+    at_edge = models.BooleanField(default=False)
+    """The temperature is an end of the grid, and the best may lie beyond."""
+    examples = models.BigIntegerField(default=0)
+    clients = models.PositiveIntegerField(default=0)
+    loss = models.FloatField(null=True, blank=True)
+    loss_tempered = models.FloatField(null=True, blank=True)
+    ece = models.FloatField(null=True, blank=True)
+    ece_tempered = models.FloatField(null=True, blank=True)
+    rule = models.CharField(max_length=10, blank=True)
+    """Of the conformal scores; empty: there are none."""
+    scores = models.JSONField(null=True, blank=True)
+    """The merged sketch: {"grid", "cells", "counts"}."""
+    score_examples = models.BigIntegerField(default=0)
+    score_clients = models.PositiveIntegerField(default=0)
+    reason = models.TextField(blank=True)
+    """Why something that the plan asks for is missing."""
+
+    def __str__(self) -> str:
+        return f"calibration of {self.version}"
+
+
 class MetricKind(models.TextChoices):
     """On which occasion a client measured it."""
 

@@ -15,7 +15,7 @@ from hansa.server.accounts.models import User
 from hansa.server.blobs.models import Blob
 from hansa.server.lifecycle.errors import ConflictError, ForbiddenError, NotFoundError
 from hansa.server.prepared import Rows, Slot
-from hansa.server.registry import local_models
+from hansa.server.registry import calibrations, local_models
 from hansa.server.registry.local_models import LocalModel
 from hansa.server.registry.models import Model, ModelKind, ModelVersion
 
@@ -27,6 +27,7 @@ _BEHIND = (
     RoundState.COMBINING.value,
     RoundState.COMBINED.value,
     RoundState.EVALUATING.value,
+    RoundState.CALIBRATING.value,
     RoundState.DONE.value,
 )
 """A round in one of these states counts as behind its model: its version is there, or it was handed on."""
@@ -43,9 +44,20 @@ def _visible_to(user_id: UUID | Slot) -> QuerySet[Model]:
     return Model.objects.filter(Q(owner_id=user_id) | Q(training__actor_id=user_id) | Q(id__in=taking_part))
 
 
+_MODEL_OF = Rows(lambda: _visible_to(Slot("user", UUIDField())).filter(id=Slot("model", UUIDField())))
+_ANY_MODEL = Rows(lambda: Model.objects.filter(id=Slot("model", UUIDField())))
+
+
+def _seen(user: User, model_id: UUID) -> Model | None:
+    """Of `visible` the one, by a statement that is compiled already: every question to a model begins with it."""
+    if user.is_superuser:
+        return _ANY_MODEL.first(model=model_id)
+    return _MODEL_OF.first(user=user.id, model=model_id)
+
+
 def model_of(user: User, model_id: UUID) -> Model:
     """One model, not a local one. Raises NotFoundError for one that is unknown or not the user's to see."""
-    model = visible(user).filter(id=model_id).first()
+    model = _seen(user, model_id)
     if model is None:
         raise _unknown(model_id)
     return model
@@ -53,7 +65,7 @@ def model_of(user: User, model_id: UUID) -> Model:
 
 def model_or_local(user: User, model_id: UUID) -> Model | LocalModel:
     """One model, global or local. Raises NotFoundError for one that is unknown or not the user's to see."""
-    model = visible(user).filter(id=model_id).first() or local_models.found(user, model_id)
+    model = _seen(user, model_id) or local_models.found(user, model_id)
     if model is None:
         raise _unknown(model_id)
     return model
@@ -145,7 +157,11 @@ def _with_rounds_behind(pk: UUID | OuterRef) -> QuerySet[Model]:
 def versions(user: User, model_id: UUID) -> list[wire.ModelVersion]:
     """All versions of a model, oldest first."""
     model_of(user, model_id)
-    rows = ModelVersion.objects.filter(model_id=model_id).select_related("blob", "parent").defer("blob__checksums")
+    rows = (
+        ModelVersion.objects.filter(model_id=model_id)
+        .select_related("blob", "parent", "calibration")
+        .defer("blob__checksums", "calibration__scores")
+    )
     return [_version_record(row) for row in rows.order_by("number")]
 
 
@@ -170,12 +186,25 @@ def version_file(user: User, model_id: UUID, number: int) -> Blob:
     return found if found is not None else Blob.objects.get(versions=version_row(model_of(user, model_id), number))
 
 
+def _versions() -> QuerySet[ModelVersion]:
+    rows = ModelVersion.objects.filter(model=Slot("model", UUIDField()))
+    rows = rows.select_related("blob", "parent", "calibration").order_by("-number")
+    return rows.defer("blob__checksums", "calibration__scores")
+
+
+_NEWEST = Rows(lambda: _versions().filter(lost="")[:1])
+_NUMBERED = Rows(lambda: _versions().filter(number=Slot("number", IntegerField()))[:1])
+
+
 def version_row(model: Model, number: int | None) -> ModelVersion:
     """One version of a model, None: the newest. Raises NotFoundError naming the numbers there are."""
-    rows = ModelVersion.objects.filter(model=model).select_related("blob", "parent").defer("blob__checksums")
-    row = (rows.filter(lost="") if number is None else rows.filter(number=number)).order_by("-number").first()
+    row = None
+    if number is None:
+        row = _NEWEST.first(model=model.id)
+    elif number <= MAX_INTEGER:
+        row = _NUMBERED.first(model=model.id, number=number)
     if row is None:
-        newest = rows.aggregate(newest=Max("number"))["newest"]
+        newest = ModelVersion.objects.filter(model=model).aggregate(newest=Max("number"))["newest"]
         if newest is None and model.kind != ModelKind.MEAN:
             raise _unknown(model.id)
         if newest is None:
@@ -206,4 +235,5 @@ def _version_record(row: ModelVersion) -> wire.ModelVersion:
         size=row.blob.size,
         parent=f"{parent.model_id}/{parent.number}" if parent is not None else None,
         created_at=row.created_at.isoformat(),
+        calibration=calibrations.record(row),
     )

@@ -89,14 +89,16 @@ def _file(digests: Digests | None, now: datetime) -> Blob | None:
     return None if digests is None else blobs.record(digests=digests, media_type=blobs.OCTETS, now=now)
 
 
-def copy_model(*, model: Model, now: datetime) -> Model:
-    """A model of its own that begins where another one is. To be called inside a transaction."""
+def copy_model(*, model: Model, now: datetime, name: str = "") -> Model:
+    """A model of its own that begins where another one is; without a `name` of its own, under the other's. To be called
+    inside a transaction.
+    """
     newest = ModelVersion.objects.filter(model=model, lost="").order_by("-number").first()
     if newest is None and model.kind != ModelKind.MEAN:
         raise NotFoundError(f"There is no model {model.id} any more.")
     copied = Model.objects.create(
         owner_id=model.owner_id,
-        name=model.name,
+        name=name or model.name,
         description=model.description,
         kind=model.kind,
         input_shape=model.input_shape,

@@ -23,7 +23,7 @@ from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, listing, ref, refusals
 from hansa.server.registry.selectors import owned_model
-from hansa.server.trainings import naming, selectors, trained_models
+from hansa.server.trainings import measurements, naming, selectors, trained_models
 from hansa.server.trainings.asking import Wanted, wanted
 from hansa.server.trainings.models import Training
 from hansa.server.trainings.services import trainings
@@ -60,7 +60,7 @@ class Trainings(MessageView):
             once = key.once(wire.TrainingCreated, message)
             answer = await once.first_answer()
             if answer is None:
-                answer = await call(once.make, await _creation(caller(request), wanted(message)), _created)
+                answer = await call(once.make, await creation(caller(request), wanted(message)), _created)
         return Response(answer, status=201)
 
 
@@ -242,8 +242,8 @@ class TrainingMetrics(MessageView):
 
     @extend_schema(responses={200: listing(wire.RoundMetrics)})
     async def get(self, request: Request, training_id: UUID) -> Response:
-        """Mean and spread over clients of every metric, by round."""
-        return Response(await read(selectors.metrics, caller(request), training_id))
+        """Mean and spread over clients of every metric, by round; to participants no other client's own value."""
+        return Response(await read(measurements.metrics, caller(request), training_id))
 
 
 class PlanSchema(MessageView):
@@ -255,7 +255,7 @@ class PlanSchema(MessageView):
         return Response(plans.schema())
 
 
-async def _creation(user: User, asked: Wanted) -> Callable[[], Training]:
+async def creation(user: User, asked: Wanted) -> Callable[[], Training]:
     """What makes the training that is asked for. Raises NotFoundError for a model or a client that is not there."""
     return partial(
         trainings.create,

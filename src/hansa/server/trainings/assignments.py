@@ -10,8 +10,11 @@ from django.db.models import Q, UUIDField
 from hansa.core.params import ParamSpec
 from hansa.core.seeds import client_seed
 from hansa.protocol import tasks as wire
+from hansa.protocol.calibration import CalibrationWish
+from hansa.protocol.encodings import Encoding
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import LEASE_SECONDS
+from hansa.rounds.encoding import offered
 from hansa.rounds.states import TaskState
 from hansa.server.accounts.models import User
 from hansa.server.blobs.inspection import Known
@@ -22,10 +25,12 @@ from hansa.server.prepared import Rows, Slot
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import facts, moments
 from hansa.server.trainings.models import Round, Task
-from hansa.server.trainings.services import folding
+from hansa.server.trainings.services import calibrating, folding
 
 FIRST_PROTOCOL, RELAY_PROTOCOL = 1, 2
-"""Clients of the first know neither moments nor a place to begin from that is no version."""
+"""Clients of the first know neither moments nor a place to begin from that is no version; those of the second are given
+no version to calibrate."""
+_ASKS_MORE = (TaskKind.EVALUATE, TaskKind.CALIBRATE)
 
 
 _LEASED = Rows(
@@ -58,12 +63,15 @@ class _Brief:
 
     round: Round
     config: dict[str, float | int | str | bool | None]
+    calibration: CalibrationWish | None
+    encoding: Encoding | None
 
     @classmethod
     def of(cls, row: Round) -> Self:
-        client = row.training.parsed_plan.client
+        plan = row.training.parsed_plan
+        client = plan.client
         config = {name: getattr(client, name) for name in client.__struct_fields__ if name != "extra"}
-        return cls(row, {**client.extra, **config})
+        return cls(row, {**client.extra, **config}, calibrating.wish(row), offered(plan.encoding))
 
 
 def _message(task: Task, brief: _Brief) -> wire.Task:
@@ -88,8 +96,16 @@ def _message(task: Task, brief: _Brief) -> wire.Task:
         config=brief.config,
         order=list(moments.order_of(training.model)) if kind is TaskKind.SWAG else [],
         lease_seconds=LEASE_SECONDS,
-        protocol=FIRST_PROTOCOL if is_version and kind is not TaskKind.SWAG else RELAY_PROTOCOL,
+        calibration=brief.calibration if kind in _ASKS_MORE else None,
+        encoding=brief.encoding if kind is TaskKind.TRAIN else None,
+        protocol=_needed(kind, is_version=is_version),
     )
+
+
+def _needed(kind: TaskKind, *, is_version: bool) -> int:
+    if kind is TaskKind.CALIBRATE:
+        return calibrating.CALIBRATION_PROTOCOL
+    return FIRST_PROTOCOL if is_version and kind is not TaskKind.SWAG else RELAY_PROTOCOL
 
 
 _PARTS = (
@@ -104,6 +120,7 @@ _BLOBS = ("round__base__blob", "round__version__blob", "source__blob", "uploaded
 _COLUMNS = (
     *("kind", "state", "reason", "round", "round__base", "round__version", "round__training", "source"),
     *("round__number", "round__state", "round__training__status", "round__training__rounds_done"),
+    "round__training__plan",
     *(f"round__training__model__{name}" for name in ("spec", "ties", "param_order")),
     *("participation__active", "participation__excluded"),
     *(f"{blob}__{name}" for blob in _BLOBS for name in ("size", "checksums")),
@@ -147,12 +164,14 @@ class UploadTarget:
     base: Known
     """The params that the task begins from."""
     task: Task
+    encoding: Encoding | None = None
+    """The form in which it may come, beside that of the model."""
 
 
 def upload_target(user: User, task_id: UUID) -> UploadTarget:
     """The task an upload is for. Raises NotFoundError unless it is the caller's, and has a file for a result."""
     task = _OWN.first(task=task_id, user=user.id)
-    if task is None or task.kind == TaskKind.EVALUATE.value:
+    if task is None or task.kind not in facts.WITH_FILE:
         raise NotFoundError(f"There is no task {task_id} with a file for a result, or it is not yours.")
     note(training=task.round.training_id, round=task.round.number)
     kind, model = TaskKind(task.kind), task.round.training.model
@@ -164,13 +183,14 @@ def upload_target(user: User, task_id: UUID) -> UploadTarget:
         ties=tuple(tuple(names) for names in model.ties) if kind is TaskKind.TRAIN else (),
         base=Known.of(_beginning(task)),
         task=task,
+        encoding=offered(task.round.training.parsed_plan.encoding) if kind is TaskKind.TRAIN else None,
     )
 
 
 def open_uploads() -> set[UUID]:
     """Tasks whose result may still be sent, in time or late."""
     still_open = Q()
-    for kind in (TaskKind.TRAIN, TaskKind.SWAG):
+    for kind in map(TaskKind, sorted(facts.WITH_FILE)):
         still_open |= Q(kind=kind.value, round__state=facts.OPEN_ROUND[kind].value)
     tasks = Task.objects.filter(still_open).exclude(state=TaskState.REPORTED.value)
     return {*tasks.values_list("id", flat=True), *folding.open_tasks().values_list("id", flat=True)}

@@ -1,7 +1,7 @@
 """Which participants are there: whom a round that begins now would find.
 
-There is who waits for work, has asked for it or reported a moment ago, or works on a task, be it one of another
-training; and who is told of its tasks at an endpoint of its own, unless it was lost and has not come since. Who has
+There is who waits for work, or works on a task, be it one of another training; who has asked for work or reported a
+moment ago; and who is told of its tasks at an endpoint of its own. Who was lost is not, until it asks again. Who has
 asked is known in memory only: after a restart clients are there again as they ask.
 """
 
@@ -35,7 +35,7 @@ class Standing:
     """It holds a lease, of whatever training."""
     just_reported: bool
     asks: bool
-    """It waits for work, or has asked for it a moment ago."""
+    """It waits for work, or has asked for it a moment ago and was not lost since."""
     is_told: bool
     """It has an endpoint, and was not lost."""
     absent: bool
@@ -43,7 +43,7 @@ class Standing:
     @property
     def there(self) -> bool:
         """A round that begins now would find it."""
-        return self.at_work or self.just_reported or self.free
+        return self.at_work or (self.just_reported and not self.absent) or self.free
 
     @property
     def free(self) -> bool:

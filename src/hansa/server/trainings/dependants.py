@@ -18,20 +18,33 @@ RUNNING = (TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value)
 
 def with_results(digest: str) -> list[UUID]:
     """The trainings in which a client has sent these bytes."""
-    sent = Q(rounds__tasks__uploaded=digest) | Q(rounds__tasks__update__blob=digest)
-    return list(Training.objects.filter(sent).order_by("id").values_list("id", flat=True).distinct())
+    return list(Training.objects.filter(_sent(digest)).order_by("id").values_list("id", flat=True).distinct())
+
+
+def having(digest: str) -> list[UUID]:
+    """The trainings of which these bytes are a part: sent by a client, or a version's."""
+    made = Q(model__versions__blob=digest) | Q(model__versions__moments=digest) | Q(model__versions__state=digest)
+    return list(Training.objects.filter(_sent(digest) | made).order_by("id").values_list("id", flat=True).distinct())
+
+
+def _sent(digest: str) -> Q:
+    return Q(rounds__tasks__uploaded=digest) | Q(rounds__tasks__update__blob=digest)
 
 
 def made_of(digest: str) -> list[tuple[Round, TaskKind]]:
-    """The rounds whose version, or its moments, is this blob: what it may be computed from again."""
+    """The rounds whose version, its moments, or what its server step remembers, is this blob: what it may be computed
+    from again.
+    """
     rounds = Round.objects.select_related("training__model", "version")
-    made = [(row, TaskKind.TRAIN) for row in rounds.filter(version__blob=digest)]
+    of_version = Q(version__blob=digest) | Q(version__state=digest)
+    made = [(row, TaskKind.TRAIN) for row in rounds.filter(of_version)]
     return [*made, *((row, TaskKind.SWAG) for row in rounds.filter(version__moments=digest))]
 
 
 def needing(digest: str) -> list[tuple[UUID, ModelVersion]]:
-    """The trainings that run and go on from this blob: it is their newest version."""
-    versions = newest_versions().filter(blob=digest).select_related("round_of__base__blob", "blob")
+    """The trainings that run and go on from this blob: it is their newest version, or what its step remembers."""
+    parts = ("round_of__base__blob", "round_of__training", "blob")
+    versions = newest_versions().filter(Q(blob=digest) | Q(state=digest)).select_related(*parts)
     found = {version.model_id: version for version in versions}
     trainings = Training.objects.filter(model__in=found, status__in=RUNNING).order_by("id")
     return [(training.id, found[training.model_id]) for training in trainings]
@@ -45,7 +58,8 @@ def newest_versions() -> QuerySet[ModelVersion]:
 
 
 def indispensable() -> list[str]:
-    """The digests of what the trainings that run need: first what live rounds count on, then the newest versions.
+    """The digests of what the trainings that run need: first what live rounds count on, then the newest versions with
+    what their server steps remember.
 
     Updates that a plan keeps once they have counted are none of it.
     """
@@ -60,6 +74,7 @@ def indispensable() -> list[str]:
         tasks.values_list("uploaded_id", flat=True),
         *(each.filter(blob__isnull=False).values_list("blob_id", flat=True) for each in (sent, sent_on, late, waiting)),
         newest_versions().values_list("blob_id", flat=True),
+        newest_versions().values_list("state_id", flat=True),
     ]
     return list(dict.fromkeys(digest for rows in needed for digest in rows.order_by().iterator() if digest is not None))
 

@@ -49,18 +49,23 @@ class Found:
     seen: int
 
 
+def newest(training_id: UUID) -> int:
+    """The number of a training's last event, whoever may see it; 0 while there is none."""
+    return Event.objects.filter(training=training_id).order_by("-id").values_list("id", flat=True).first() or 0
+
+
 def after(user: User, training_id: UUID, wanted: Wanted, *, number: int, limit: int) -> Found:
     """The first events behind a number. Raises NotFoundError as `training_of`, ValidationError as `_participation`."""
     sight = _sight(user, training_of(user, training_id), wanted)
-    newest = Event.objects.filter(training=training_id).order_by("-id").values_list("id", flat=True).first() or 0
-    if newest <= number:
+    last_one = newest(training_id)
+    if last_one <= number:
         return Found(wire.EventPage(events=[], next=number, more=False), number)
     # Not beyond the newest one: what comes while this looks may come in between two of the queries.
-    rows = sight.rows(Q(id__gt=number, id__lte=newest), "id", limit + 1)
+    rows = sight.rows(Q(id__gt=number, id__lte=last_one), "id", limit + 1)
     more, shown = len(rows) > limit, rows[:limit]
     last = shown[-1].id if shown else number
     page = wire.EventPage(events=[sight.record(row) for row in shown], next=last, more=more)
-    return Found(page, last if more else newest)
+    return Found(page, last if more else last_one)
 
 
 def before(user: User, training_id: UUID, wanted: Wanted, *, number: int, limit: int) -> wire.EventPage:

@@ -130,8 +130,11 @@ OPEN_ROUND: Final = {
     TaskKind.TRAIN: RoundState.COLLECTING,
     TaskKind.SWAG: RoundState.SWAG,
     TaskKind.EVALUATE: RoundState.EVALUATING,
+    TaskKind.CALIBRATE: RoundState.CALIBRATING,
 }
 """In which state of its round a task of a kind may be worked on."""
+WITH_FILE: Final = frozenset({TaskKind.TRAIN.value, TaskKind.SWAG.value})
+"""Tasks whose result is a file: params, or moments."""
 
 
 def phase_kind(state: RoundState) -> TaskKind:
@@ -146,6 +149,8 @@ def phase_opened_at(live: Round) -> datetime:
             began = live.aggregated_at
         case RoundState.EVALUATING:
             began = live.combined_at or live.aggregated_at
+        case RoundState.CALIBRATING:
+            began = live.evaluated_at
         case _:
             began = None
     return began or live.opened_at

@@ -22,6 +22,7 @@ _HEADLINES: Final[Mapping[type[Decision], str]] = {
     decisions.Combine: "its moments are to be combined",
     decisions.SkipMoments: "its version gets no moments",
     decisions.OpenEvaluation: "its version is tested",
+    decisions.OpenCalibration: "its version is calibrated",
     decisions.FinishRound: "its round is done",
     decisions.AbandonRound: "its round is abandoned",
     decisions.Pause: "it pauses until enough clients are there",

@@ -24,15 +24,17 @@ from hansa.server.blobs import services as blobs
 from hansa.server.blobs.inspection import Damage, Known, Wrong
 from hansa.server.blobs.losses import LOSSES
 from hansa.server.blobs.models import Blob
-from hansa.server.blobs.store import BlobFile, TornBlobError
+from hansa.server.blobs.store import TornBlobError
 from hansa.server.blobs.suspicion import SUSPICION
+from hansa.server.lifecycle import context
 from hansa.server.lifecycle.bridge import call, compute, labour, read, work
+from hansa.server.lifecycle.outage import OUTAGES
 from hansa.server.registry.models import ModelVersion
-from hansa.server.trainings import dependants
-from hansa.server.trainings.aggregation import aggregate
+from hansa.server.trainings import dependants, stepping
 from hansa.server.trainings.models import Round
-from hansa.server.trainings.services import aggregation, torn
+from hansa.server.trainings.services import aggregation, memory, torn
 from hansa.server.trainings.services.aggregation import LateUpdateLostError, MissingUpdateError
+from hansa.server.trainings.services.memory import LostMemoryError
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,10 @@ SAMPLE_BYTES = 2**30
 SAMPLE_SECONDS = 20.0
 """How much is read after the start; what does not fit in is left to aggregations, downloads and `hansa doctor`."""
 SWEEP_SECONDS = 60.0
+GONE = (TornBlobError, MissingUpdateError, LateUpdateLostError, LostMemoryError, ModelFileError, FileNotFoundError)
+"""Why something may not be computed again."""
+LISTED = 3
+"""Trainings named in one line of the log."""
 
 
 async def mend() -> None:
@@ -66,9 +72,10 @@ async def _sweep_for_ever() -> None:
 async def _guarded(activity: Callable[[], Awaitable[object]]) -> None:
     try:
         await activity()
-    except Exception:
+    except Exception as error:
         # The outermost loop of the server's own work: a disk that cannot be read now must not end the server.
-        log.exception("A blob could not be looked after; it is found again when it is next read.")
+        if not OUTAGES.met(error):
+            log.exception("A blob could not be looked after; it is found again when it is next read.")
 
 
 async def _sweep() -> None:
@@ -139,21 +146,31 @@ async def attend(digest: str, *, inspect: Callable[[Known], Damage | None] = ins
             log.warning("The row of blob %s had damaged checksums. Its file is right; the row is mended.", digest)
             return None
         aside = await work(inspection.set_aside, damage)
-    LOSSES.found(digest, damage.seen, aside)
-    await _settle(damage)
+    with context.bound(training=_listed(await read(dependants.having, digest))):
+        LOSSES.found(digest, damage.seen, aside)
+        await _settle(damage)
     return damage
+
+
+def _listed(trainings: Sequence[UUID]) -> str | None:
+    """For lines of the log: whose blob it is. The same first version may be of many."""
+    more = [f"and {len(trainings) - LISTED} more"] if len(trainings) > LISTED else []
+    return ", ".join([*map(str, trainings[:LISTED]), *more]) or None
 
 
 async def _settle(damage: Damage) -> None:
     """Withdraw what clients have sent in it, compute again what can be, and go back where that cannot be."""
     reason = f"its bytes were lost on the server's disk: {damage.seen}"
     for row, kind in await read(dependants.made_of, damage.digest):
-        if await _made_again(row, kind, damage.digest):
+        with context.bound(training=row.training_id, round=row.number):
+            made = await _made_again(row, kind, damage.digest)
+        if made:
             break
     else:
         for training_id, version in await read(dependants.needing, damage.digest):
             if not await work(store.path_of(damage.digest).exists):  # else it was put back, and the training resumed
-                await _go_back(training_id, version, reason)
+                with context.bound(training=training_id):
+                    await _go_back(training_id, version, damage.digest, reason)
     async with store.lock(damage.digest):  # nobody places the file anew while its rows are withdrawn
         if await work(store.path_of(damage.digest).exists):
             LOSSES.over(damage.digest)
@@ -164,45 +181,67 @@ async def _settle(damage: Damage) -> None:
 
 
 async def _made_again(row: Round, kind: TaskKind, digest: str) -> bool:
-    """Compute a version, or its moments, from the accepted list that made it: the same digest, or it does not count."""
+    """Compute a version, what its server step remembers, or its moments, from the accepted list that made it: the same
+    digest, or it does not count.
+    """
     try:
         job = await read(aggregation.job_of, row, kind)
-        with BlobFile() as blob:
-            digests = await labour(aggregate, job, blob, Event())
-            if digests.sha256 != digest:
-                raise MissingUpdateError(f"computed again, it has the digest {digests.sha256}")
+        with stepping.files_for(job) as files:
+            made = files.by_digest(await labour(stepping.compute, job, files, Event()))
+            if digest not in made:
+                raise MissingUpdateError(f"computed again, it has the digest {' or '.join(made)}")
             async with store.lock(digest):
-                await work(store.place, blob.path, digest)
-    except (TornBlobError, MissingUpdateError, LateUpdateLostError, ModelFileError, FileNotFoundError) as error:
+                await work(store.place, made[digest], digest)
+    except GONE as error:
         log.info("Blob %s cannot be computed again: %s", digest, error)
         return False
     log.warning("Blob %s was computed again from the accepted list of round %d.", digest, row.number)
     return True
 
 
-async def _go_back(training_id: UUID, version: ModelVersion, reason: str) -> None:
-    """Begin the round of a lost version anew from the version before it, if that is whole; else stop the training."""
-    now, lost = timezone.now(), f"version {version.number} is lost, {reason}"
+async def _go_back(training_id: UUID, version: ModelVersion, digest: str, reason: str) -> None:
+    """Begin the round of a version anew from the one before it, if that is whole; else stop the training. Lost is the
+    version, or what its server step remembers: without that no round can begin from it either.
+    """
+    now, remembered = timezone.now(), digest == version.state_id
+    what = f"what the server step remembers at version {version.number}" if remembered else f"version {version.number}"
     maker: Round | None = getattr(version, "round_of", None)
-    base = maker.base if maker is not None else None
-    if base is not None and await compute(inspection.inspect, Known.of(base.blob)) is None:
+    if maker is not None and await _base_is_whole(maker):
+        base = maker.base
         rewound = await call(
             torn.rewind,
             training_id=training_id,
-            lost=version.blob_id,
+            lost=digest,
             whole=base.blob_id,
-            reason=f"{lost} (blob {version.blob_id}); the round is begun anew from version {base.number}",
+            reason=f"{what} is lost, {reason} (blob {digest}); the round is begun anew from version {base.number}",
             now=now,
         )
         if rewound:
-            log.warning("Training %s: %s; it goes on from version %d.", training_id, lost, base.number)
+            log.warning(
+                "Training %s: %s is lost, %s; it goes on from version %d.", training_id, what, reason, base.number
+            )
         return
-    before = f"version {base.number} before it is damaged as well" if base is not None else "there is none before it"
-    path = store.path_of(version.blob_id).relative_to(store.home())
+    if maker is None:
+        before = "there is none before it"
+    else:
+        before = f"version {maker.base.number} before it is damaged as well, or what its server step remembers"
+    elsewhere = "" if remembered else ", or from a client that has it"
     why = (
-        f"Version {version.number} of the model is lost, {reason}; and {before}. Put the file {path} back into the "
-        "server's data folder from a backup, or from a client that has it (hansa doctor compares it), then resume the "
-        "training."
+        f"{what[0].upper()}{what[1:]} of the model is lost, {reason}; and {before}. Put the file "
+        f"{store.path_of(digest).relative_to(store.home())} back into the server's data folder from a "
+        f"backup{elsewhere} (hansa doctor compares it), then resume the training."
     )
+    if remembered:
+        why += " Or create a training over the model, whose server step begins anew."
     if await call(torn.stop, training_id=training_id, reason=why, now=now):
         log.error("Training %s: %s", training_id, why)
+
+
+async def _base_is_whole(maker: Round) -> bool:
+    """Whether a round can begin once more where this one began."""
+    try:
+        remembered = await read(memory.at_beginning_of, maker)
+    except LostMemoryError:
+        return False
+    needed = [Known.of(maker.base.blob), *([remembered] if remembered is not None else [])]
+    return [await compute(inspection.inspect, known) for known in needed] == [None] * len(needed)

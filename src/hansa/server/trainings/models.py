@@ -126,6 +126,8 @@ class Round(models.Model):
     aggregated_at = models.DateTimeField(null=True, blank=True)
     combined_at = models.DateTimeField(null=True, blank=True)
     """SWAG: when the version had its moments, or it was found that it gets none."""
+    evaluated_at = models.DateTimeField(null=True, blank=True)
+    """When the evaluation was over, where the version was calibrated after it."""
     done_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -181,6 +183,8 @@ class Task(models.Model):
     num_examples = models.BigIntegerField(null=True, blank=True)
     seconds = models.FloatField(null=True, blank=True)
     metrics = models.JSONField(default=dict)
+    calibration = models.JSONField(null=True, blank=True)
+    """What its client told of the version's calibration (`protocol.calibration`), until all is added up."""
     progress = models.FloatField(null=True, blank=True)
     """As its client last said, 0 to 1."""
 
@@ -222,6 +226,12 @@ class Update(models.Model):
     num_examples = models.BigIntegerField()
     norm = models.FloatField()
     """L2 norm of (client params - those it started from), params only; of moments the root of the summed variances."""
+    cosine = models.FloatField(null=True, blank=True)
+    """Of the angle between it and the update that its round came to, both from the round's base, params only; null
+    until there is that, and where one of the two is zero."""
+    factor = models.FloatField(null=True, blank=True)
+    """How much of it is in the update that its round came to: Σ of all, each times its own; null until there is that,
+    and where the plan's aggregator goes by rank."""
     verdict = models.CharField(max_length=10, choices=_choices(Verdict), default=Verdict.ACCEPTED.value)
     reason = models.CharField(max_length=500, blank=True)
     folded_into = models.ForeignKey(Round, null=True, blank=True, on_delete=models.SET_NULL, related_name="folds")

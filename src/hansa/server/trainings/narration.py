@@ -14,15 +14,18 @@ _WORK: Final[Mapping[str, str]] = {
     TaskKind.TRAIN.value: "trains",
     TaskKind.SWAG.value: "gathers moments",
     TaskKind.EVALUATE.value: "evaluates the version",
+    TaskKind.CALIBRATE.value: "calibrates the version",
 }
 _RESULTS: Final[Mapping[str, str]] = {
     TaskKind.TRAIN.value: "update",
     TaskKind.SWAG.value: "moments",
     TaskKind.EVALUATE.value: "evaluation",
+    TaskKind.CALIBRATE.value: "calibration",
 }
 _PHASES: Final[Mapping[str, str]] = {
     RoundState.SWAG.value: "asks for moments around its version",
     RoundState.EVALUATING.value: "has its version evaluated",
+    RoundState.CALIBRATING.value: "has its version calibrated",
 }
 _SAY_THEIR_REASON: Final = frozenset({EventKind.ROUND_OPENED.value, EventKind.ROUND_PHASE.value})
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")

@@ -25,7 +25,7 @@ from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.services import keep
 from hansa.server.lifecycle.bridge import call, compute, read, work
 from hansa.server.lifecycle.errors import ServiceError
-from hansa.server.trainings import assignments, rejections, uploads
+from hansa.server.trainings import approval, assignments, rejections
 from hansa.server.trainings.models import Task
 from hansa.server.trainings.older_forms import Result
 from hansa.server.trainings.older_places import Place
@@ -71,7 +71,7 @@ def _canonical(blob: store.BlobFile, rewrite: Rewrite, target: assignments.Uploa
     """The result as a file of ours, checked as every upload is; and its norm."""
     rewrite(target.spec, blob)
     digests = blob.finish()
-    return digests, uploads.check(blob.path, digests.size, target)
+    return digests, approval.check(blob.path, digests.size, target).norm
 
 
 def _sha256(paths: Iterable[Path]) -> str:

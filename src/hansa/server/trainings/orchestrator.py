@@ -22,24 +22,27 @@ from hansa.rounds.decide import CLAIM_SECONDS
 from hansa.rounds.decisions import Aggregate, Combine, Decision, Wait
 from hansa.server import measures, pulse
 from hansa.server.blobs import services as blobs
-from hansa.server.blobs.digests import Digests
-from hansa.server.blobs.store import BlobFile, TornBlobError
+from hansa.server.blobs.store import TornBlobError
 from hansa.server.lifecycle import context
 from hansa.server.lifecycle.bridge import call, labour, read
 from hansa.server.lifecycle.errors import is_disk_full
-from hansa.server.trainings import selectors
-from hansa.server.trainings.aggregation import StoppedError, aggregate
+from hansa.server.lifecycle.outage import OUTAGES
+from hansa.server.trainings import selectors, stepping
+from hansa.server.trainings.aggregation import Findings
 from hansa.server.trainings.headlines import headline
 from hansa.server.trainings.hints import HINTS, Hints
 from hansa.server.trainings.mending import attend
 from hansa.server.trainings.pacing import Pace
-from hansa.server.trainings.services import aggregation, folding, rounds, tasks, trainings
+from hansa.server.trainings.pipeline import StoppedError
+from hansa.server.trainings.services import aggregation, folding, rounds, tasks, torn, trainings
 from hansa.server.trainings.services.aggregation import (
     Job,
     LateUpdateLostError,
     LateUpdateUnreadableError,
     MissingUpdateError,
 )
+from hansa.server.trainings.services.memory import LostMemoryError
+from hansa.server.trainings.stepping import Made
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +102,10 @@ class Orchestrator:
         """Run one of the server's own activities; False, and a line in the log, if it failed."""
         try:
             await activity()
-        except Exception:
+        except Exception as error:
             # The outermost loop of the server's own work: a locked database or a full disk must not end it.
-            log.exception("The orchestrator stumbled; going on.")
+            if not OUTAGES.met(error):
+                log.exception("The orchestrator stumbled; going on.")
             return False
         return True
 
@@ -112,8 +116,11 @@ class Orchestrator:
             try:
                 with context.bound(training=training_id):
                     await self._advance(training_id)
-            except Exception:
+            except Exception as error:
                 # The outermost loop of the server's own work: one training's trouble must not stop the others.
+                if OUTAGES.met(error):
+                    self._due[training_id] = now  # it is all the others' trouble as well: in the next turn
+                    return
                 log.exception("Training %s could not be moved on; trying again.", training_id)
                 self._due[training_id] = timezone.now() + timedelta(seconds=10 * SWEEP_SECONDS)
 
@@ -178,9 +185,14 @@ class Orchestrator:
                     await self._try_again(training_id, claim, error)
             case MissingUpdateError() | ModelFileError():
                 await self._give_up(training_id, claim, f"The aggregation failed: {error}")
+            case LostMemoryError():
+                log.error("Training %s: %s", training_id, error)
+                await call(torn.stop, training_id=training_id, reason=str(error), now=timezone.now())
             case _ if is_disk_full(error):
                 reason = "The server's disk is full. Free some space there, then resume the training."
                 await call(trainings.pause, training_id=training_id, reason=reason)
+            case _ if OUTAGES.met(error):  # however long it lasts, it is no reason to begin the round anew
+                await asyncio.sleep(TROUBLE_SECONDS)
             case _:
                 log.error("Training %s: the aggregation failed.", training_id, exc_info=error)
                 await self._try_again(training_id, claim, error)
@@ -221,30 +233,35 @@ class Orchestrator:
             log.info("Training %s: what could not be computed is wanted no more. %s", training_id, reason)
 
     async def _compute(self, job: Job) -> None:
-        with BlobFile() as blob:
+        findings = Findings(job.own) if job.kind is TaskKind.TRAIN else None
+        with stepping.files_for(job) as files:
             heartbeat = asyncio.create_task(self._keep_claim(job))
             try:
                 with measures.aggregation(job.kind, size=sum(update.size for update in job.updates)):
-                    digests: Digests = await labour(aggregate, job, blob, self._stopping)
+                    made = await labour(stepping.compute, job, files, self._stopping, findings)
             finally:
                 heartbeat.cancel()
             crash_point("aggregation.computed")
             try:
-                await blobs.keep(blob.path, digests.sha256, partial(self._commit, job, digests))
+                await blobs.keep_all(files.by_digest(made), partial(self._commit, job, made, findings))
             except OvertakenError:
                 log.info("Training %s: round %d went on without what was computed.", job.training_id, job.number)
                 return
         what = "is aggregated" if job.kind is TaskKind.TRAIN else "has its moments"
-        log.info("Training %s: round %d %s: %s", job.training_id, job.number, what, digests.sha256)
+        log.info("Training %s: round %d %s: %s", job.training_id, job.number, what, made.version.sha256)
 
-    async def _commit(self, job: Job, digests: Digests) -> None:
-        if not await call(aggregation.commit, job=job, digests=digests, now=timezone.now()):
+    async def _commit(self, job: Job, made: Made, findings: Findings | None) -> None:
+        told = () if findings is None else findings.told()
+        commit = partial(aggregation.commit, job=job, digests=made.version, remembered=made.memory, told=told)
+        if not await call(commit, now=timezone.now()):
             raise OvertakenError
 
     async def _keep_claim(self, job: Job) -> None:
         while True:
             await asyncio.sleep(CLAIM_SECONDS / 3)
-            await call(aggregation.renew_claim, round_id=job.round_id, claim=job.claim, now=timezone.now())
+            await self._guarded(
+                partial(call, aggregation.renew_claim, round_id=job.round_id, claim=job.claim, now=timezone.now())
+            )
 
     async def _sweep(self) -> None:
         """Find what no hint told of."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 import xxhash
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 
 from hansa.protocol import trainings as wire
 from hansa.protocol.tasks import TaskKind
@@ -76,17 +76,20 @@ def local_models(of: QuerySet[Training]) -> QuerySet[Update]:
 def _clients(of: QuerySet[Training], viewer: User) -> dict[UUID, list[wire.Participant]]:
     found: dict[UUID, list[wire.Participant]] = defaultdict(list)
     rows = Participation.objects.filter(training__in=of.values("id")).order_by("ordinal")
-    for row in rows.select_related("client").annotate(actor=F("training__actor")):
-        shown = viewer.is_superuser or viewer.id in (row.client_id, row.actor)
-        found[row.training_id].append(
+    columns = ("training_id", "training__actor_id", "client_id", "client__username", "client__last_seen")
+    for training, actor, client, username, last_seen, ordinal, active, failures, excluded in rows.values_list(
+        *columns, "ordinal", "active", "failures", "excluded"
+    ):
+        shown = viewer.is_superuser or viewer.id in (client, actor)
+        found[training].append(
             wire.Participant(
-                id=str(row.client_id),
-                username=row.client.username,
-                ordinal=row.ordinal,
-                active=row.active,
-                last_seen=presence.last_seen(row.client_id, row.client.last_seen),
-                failures=row.failures if shown else None,
-                excluded=row.excluded if shown else None,
+                id=str(client),
+                username=username,
+                ordinal=ordinal,
+                active=active,
+                last_seen=presence.last_seen(client, last_seen),
+                failures=failures if shown else None,
+                excluded=excluded if shown else None,
             )
         )
     return found
@@ -98,12 +101,12 @@ def _live_states(of: QuerySet[Training]) -> dict[UUID, str]:
 
 
 def _past(of: QuerySet[Training]) -> dict[UUID, tuple[int, datetime]]:
-    """The newest round's number, and when a round last came to another state."""
-    rows = Round.objects.filter(training__in=of.values("id")).order_by().values_list("training_id")
-    found = rows.annotate(Max("number"), *(Max(name) for name in MOMENTS_OF_A_ROUND))
+    """The newest round's number, and when it last came to another state: no older one does any more."""
+    newest = Round.objects.filter(training=OuterRef("pk")).order_by("-number", "-attempt").values("id")[:1]
+    rows = Round.objects.filter(id__in=of.order_by().annotate(newest=Subquery(newest)).values("newest"))
     return {
-        training_id: (newest, max(moment for moment in moments if moment is not None))
-        for training_id, newest, *moments in found
+        training_id: (number, max(moment for moment in moments if moment is not None))
+        for training_id, number, *moments in rows.values_list("training_id", "number", *MOMENTS_OF_A_ROUND)
     }
 
 

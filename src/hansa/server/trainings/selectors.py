@@ -4,21 +4,24 @@ A training may be seen by its actor, its active participants, and superusers; it
 everybody else there is no such training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Final
 from uuid import UUID
 
 import msgspec
-from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Subquery, Sum, UUIDField
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from hansa.protocol import trainings as wire
 from hansa.protocol.tasks import TaskKind
+from hansa.rounds.rules import is_plain_mean
 from hansa.rounds.states import LIVE_ROUND_STATES, TaskState, TrainingStatus
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
-from hansa.server.trainings import latecomers, summaries
-from hansa.server.trainings.facts import LISTS
-from hansa.server.trainings.models import Participation, Round, Task, Training
+from hansa.server.prepared import Rows, Slot
+from hansa.server.trainings import latecomers
+from hansa.server.trainings.models import Participation, Round, Task, Training, Update
 from hansa.server.trainings.records import MOVING, detail, records
 
 
@@ -42,16 +45,21 @@ def training_of(user: User, training_id: UUID) -> Training:
 def steered_training(user: User, training_id: UUID) -> Training:
     """A training the user may change. Raises ForbiddenError if it may only be seen."""
     training = training_of(user, training_id)
-    if training.actor_id != user.id and not user.is_superuser:
+    if not steers(user, training):
         raise ForbiddenError("Only the actor of the training may do this. Its record names them: ask them to.")
     return training
 
 
 def record(user: User, training_id: UUID) -> wire.TrainingDetail:
     """One training, with the reason why it is where it is. Raises NotFoundError as `training_of`."""
-    found = detail(visible(user).filter(id=training_id), user, timezone.now())
+    return record_of(user, training_of(user, training_id))
+
+
+def record_of(user: User, training: Training) -> wire.TrainingDetail:
+    """The same of one that the user may see. Raises NotFoundError where it was deleted meanwhile."""
+    found = detail(Training.objects.filter(id=training.id), user, timezone.now())
     if found is None:
-        raise _unknown(training_id)
+        raise _unknown(training.id)
     return found
 
 
@@ -89,40 +97,86 @@ def rounds(user: User, training_id: UUID) -> list[wire.Round]:
 def round_detail(user: User, training_id: UUID, number: int) -> wire.Round:
     """The newest attempt at one round, with its tasks in canonical order."""
     training = training_of(user, training_id)
+    row = newest_attempt(training, number)
+    selection = msgspec.convert(row.selection, wire.Selection) if steers(user, training) and row.selection else None
+    record = _round_record(row, latecomers.folded(user, training, [row])[row.id])
+    return msgspec.structs.replace(
+        record, tasks=tasks_of(user, training, row, _TASKS(round=row.id)), selection=selection
+    )
+
+
+def newest_attempt(training: Training, number: int) -> Round:
+    """At a round of that number. Raises NotFoundError."""
     row = _with_counts(training.rounds.filter(number=number)).order_by("-attempt").first()
     if row is None:
         newest = training.rounds.aggregate(newest=Max("number"))["newest"] or 0
         raise NotFoundError(f"The training has no round {number}; so far it has {newest}.")
-    shares = {
-        TaskKind.TRAIN.value: latecomers.shares(row.accepted, row.folded)[0],
-        TaskKind.SWAG.value: latecomers.shares(row.moments_accepted)[0],
-    }
-    related = ("participation__client", "update__folded_into", "uploaded")
-    tasks = row.tasks.select_related(*related).defer("uploaded__checksums")
-    steers = training.actor_id == user.id or user.is_superuser
-    shown = [
-        _task_record(task, shares) if steers or task.participation.client_id == user.id else _outline(task)
+    return row
+
+
+def steers(user: User, training: Training) -> bool:
+    """Whether the user sees all of it, and may change it."""
+    return training.actor_id == user.id or user.is_superuser
+
+
+def tasks_of(user: User, training: Training, row: Round, tasks: Iterable[Task]) -> list[wire.TaskInfo]:
+    """Tasks of a round as the user may see them."""
+    shares, sees_all = shares_in(training, row), steers(user, training)
+    return [
+        _task_record(task, shares) if sees_all or task.participation.client_id == user.id else _outline(task)
         for task in tasks
     ]
-    selection = msgspec.convert(row.selection, wire.Selection) if steers and row.selection else None
-    record = _round_record(row, latecomers.folded(user, training, [row])[row.id])
-    return msgspec.structs.replace(record, tasks=shown, selection=selection)
+
+
+def shares_in(training: Training, row: Round) -> "Shares":
+    """How much of each client's update is in what a round came to, where the plan's mean gives it a share."""
+    plan = training.parsed_plan
+    return {
+        TaskKind.TRAIN.value: latecomers.shares(row.accepted, row.folded)[0]
+        if is_plain_mean(plan.aggregator, plan.transforms)
+        else None,
+        TaskKind.SWAG.value: latecomers.shares(row.moments_accepted)[0],
+    }
+
+
+Shares = Mapping[str, Mapping[int, float] | None]
+"""By kind of task and ordinal; None: each update has its own noted, or none."""
+_SHOWN_OF_A_TASK: Final = (
+    *("kind", "state", "reason", "leased_at", "uploaded_at", "reported_at", "num_examples", "metrics", "progress"),
+    *("round_id", "participation__ordinal", "participation__client__username"),
+    *(f"update__{name}" for name in ("digest", "norm", "cosine", "factor", "verdict", "size", "folded_into__number")),
+)
+"""Of a cohort of hundreds, whose rows have a hundred columns together."""
+
+
+def shown_tasks(of: QuerySet[Task]) -> QuerySet[Task]:
+    """With what `tasks_of` shows of each, and no more."""
+    return of.select_related("participation__client", "update__folded_into").only(*_SHOWN_OF_A_TASK)
+
+
+_TASKS = Rows(lambda: shown_tasks(Task.objects.filter(round=Slot("round", UUIDField()))))
 
 
 def _outline(task: Task) -> wire.TaskInfo:
     """What participants see of each other: who stands where. What others measured, sent or said is not theirs."""
     record = _task_record(task, {})
     return msgspec.structs.replace(
-        record, reason="", num_examples=None, digest=None, norm=None, bytes=None, metrics={}, progress=None
+        record, reason="", num_examples=None, digest=None, norm=None, bytes=None, metrics={}, progress=None, cosine=None
     )
 
 
 def _with_counts(rows: QuerySet[Round]) -> QuerySet[Round]:
-    train = Q(tasks__kind=TaskKind.TRAIN.value)
+    """Add `cohort_size`, `reports` and `bytes_received`: by themselves, for joined the database would group by the
+    rounds' own columns, some of which are as long as the cohort.
+    """
+    train = Task.objects.filter(round=OuterRef("pk"), kind=TaskKind.TRAIN.value).order_by().values("round")
+    sent = Update.objects.filter(task__round=OuterRef("pk")).order_by().values("task__round")
     return rows.select_related("base", "version").annotate(
-        cohort_size=Count("tasks", filter=train),
-        reports=Count("tasks", filter=train & Q(tasks__state=TaskState.REPORTED.value)),
-        bytes_received=Sum("tasks__update__size"),
+        cohort_size=Coalesce(Subquery(train.annotate(found=Count("pk")).values("found")), 0),
+        reports=Coalesce(
+            Subquery(train.filter(state=TaskState.REPORTED.value).annotate(found=Count("pk")).values("found")), 0
+        ),
+        bytes_received=Subquery(sent.annotate(found=Sum("size")).values("found")),
     )
 
 
@@ -147,7 +201,7 @@ def _round_record(row: Round, folded: list[wire.FoldedUpdate]) -> wire.Round:
     )
 
 
-def _task_record(task: Task, shares: Mapping[str, dict[int, float]]) -> wire.TaskInfo:
+def _task_record(task: Task, shares: Shares) -> wire.TaskInfo:
     update = getattr(task, "update", None)
     client, ordinal = task.participation.client, task.participation.ordinal
     return wire.TaskInfo(
@@ -162,7 +216,7 @@ def _task_record(task: Task, shares: Mapping[str, dict[int, float]]) -> wire.Tas
         uploaded_at=task.uploaded_at.isoformat() if task.uploaded_at else None,
         reported_at=task.reported_at.isoformat() if task.reported_at else None,
         num_examples=task.num_examples,
-        weight=shares.get(task.kind, {}).get(ordinal) if update is not None else None,
+        weight=_weight(task.kind, ordinal, update, shares) if update is not None else None,
         digest=update.digest if update is not None else None,
         norm=update.norm if update is not None else None,
         verdict=update.verdict if update is not None else None,
@@ -170,25 +224,14 @@ def _task_record(task: Task, shares: Mapping[str, dict[int, float]]) -> wire.Tas
         metrics=task.measured,
         progress=task.progress,
         late=update is not None and task.state == TaskState.CLOSED.value,
+        cosine=update.cosine if update is not None else None,
         counts_in=update.folded_into.number if update is not None and update.folded_into is not None else None,
     )
 
 
-def metrics(user: User, training_id: UUID) -> list[wire.RoundMetrics]:
-    """Every metric of every round that made a version, as mean and spread over its clients."""
-    training = training_of(user, training_id)
-    made = training.rounds.filter(version__isnull=False).select_related("version").order_by("number", "attempt")
-    return [_round_metrics(row) for row in made.defer(*LISTS)]
-
-
-def _round_metrics(row: Round) -> wire.RoundMetrics:
-    found = summaries.kept(row)
-    return wire.RoundMetrics(
-        round=row.number,
-        version=row.version.number if row.version is not None else 0,
-        train=dict(found[TaskKind.TRAIN.value]),
-        evaluate=dict(found[TaskKind.EVALUATE.value]),
-    )
+def _weight(kind: str, ordinal: int, update: Update, shares: Shares) -> float | None:
+    of_kind = shares.get(kind, {})
+    return update.factor if of_kind is None else of_kind.get(ordinal)
 
 
 def live_trainings() -> list[UUID]:

@@ -4,92 +4,121 @@ Curves of a thousand rounds of five hundred clients are then a thousand rows, an
 late to a round that is done has its round reckoned anew.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Final
 from uuid import UUID
 
 from django.db.models import F, Q
 
 from hansa.protocol.tasks import TaskKind
-from hansa.protocol.trainings import Spread
 from hansa.rounds.states import RoundState, TaskState
-from hansa.server.trainings.models import Round, Task
+from hansa.server.registry.models import Metric
+from hansa.server.trainings import selectors
+from hansa.server.trainings.models import Round, Task, Update
 
-Spreads = Mapping[str, Spread]
-"""By the metric's name."""
+Figures = tuple[float, float, float, int]
+"""Of one metric over the clients of a round: mean, minimum, maximum, clients."""
+Measured = Mapping[str, Mapping[str, Figures]]
+"""By kind and metric."""
 MEASURING: Final = (TaskKind.TRAIN, TaskKind.EVALUATE)
+OF_UPDATES: Final = "update"
+"""Stands for a kind of what is measured: norm, cosine and weight of the updates, by the server."""
+ORDER: Final = (TaskKind.EVALUATE.value, TaskKind.TRAIN.value, TaskKind.CALIBRATE.value, OF_UPDATES)
 PREFERRED: Final = ("accuracy", "loss")
+COVERAGE: Final = "coverage_"
+"""How the metrics of a CALIBRATE task begin: how often sets of a level hold the truth for one client."""
 CAME: Final = Q(state=TaskState.REPORTED.value) | Q(state=TaskState.CLOSED.value, update__isnull=False)
 """Tasks whose reports were accepted, in time or late."""
 
 
-def summary(tasks: Iterable[Task]) -> dict[str, Spreads]:
-    """Of tasks that came, for each kind that measures."""
-    rows = list(tasks)
-    return {kind.value: spreads([row for row in rows if row.kind == kind.value]) for kind in MEASURING}
-
-
-def spreads(tasks: list[Task]) -> Spreads:
-    """Each metric that any of them has."""
-    return {key: _spread(tasks, key) for key in sorted({key for task in tasks for key in task.metrics})}
-
-
-def _spread(tasks: list[Task], key: str) -> Spread:
-    values = [(task.measured[key], task.num_examples or 1) for task in tasks if key in task.metrics]
-    examples = sum(count for _, count in values)
-    return Spread(
-        # By shares: the sum of what clients may report is not always a float64.
-        mean=sum(value * (count / examples) for value, count in values),
-        minimum=min(value for value, _ in values),
-        maximum=max(value for value, _ in values),
-        clients=len(values),
-    )
-
-
 def keep(of: Round) -> None:
     """Write it down. Within the change that ends the round, or that brings a late report."""
-    came = Task.objects.filter(CAME, round=of, kind__in=[kind.value for kind in MEASURING])
-    found = summary(came.only("kind", "metrics", "num_examples", "round_id"))
-    Round.objects.filter(id=of.id).update(
-        measured={
-            kind: {key: [spread.mean, spread.minimum, spread.maximum, spread.clients] for key, spread in each.items()}
-            for kind, each in found.items()
-        }
+    Round.objects.filter(id=of.id).update(measured=reckoned(of))
+
+
+def reckoned(of: Round) -> Measured:
+    """From the tasks that came, for each kind that measures, each metric that any of them has; and of the updates."""
+    came = Task.objects.filter(CAME, round=of.id, kind__in=[kind.value for kind in MEASURING])
+    rows = list(came.only("kind", "metrics", "num_examples", "round_id"))
+    found = {kind.value: _over_clients([row for row in rows if row.kind == kind.value]) for kind in MEASURING}
+    more = {TaskKind.CALIBRATE.value: _coverage(of), OF_UPDATES: _of_updates(of)}
+    return {**found, **{kind: each for kind, each in more.items() if each}}
+
+
+def _coverage(of: Round) -> Mapping[str, Figures]:
+    if of.training.parsed_plan.uncertainty.calibration.scores is None:
+        return {}
+    told = Metric.objects.filter(model=of.training.model_id, step=of.number, key__startswith=COVERAGE)
+    values: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for key, value, examples in told.exclude(value=None).order_by("key").values_list("key", "value", "num_examples"):
+        values[key].append((value or 0.0, examples))
+    return {key: _weighted(each) for key, each in values.items()}
+
+
+def _of_updates(of: Round) -> Mapping[str, Figures]:
+    """Norm, cosine and weight of the updates that came in time, each update counted alike."""
+    in_time = Update.objects.filter(
+        task__round=of, task__kind=TaskKind.TRAIN.value, task__state=TaskState.REPORTED.value
     )
+    shares = selectors.shares_in(of.training, of)[TaskKind.TRAIN.value]
+    values: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    rows = in_time.order_by("task__participation__ordinal")
+    for ordinal, norm, cosine, factor in rows.values_list("task__participation__ordinal", "norm", "cosine", "factor"):
+        weight = factor if shares is None else shares.get(ordinal)
+        for name, value in (("norm", norm), ("cosine", cosine), ("weight", weight)):
+            if value is not None and isfinite(value):  # the norm of the largest params that are taken is not
+                values[name].append((value, 1))
+    return {name: _weighted(each) for name, each in values.items()}
 
 
-def headline(training: UUID, rounds: int, most: int = 60) -> tuple[str, list[float]] | None:
+def _over_clients(tasks: Sequence[Task]) -> Mapping[str, Figures]:
+    return {
+        key: _weighted([(task.measured[key], task.num_examples or 1) for task in tasks if key in task.metrics])
+        for key in sorted({key for task in tasks for key in task.metrics})
+    }
+
+
+def _weighted(values: Sequence[tuple[float, int]]) -> Figures:
+    """The mean is weighted by examples; by shares, for the sum of what clients may report is not always a float64."""
+    examples = sum(count for _, count in values)
+    alone = [value for value, _ in values]
+    return sum(value * (count / examples) for value, count in values), min(alone), max(alone), len(alone)
+
+
+def headline(training: UUID, rounds: int, *, fewest: int, most: int = 60) -> tuple[str, list[float]] | None:
     """The metric that says most, and its mean after at most so many of the rounds that are done, the last among them.
 
     What clients tested goes before what they saw while they trained, accuracy before loss, and both before the others.
+    Only means of as many clients as `fewest` count.
     """
     step = max(1, -(-rounds // most))
     done = Round.objects.filter(training=training, measured__isnull=False, state=RoundState.DONE.value)
     kept_some = done.annotate(place=(rounds - F("number")) % step).filter(place=0).order_by("number")
     found = [measured for measured in kept_some.values_list("measured", flat=True) if measured is not None]
-    names = {(kind, key) for measured in found[-1:] for kind in measured for key in measured[kind]}
+    names = {name for measured in found[-1:] for name in means(measured, fewest)}
     if not names:
         return None
     kind, key = min(names, key=preference)
-    return key, [float(each[kind][key][0]) for each in found if key in each.get(kind, {})]
+    told = [means(each, fewest).get((kind, key)) for each in found]
+    return key, [mean for mean in told if mean is not None]
 
 
-def preference(name: tuple[str, str]) -> tuple[bool, int, str]:
+def means(measured: Measured, fewest: int) -> Mapping[tuple[str, str], float]:
+    """By kind and metric, the means of at least so many clients, of what was written down in `Round.measured` of tasks
+    that measure.
+    """
+    return {
+        (kind.value, key): float(mean)
+        for kind in MEASURING
+        for key, (mean, _, _, clients) in measured.get(kind.value, {}).items()
+        if clients >= fewest
+    }
+
+
+def preference(name: tuple[str, str]) -> tuple[int, int, str]:
     """The order in which metrics, named by kind and key, are shown."""
     kind, key = name
     place = next((index for index, word in enumerate(PREFERRED) if key.startswith(word)), len(PREFERRED))
-    return kind != TaskKind.EVALUATE.value, place, key
-
-
-def kept(of: Round) -> dict[str, Spreads]:
-    """As it was written down; of a round that goes on, or that an older server ended, reckoned from its tasks."""
-    if of.measured is None:
-        return summary(of.tasks.filter(CAME))
-    return {
-        kind: {
-            # PostgreSQL gives large floats of JSON back as whole numbers.
-            key: Spread(mean=float(mean), minimum=float(least), maximum=float(most), clients=clients)
-            for key, (mean, least, most, clients) in each.items()
-        }
-        for kind, each in of.measured.items()
-    }
+    return ORDER.index(kind) if kind in ORDER else len(ORDER), place, key

@@ -60,7 +60,7 @@ class NextTask(MessageView):
         asked = await self.message(wire.TaskRequest)
         user = caller(request)
         await attendance.arrived(user.id, timezone.now())
-        ask = Ask(user.id, asked.instance)
+        ask = Ask(user.id, asked.instance, asked.protocol)
 
         with CLIENTS_WAITING.track_inprogress():
             task = await wait_for(partial(task_for, ask), key=user.id, seconds=seconds, request=request)
@@ -162,7 +162,7 @@ class TaskUpdate(MessageView):
 class TaskReport(MessageView):
     """The commit of a task."""
 
-    @extend_schema(request=body(wire.TaskReport), responses={200: ref(wire.Receipt), **refusals(409, 422)})
+    @extend_schema(request=body(wire.TaskReport), responses={200: ref(wire.Receipt), **refusals(409, 413, 422)})
     async def post(self, request: Request, task_id: UUID) -> Response:
         """Report a task as done. The same report again gets the same receipt."""
         asked = await self.message(wire.TaskReport)

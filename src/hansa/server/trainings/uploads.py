@@ -7,8 +7,8 @@ renamed into the store. A file that fails is deleted: nothing half-written, noth
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,26 +16,19 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from hansa.core.norms import DifferenceNorm
-from hansa.core.params import Kind, ParamSpec
+from hansa.core.params import ParamSpec
 from hansa.crashpoints import crash_point
-from hansa.formats import chunks, safetensors
 from hansa.formats.errors import ModelFileError
-from hansa.formats.layout import check_fits
 from hansa.protocol.errors import ErrorCode
-from hansa.protocol.tasks import TaskKind
 from hansa.server.blobs import store
 from hansa.server.blobs.digests import Digester, Digests
-from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.services import keep
-from hansa.server.blobs.serving import BlobDamagedError
-from hansa.server.blobs.suspicion import SUSPICION
 from hansa.server.lifecycle.body import DisconnectedError, UnreadRequest
 from hansa.server.lifecycle.bridge import compute, work
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceError, is_disk_full
 from hansa.server.lifecycle.places import Places
 from hansa.server.lifecycle.shared import share
-from hansa.server.trainings import moments, ties
+from hansa.server.trainings.approval import Approved, check
 from hansa.server.trainings.assignments import UploadTarget
 from hansa.server.trainings.services import tasks
 
@@ -73,7 +66,7 @@ class Placement:
 
 
 def size_limit(spec: ParamSpec) -> int:
-    """The largest file that can be an update of the model: its arrays, and a generous header."""
+    """The largest file that can be an update of the model, in any form: its arrays, and a generous header."""
     return spec.nbytes + 65_536 + 1024 * len(spec)
 
 
@@ -166,17 +159,17 @@ async def _receive_at_once(request: UnreadRequest, place: Placement) -> Digests:
                     break
             else:
                 is_slow = False
-                digests, norm = await work(_put_and_approve, place, batch)
+                digests, approved = await work(_put_and_approve, place, batch)
         except DisconnectedError:
             await work(_put, place, batch)
             raise
     if is_slow:
         return await _store(place, await _append(pieces, place, begun=batch))
     del batch  # is on the disk: not held until the commit that others share
-    return await _keep(place, digests, norm)
+    return await _keep(place, digests, approved)
 
 
-def _put_and_approve(place: Placement, data: bytearray) -> tuple[Digests, float]:
+def _put_and_approve(place: Placement, data: bytearray) -> tuple[Digests, Approved]:
     digester = _put(place, data)
     _require_whole(digester, place)
     return _approve(place, digester)
@@ -297,12 +290,12 @@ def _write(descriptor: int, digester: Digester, data: bytes) -> None:
 
 async def _store(place: Placement, digester: Digester) -> Digests:
     """Check the complete file, move it into the store and note it."""
-    digests, norm = await compute(_approve, place, digester)
-    return await _keep(place, digests, norm)
+    digests, approved = await compute(_approve, place, digester)
+    return await _keep(place, digests, approved)
 
 
-def _approve(place: Placement, digester: Digester) -> tuple[Digests, float]:
-    """The digests of the complete file, and the norm of its update. One that fails is deleted."""
+def _approve(place: Placement, digester: Digester) -> tuple[Digests, Approved]:
+    """The digests of the complete file, and what was found of it. One that fails is deleted."""
     digests = digester.digests()
     if digests.sha256 != place.digest:
         _discard(place.path)
@@ -312,15 +305,15 @@ def _approve(place: Placement, digester: Digester) -> tuple[Digests, float]:
             ErrorCode.DIGEST_MISMATCH,
         )
     try:
-        norm = check(place.path, digests.size, place.target)
+        approved = check(place.path, digests.size, place.target)
     except ModelFileError as error:
         _discard(place.path)
         raise InvalidError(str(error), error.code) from error
     crash_point("uploads.checked")
-    return digests, norm
+    return digests, approved
 
 
-async def _keep(place: Placement, digests: Digests, norm: float) -> Digests:
+async def _keep(place: Placement, digests: Digests, approved: Approved) -> Digests:
     """Move the file into the store, and note it."""
     note = partial(
         share,
@@ -328,49 +321,12 @@ async def _keep(place: Placement, digests: Digests, norm: float) -> Digests:
         task_id=place.target.task_id,
         user_id=place.target.user_id,
         digests=digests,
-        norm=norm,
+        norm=approved.norm,
+        media_type=approved.media_type,
         now=timezone.now(),
     )
     await keep(place.path, place.digest, note)
     return digests
-
-
-def check(path: Path, size: int, target: UploadTarget) -> float:
-    """The L2 norm of (update - what it was trained from) over params; of moments see `moments.check`.
-
-    Raises ModelFileError unless the file is what the task asks for, BlobDamagedError where what it was trained from is
-    damaged.
-    """
-    if target.kind is TaskKind.SWAG:
-        return moments.check(path, size, target.spec)
-    with path.open("rb") as file:
-        layout = safetensors.read_layout(file, size)
-    check_fits(layout, target.spec)
-    ties.check(path, layout, target.ties)
-    norm = DifferenceNorm()
-    room = min(chunks.MAX_BYTES, target.spec.nbytes)  # no more than is used: the system clears each page of it
-    ours, theirs = bytearray(room), bytearray(room)
-    with chunks.FileSource(path) as update, _checked(target.base) as base:
-        base_layout = safetensors.read_layout(base, target.base.size)
-        for chunk in chunks.chunks(target.spec):
-            arrays = chunks.read_chunk(update, layout, chunk, ours)
-            chunks.check_finite(arrays, chunk)
-            if any(segment.kind is Kind.PARAM for segment in chunk):
-                base_arrays = chunks.read_chunk(base, base_layout, chunk, theirs)
-                for segment, array, base_array in zip(chunk, arrays, base_arrays, strict=True):
-                    if segment.kind is Kind.PARAM:
-                        norm.add(array, base_array)
-    return norm.value()
-
-
-@contextmanager
-def _checked(base: Known) -> Iterator[store.CheckedBlob]:
-    try:
-        with store.CheckedBlob(base.digest, base.checksums, base.size) as source:
-            yield source
-    except store.TornBlobError as error:
-        SUSPICION.raised(base.digest)
-        raise BlobDamagedError(base.digest) from error
 
 
 def _discard(path: Path) -> None:

@@ -4,29 +4,38 @@ Twice in a round there may be something to compute, both as the mean of an accep
 COMBINING the moments of that version.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.db.models import QuerySet
 
+from hansa.core.aggregators import Aggregator
+from hansa.core.aggregators.mean import Mean
 from hansa.core.params import ParamSpec
+from hansa.core.server_steps import ServerStep
 from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import CLAIM_SECONDS
+from hansa.rounds.rules import rule_of
 from hansa.rounds.states import RoundState
+from hansa.rounds.steps import step_of
 from hansa.server.blobs import services as blobs
 from hansa.server.blobs.digests import Digests
+from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.models import Blob
 from hansa.server.changes import change
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import moments
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Update
-from hansa.server.trainings.services import eventlog
+from hansa.server.trainings.services import eventlog, memory
 from hansa.server.trainings.services.turns import take_turn_at
+
+MEAN: Final = Mean()
 
 Line = tuple[int, str, float, int | None]
 """Ordinal, digest, weight, and for a late update the number of its round."""
@@ -43,6 +52,8 @@ class StoredUpdate:
     checksums: bytes
     late_from: int | None = None
     """The number of the round that a late one was trained in."""
+    base: Known | None = None
+    """The version that a late one was trained from."""
 
     @property
     def line(self) -> Line:
@@ -52,7 +63,7 @@ class StoredUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All inputs of one mean: its result is a function of `spec` and `updates`, and of nothing else."""
+    """All inputs of one aggregate: its result is a function of these, but for who claimed it for which round."""
 
     round_id: UUID
     training_id: UUID
@@ -62,10 +73,31 @@ class Job:
     updates: tuple[StoredUpdate, ...]
     kind: TaskKind = TaskKind.TRAIN
     """TRAIN: the mean is the round's version; SWAG: that version's moments."""
+    base: Known | None = None
+    """The version that the round began from: what cosines are measured from, and what a rule takes differences to."""
+    rule: Aggregator = MEAN
+    clip: float | None = None
+    """The norm to which longer updates are scaled before the rule sees them."""
+    step: ServerStep | None = None
+    """What becomes of the aggregate; None: it is the version."""
+    memory: Known | None = None
+    """What the step remembers at `base`; None: nothing yet."""
+
+    @property
+    def own(self) -> int:
+        """How many of the updates are the round's own; the late ones come behind them."""
+        return sum(update.late_from is None for update in self.updates)
 
 
 COMPUTING: Final = {RoundState.AGGREGATING.value: TaskKind.TRAIN, RoundState.COMBINING.value: TaskKind.SWAG}
 """The states with something to compute, and the kind of the tasks whose results are its input."""
+
+
+class Told(NamedTuple):
+    """What was found of one update while the version was computed."""
+
+    cosine: float | None
+    factor: float | None
 
 
 class MissingUpdateError(Exception):
@@ -94,29 +126,29 @@ def claim(*, training_id: UUID, now: datetime, token: UUID | None = None) -> Job
 
     The job is read in the same transaction: it is that of the round as it is claimed. Where some of it is no longer
     kept the claim stands all the same, so that its holder, and nobody else, says what becomes of the round; then
-    MissingUpdateError or LateUpdateLostError is raised.
+    MissingUpdateError, LateUpdateLostError or LostMemoryError is raised.
     """
     token = token or uuid4()
     with change("aggregation.claim"):
         take_turn_at(training_id)
         closed = Round.objects.filter(training_id=training_id, state__in=COMPUTING)
-        row = closed.select_related("training__model").first()
+        row = closed.select_related("training__model", "base__blob").first()
         if row is None or (row.claimed_until is not None and row.claimed_until > now):
             return None
         closed.filter(id=row.id).update(claim=token, claimed_until=now + timedelta(seconds=CLAIM_SECONDS))
         try:
             return job_of(row, COMPUTING[row.state], token)
-        except (MissingUpdateError, LateUpdateLostError) as error:
-            lost = error
+        except (MissingUpdateError, LateUpdateLostError, memory.LostMemoryError) as error:
+            lost: Exception = error
     raise lost
 
 
 def job_of(row: Round, kind: TaskKind, claim: UUID | None = None) -> Job:
     """What a closed round's version, or its moments, are computed from, now or again.
 
-    Raises MissingUpdateError, or LateUpdateLostError, where some of it is no longer kept.
+    Raises MissingUpdateError, LateUpdateLostError or LostMemoryError where some of it is no longer kept.
     """
-    model = row.training.model
+    model, plan = row.training.model, row.training.parsed_plan
     return Job(
         round_id=row.id,
         training_id=row.training_id,
@@ -125,6 +157,11 @@ def job_of(row: Round, kind: TaskKind, claim: UUID | None = None) -> Job:
         spec=model.param_spec if kind is TaskKind.TRAIN else moments.spec_of(model),
         updates=_stored(row, kind),
         kind=kind,
+        base=Known.of(row.base.blob) if kind is TaskKind.TRAIN else None,
+        rule=rule_of(plan.aggregator) if kind is TaskKind.TRAIN else MEAN,
+        clip=plan.transforms[0].bound if plan.transforms and kind is TaskKind.TRAIN else None,
+        step=step_of(plan.server_step) if kind is TaskKind.TRAIN else None,
+        memory=memory.at_beginning_of(row) if kind is TaskKind.TRAIN else None,
     )
 
 
@@ -139,27 +176,32 @@ def _lines(row: Round, kind: TaskKind) -> list[Line]:
 
 
 def _stored(row: Round, kind: TaskKind) -> tuple[StoredUpdate, ...]:
-    own = _blobs(Update.objects.filter(task__round=row, task__kind=kind.value))
-    late = _blobs(Update.objects.filter(folded_into=row)) if row.folded else {}
+    own = _by_client(Update.objects.filter(task__round=row, task__kind=kind.value), "blob")
+    late = _by_client(Update.objects.filter(folded_into=row), "blob", "base__blob") if row.folded else {}
     return tuple(
         _stored_update(line, own.get((row.number, line[0])) if line[3] is None else late.get((line[3], line[0])))
         for line in _lines(row, kind)
     )
 
 
-def _blobs(updates: QuerySet[Update]) -> dict[tuple[int, int], Blob | None]:
-    """By the number of their round and the ordinal of their client."""
+def _by_client(updates: QuerySet[Update], *blobs: str) -> dict[tuple[int, int], Update]:
+    """By the number of their round and the ordinal of their client; read with these of their blobs."""
     # Not the round's lists, which are as long as its cohort: they would be read once for each of it.
-    parts = ("task__round", "task__participation", "blob")
-    columns = ("task__round__number", "task__participation__ordinal", "blob__size", "blob__checksums")
+    parts = ("task__round", "task__participation", *blobs)
+    columns = (
+        *("task__round__number", "task__participation__ordinal"),
+        *(f"{blob}__{column}" for blob in blobs for column in ("size", "checksums")),
+    )
     rows = updates.select_related(*parts).only(*parts, *columns)
-    return {(row.task.round.number, row.task.participation.ordinal): row.blob for row in rows}
+    return {(row.task.round.number, row.task.participation.ordinal): row for row in rows}
 
 
-def _stored_update(line: Line, blob: Blob | None) -> StoredUpdate:
+def _stored_update(line: Line, update: Update | None) -> StoredUpdate:
     ordinal, digest, weight, late_from = line
-    if blob is not None and blob.sha256 == digest:
-        return StoredUpdate(ordinal, digest, weight, blob.size, bytes(blob.checksums), late_from)
+    blob = None if update is None else update.blob
+    if update is not None and blob is not None and blob.sha256 == digest:
+        base = None if late_from is None else Known.of(update.base.blob)
+        return StoredUpdate(ordinal, digest, weight, blob.size, bytes(blob.checksums), late_from, base)
     why = f"update {digest} of client {ordinal} is not in the store"
     if late_from is not None:
         raise LateUpdateLostError(number=late_from, ordinal=ordinal, why=why)
@@ -173,27 +215,36 @@ def renew_claim(*, round_id: UUID, claim: UUID, now: datetime) -> bool:
         return mine.update(claimed_until=now + timedelta(seconds=CLAIM_SECONDS)) == 1
 
 
-def commit(*, job: Job, digests: Digests, now: datetime) -> bool:
+def commit(
+    *, job: Job, digests: Digests, now: datetime, told: Sequence[Told] = (), remembered: Digests | None = None
+) -> bool:
     """AGGREGATING → AGGREGATED with the new version, or COMBINING → COMBINED with its moments.
+
+    `told`: of the round's own updates, in the order of the accepted list. `remembered`: what the server step has to
+    remember at the version.
 
     False if somebody was faster, whose bytes are the same, or if by now the round's lists are others.
     """
-    state = RoundState.AGGREGATING if job.kind is TaskKind.TRAIN else RoundState.COMBINING
+    wanted = RoundState.AGGREGATING if job.kind is TaskKind.TRAIN else RoundState.COMBINING
     with change("aggregation.commit"):
         take_turn_at(job.training_id)
-        closed = Round.objects.filter(id=job.round_id, state=state.value)
+        closed = Round.objects.filter(id=job.round_id, state=wanted.value)
         row = closed.select_related("base", "training").first()
         if row is None or _lines(row, job.kind) != [update.line for update in job.updates]:
             return False
         blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=now)
-        done = _with_version(row, blob, now) if job.kind is TaskKind.TRAIN else _with_moments(row, blob, now)
+        state = None
+        if remembered is not None:
+            state = blobs.record(digests=remembered, media_type=blobs.SAFETENSORS, now=now)
+        done = _with_version(row, blob, state, now) if job.kind is TaskKind.TRAIN else _with_moments(row, blob, now)
         closed.update(**done, claim=None, claimed_until=None)
+        _note(row, told)
         transaction.on_commit(lambda: HINTS.moved(job.training_id))
     return True
 
 
-def _with_version(row: Round, blob: Blob, now: datetime) -> dict[str, object]:
-    made = {"blob": blob, "parent": row.base, "created_at": now}
+def _with_version(row: Round, blob: Blob, state: Blob | None, now: datetime) -> dict[str, object]:
+    made = {"blob": blob, "state": state, "parent": row.base, "created_at": now}
     # In the place of one that was lost, if the round is begun anew because of that.
     version, _ = ModelVersion.objects.update_or_create(
         model_id=row.training.model_id,
@@ -202,6 +253,7 @@ def _with_version(row: Round, blob: Blob, now: datetime) -> dict[str, object]:
         defaults={**made, "moments": None, "lost": ""},
         create_defaults=made,
     )
+    memory.let_go_before(row.training.model_id, row.base.number)
     eventlog.note_round(EventKind.ROUND_AGGREGATED, row, data={"version": version.number})
     return {"state": RoundState.AGGREGATED.value, "version": version, "aggregated_at": now}
 
@@ -210,6 +262,16 @@ def _with_moments(row: Round, blob: Blob, now: datetime) -> dict[str, object]:
     ModelVersion.objects.filter(round_of=row).update(moments=blob)
     eventlog.note_round(EventKind.ROUND_MOMENTS, row, data={"version": row.base.number + 1})
     return {"state": RoundState.COMBINED.value, "combined_at": now}
+
+
+def _note(row: Round, told: Sequence[Told]) -> None:
+    ordinals = [ordinal for ordinal, *_ in row.accepted or []]
+    of_each = dict(zip(ordinals, told, strict=False))  # nothing is told of moments
+    rows = Update.objects.filter(task__round=row, task__kind=TaskKind.TRAIN.value)
+    found = list(rows.select_related("task__participation").only("id", "task__participation__ordinal")) if told else []
+    for update in found:
+        update.cosine, update.factor = of_each.get(update.task.participation.ordinal, (None, None))
+    Update.objects.bulk_update(found, ["cosine", "factor"], batch_size=200)
 
 
 def drop_claims(*, claim: UUID | None = None) -> int:

@@ -10,11 +10,12 @@ from django.db.models import Q, QuerySet
 from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decisions import CloseRound, CloseSwag, RelayRound
+from hansa.rounds.rules import knows_examples
 from hansa.rounds.states import LIVE_ROUND_STATES, ROUND_MOVES, RoundState, TaskState, sources
 from hansa.server.measures import ROUNDS_ENDED, once_committed
 from hansa.server.trainings import summaries
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import conduct, eventlog, folding, relays
+from hansa.server.trainings.services import calibrating, conduct, eventlog, folding, relays
 
 
 def close_round(decision: CloseRound, training: Training, now: datetime) -> None:
@@ -78,8 +79,11 @@ def go_without_moments(reason: str, training: Training, now: datetime) -> None:
 def finish_round(reason: str, training: Training, now: datetime, **closed: object) -> None:
     """The round is DONE; the updates that nobody needs any more are let go. `closed`: what else is noted of it."""
     finished = live_round(training, RoundState.DONE).get()
+    missing = calibrating.settle(finished, training)
     if finished.moments_reason:
         reason = f"{reason}; the version has no moments: {finished.moments_reason}"
+    if missing:
+        reason = f"{reason}; {missing}"
     live_round(training, RoundState.DONE).update(state=RoundState.DONE.value, done_at=now, reason=reason, **closed)
     close_tasks(finished, f"round {finished.number} is done")
     summaries.keep(finished)
@@ -91,7 +95,7 @@ def finish_round(reason: str, training: Training, now: datetime, **closed: objec
 
 def _accepted(closing: Round, kind: TaskKind, training: Training) -> list[list[object]]:
     """The accepted list: ordinal, digest and weight of every update of a kind, in canonical order."""
-    by_examples = training.parsed_plan.aggregator.weighting == "examples"
+    by_examples = knows_examples(training.parsed_plan.aggregator)
     in_time = Q(task__round=closing, task__kind=kind.value, task__state=TaskState.REPORTED.value)
     rows = Update.objects.filter(in_time).order_by("task__participation__ordinal")
     listed = rows.values_list("task__participation__ordinal", "digest", "num_examples")

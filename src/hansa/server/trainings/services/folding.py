@@ -20,6 +20,7 @@ from hansa.core import staleness
 from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
+from hansa.rounds.rules import knows_examples
 from hansa.rounds.states import FINAL_TRAINING_STATUSES, LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server.changes import change
 from hansa.server.trainings.hints import HINTS
@@ -67,7 +68,7 @@ def fold(closing: Round, training: Training) -> list[list[object]] | None:
     late = plan.late
     if not isinstance(late, plans.Fold):
         return None
-    by_examples = plan.aggregator.weighting == "examples"
+    by_examples = knows_examples(plan.aggregator)
     waiting = _waiting(training, late, closing.number)
     rows = waiting.order_by("task__round__number", "task__participation__ordinal")
     listed = list(rows.values_list("task__participation__ordinal", "digest", "num_examples", "task__round__number"))

@@ -11,7 +11,9 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import CharField, DateTimeField, Q, QuerySet, UUIDField
 
+from hansa.protocol import PROTOCOL_VERSION
 from hansa.protocol.events import EventKind
+from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.rounds.states import TASK_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
@@ -21,6 +23,7 @@ from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
 from hansa.server.trainings.services import eventlog
+from hansa.server.trainings.services.calibrating import CALIBRATION_PROTOCOL
 from hansa.server.trainings.services.turns import take_turn
 
 
@@ -30,6 +33,8 @@ class Ask:
 
     user_id: UUID
     instance: str
+    protocol: int = PROTOCOL_VERSION
+    """What it speaks."""
 
 
 class _Found(NamedTuple):
@@ -143,6 +148,9 @@ def _leased(ask: Ask, turns: Collection[UUID] | None, now: datetime) -> _Found |
         return None
     if turns is not None and found.training_id not in turns:
         return _MISSED
+    if found.kind == TaskKind.CALIBRATE.value and ask.protocol < CALIBRATION_PROTOCOL:
+        _pass_over(found, ask)
+        return _leased(ask, turns, now)
     since = found.leased_at if found.instance == ask.instance and found.leased_at else now
     until = now + timedelta(seconds=LEASE_SECONDS)
     if not _LEASE(task=found.task_id, instance=ask.instance, until=until, since=since):
@@ -152,6 +160,17 @@ def _leased(ask: Ask, turns: Collection[UUID] | None, now: datetime) -> _Found |
     _SEEN(user=ask.user_id, now=now)
     _note(found)
     return found
+
+
+def _pass_over(found: _Found, ask: Ask) -> None:
+    """The client does not know what is asked of it: it is not told, and nobody waits for it."""
+    reason = f"its client speaks version {ask.protocol} of the protocol, and calibrating needs {CALIBRATION_PROTOCOL}"
+    allowed = [state.value for state in sources(TASK_MOVES, TaskState.FAILED)]
+    passed = Task.objects.filter(id=found.task_id, state__in=allowed)
+    passed.update(state=TaskState.FAILED.value, reason=reason, lease_until=None)
+    task = Task.objects.select_related("round").get(id=found.task_id)
+    eventlog.note_again(EventKind.TASK_FAILED, task, reason=reason)
+    transaction.on_commit(partial(HINTS.moved, found.training_id))
 
 
 def _note(found: _Found) -> None:

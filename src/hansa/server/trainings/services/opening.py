@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Q
 
 from hansa.core import sampling
 from hansa.protocol.events import EventKind
@@ -18,8 +19,10 @@ from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import attendance, facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
-from hansa.server.trainings.services import eventlog, relays
-from hansa.server.trainings.services.closing import live_round
+from hansa.server.trainings.services import calibrating, eventlog, relays
+from hansa.server.trainings.services.closing import close_tasks, live_round
+
+_EVERYBODY = Q()
 
 
 def open_round(decision: OpenRound, training: Training, now: datetime) -> None:
@@ -118,10 +121,24 @@ def _offer(opened: Round, row: Participation, *, source: Update | None, required
     return task
 
 
-def open_phase(phase: RoundState, reason: str, training: Training) -> None:
-    """To SWAG or EVALUATING: those who reported are asked for something around the version."""
+def open_calibration(reason: str, training: Training, now: datetime) -> None:
+    """EVALUATING → CALIBRATING, with the temperature that came of the evaluation.
+
+    Clients that are told of their tasks are not asked: they are of the older contract, which has no word for it.
+    """
+    evaluated = live_round(training, RoundState.CALIBRATING).get()
+    if missing := calibrating.settle(evaluated, training):
+        reason = f"{reason}; {missing}"
+    close_tasks(evaluated, f"round {evaluated.number} went on without it: {reason}")
+    open_phase(RoundState.CALIBRATING, reason, training, asked=Q(participation__client__message_endpoint=""))
+    Round.objects.filter(id=evaluated.id).update(evaluated_at=now)
+
+
+def open_phase(phase: RoundState, reason: str, training: Training, *, asked: Q = _EVERYBODY) -> None:
+    """To SWAG, EVALUATING or CALIBRATING: those who reported are asked for something around the version."""
     opened = live_round(training, phase).get()
     reporters = Task.objects.filter(
+        asked,
         round=opened,
         kind=TaskKind.TRAIN.value,
         state=TaskState.REPORTED.value,

@@ -26,6 +26,7 @@ from hansa.rounds.decisions import (
     Fail,
     FinishRound,
     GoOn,
+    OpenCalibration,
     OpenEvaluation,
     OpenRound,
     OpenSwag,
@@ -36,13 +37,14 @@ from hansa.rounds.decisions import (
 )
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server import measures
+from hansa.server.accounts import presence
 from hansa.server.changes import change
 from hansa.server.lifecycle.context import note
 from hansa.server.prepared import Rows, Slot
 from hansa.server.trainings import facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Round, Task, Training
-from hansa.server.trainings.services import eventlog, push
+from hansa.server.trainings.services import calibrating, eventlog, memory, push
 from hansa.server.trainings.services.aggregation import COMPUTING
 from hansa.server.trainings.services.closing import (
     close_round,
@@ -55,7 +57,7 @@ from hansa.server.trainings.services.closing import (
     release_updates,
 )
 from hansa.server.trainings.services.folding import unfold
-from hansa.server.trainings.services.opening import open_phase, open_round
+from hansa.server.trainings.services.opening import open_calibration, open_phase, open_round
 from hansa.server.trainings.services.turns import take_turn_at
 
 _TRAINING = Rows(lambda: Training.objects.filter(id=Slot("training", UUIDField())).order_by())
@@ -107,6 +109,8 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
             go_without_moments(decision.reason, training, now)
         case OpenEvaluation():
             open_phase(RoundState.EVALUATING, decision.reason, training)
+        case OpenCalibration():
+            open_calibration(decision.reason, training, now)
         case FinishRound():
             finish_round(decision.reason, training, now)
         case AbandonRound():
@@ -119,6 +123,7 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
             _go_on(training)
         case Complete():
             _end(training, TrainingStatus.COMPLETED, decision.reason, now)
+            memory.let_go(training.model_id)
             push.finished(training, now)
         case Fail():
             _end(training, TrainingStatus.ERROR, decision.reason, now)
@@ -207,6 +212,7 @@ def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
     live = Round.objects.filter(training=training, state__in=[state.value for state in LIVE_ROUND_STATES]).first()
     if live is not None:
         has_version = live.version_id is not None
+        calibrating.settle(live, training)
         state = RoundState.DONE if has_version else RoundState.ABANDONED
         Round.objects.filter(id=live.id).update(
             state=state.value, done_at=now, reason=reason, claim=None, claimed_until=None
@@ -220,12 +226,15 @@ def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
             training.save(update_fields=["rounds_done"])
         else:
             unfold(live)
+    memory.let_go(training.model_id)
     release_updates(training=training, rounds_done=training.rounds_done)
 
 
 def mark_absent(tasks: QuerySet[Task]) -> None:
     """Their clients are gone until they come for a task again."""
-    Participation.objects.filter(id__in=tasks.values("participation_id")).update(absent=True)
+    gone = dict(tasks.values_list("participation_id", "participation__client_id"))
+    Participation.objects.filter(id__in=gone).update(absent=True)
+    transaction.on_commit(lambda: presence.lost(gone.values()))
 
 
 def restart_clocks(rounds: QuerySet[Round], now: datetime) -> None:

@@ -25,13 +25,11 @@ from hansa.server.registry.services import record_metrics
 from hansa.server.trainings import facts, summaries
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Task, Training, Update
-from hansa.server.trainings.services import conduct, eventlog, folding
+from hansa.server.trainings.services import calibrating, conduct, eventlog, folding
 from hansa.server.trainings.services.rounds import mark_absent, restart_clocks
 from hansa.server.trainings.services.turns import take_turn, take_turn_at_task
 
 OPEN_ROUND = facts.OPEN_ROUND
-WITH_FILE = frozenset({TaskKind.TRAIN.value, TaskKind.SWAG.value})
-"""Tasks whose result is a file: params, or moments."""
 
 
 _PARTS = ("round__training", "participation", "uploaded")
@@ -116,12 +114,14 @@ def renew(*, task_id: UUID, user_id: UUID, now: datetime, progress: float | None
         return ""
 
 
-def record_upload(*, task_id: UUID, user_id: UUID, digests: Digests, norm: float, now: datetime) -> None:
+def record_upload(
+    *, task_id: UUID, user_id: UUID, digests: Digests, norm: float, now: datetime, media_type: str = blobs.SAFETENSORS
+) -> None:
     """The client's update is complete in the store: note it, and renew the lease."""
     with change("tasks.record_upload"):
         task = _own_task(task_id, user_id)
         require_open(task)
-        blobs.see(digests=digests, media_type=blobs.SAFETENSORS, now=now)
+        blobs.see(digests=digests, media_type=media_type, now=now)
         until = None if _is_late(task) else now + timedelta(seconds=LEASE_SECONDS)
         _UPLOADED(task=task_id, blob=digests.sha256, now=now, norm=norm, until=until)
 
@@ -140,10 +140,11 @@ def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -
         require_open(task)
         if task.kind == TaskKind.SWAG.value and report.metrics:
             raise InvalidError("Moments come without metrics: leave 'metrics' out.")
-        if task.kind in WITH_FILE:
+        if task.kind in facts.WITH_FILE:
             _accept_update(task, report, now)
         elif report.digest is not None:
-            raise InvalidError("An evaluation has no update: leave 'digest' out.")
+            raise InvalidError(f"A task of the kind {task.kind} has no update: leave 'digest' out.")
+        calibrating.note(task, report)
         _done(task, report, now)
         _record_metrics(task, report)
         once_committed(UPDATES_ACCEPTED.labels(task.kind))

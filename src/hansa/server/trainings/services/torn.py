@@ -7,7 +7,8 @@
     a late update that waits            is taken once more while it could still count; its client is not asked
     a late update of the closed round   the round does without it (`folding.drop`): it would come later still
     a result nobody needs any more      is let go, as it would have been
-    the newest version                  its round is begun anew from the version before
+    the newest version, or what its     its round is begun anew from the version before
+    server step remembers
     that one as well                    the training stops, with the reason and the file to put back
 
 All of them are repairs: moves (`rounds.states`) that nothing but damage on the disk brings about. Twice in a row they
@@ -164,7 +165,8 @@ def _let_in_again(asked: Round, kind: TaskKind) -> None:
 
 
 def rewind(*, training_id: UUID, lost: str, whole: str, reason: str, now: datetime) -> bool:
-    """The newest version, blob `lost`, is no more: its round is begun anew from the one before, blob `whole`.
+    """The newest version, or what its server step remembers, blob `lost`, is no more: its round is begun anew from the
+    one before, blob `whole`.
 
     False if that is not how the training stands.
     """
@@ -174,7 +176,9 @@ def rewind(*, training_id: UUID, lost: str, whole: str, reason: str, now: dateti
         if training is None:
             return False
         made = _maker_of_newest(training)
-        if made is None or made.version is None or made.version.blob_id != lost or made.base.blob_id != whole:
+        if made is None or made.version is None or made.base.blob_id != whole:
+            return False
+        if lost not in (made.version.blob_id, made.version.state_id):
             return False
         _begin_anew(training, made.base, reason, now)
         push.keep_up(training, now)
@@ -203,7 +207,7 @@ def _begin_anew(training: Training, base: ModelVersion, reason: str, now: dateti
     )
     once_committed(ROUNDS_ENDED.labels("abandoned"), len(vain))
     later = ModelVersion.objects.filter(model_id=training.model_id, number__gt=base.number, lost="")
-    later.update(lost=reason[:500])
+    later.update(lost=reason[:500], state=None)
     training.rounds_done = vain[0].number - 1
     training.failures = max(training.failures + 1, _undone(training, vain[0].number))
     training.save(update_fields=["rounds_done", "failures"])

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -14,17 +15,19 @@ from hansa.protocol.events import EventKind
 from hansa.rounds import plan as plans
 from hansa.rounds.decide import decide
 from hansa.rounds.decisions import Wait
+from hansa.rounds.encoding import check_encoding_of
 from hansa.rounds.shorthands import Shorthand
 from hansa.rounds.states import TRAINING_MOVES, TaskState, TrainingStatus, sources
 from hansa.server.accounts.models import User
 from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
 from hansa.server.registry.models import Model, ModelKind
+from hansa.server.registry.names import name_of_copy
 from hansa.server.registry.services import copy_model
 from hansa.server.trainings import attendance, facts
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Participation, Task, Training
-from hansa.server.trainings.services import eventlog, push
+from hansa.server.trainings.services import eventlog, memory, push
 from hansa.server.trainings.services.rounds import end_live_round, restart_clocks
 from hansa.server.trainings.services.turns import take_turn_at
 
@@ -41,17 +44,22 @@ def create(  # what a training is
 ) -> Training:
     """A training of `model`, or of a copy of it if it has one already. Its seed is drawn if the plan has none.
 
+    A copy has a name of its own, so that both can be meant by their names, unless the training is asked for by a
+    `shorthand`.
+
     `shorthand`: the words that the plan was made from, to be shown as they were given. Raises InvalidError for a plan
     that this kind of model cannot have.
     """
     _check_kind(model, plan)
+    _check_encoding(model, plan)
     seed = secrets.randbits(53) if plan.seed is None else plan.seed
     with change("trainings.create"):
         # Locked: two at once would both find it free.
         if not list(Model.objects.select_for_update(no_key=True).filter(id=model.id).values_list("id")):
             raise NotFoundError(f"There is no model {model.id} any more: it has just been deleted. Name another one.")
         if Training.objects.filter(model=model).exists():
-            model = copy_model(model=model, now=now)
+            # The older contract's clients find the copy by its id, under the name that they know.
+            model = copy_model(model=model, now=now, name="" if shorthand is not None else name_of_copy(model.name))
         training = Training.objects.create(
             name=(name or model.name)[:200],  # a model's may be longer
             model=model,
@@ -75,11 +83,19 @@ def _check_kind(model: Model, plan: plans.Plan) -> None:
             f"{model.kind}. Make one of its members with POST /api/models/, type MEAN, or choose another method.",
             ErrorCode.UNSOUND_PLAN,
         )
-    if method in ("mc_dropout", "swag") and is_mean:
+    if method in ("snapshots", "mc_dropout", "swag") and is_mean:
         raise InvalidError(
             f"{model.name!r} is a mean of models; its uncertainty is that of an ENSEMBLE, not {method.upper()}.",
             ErrorCode.UNSOUND_PLAN,
         )
+
+
+def _check_encoding(model: Model, plan: plans.Plan) -> None:
+    """What updates are to leave out has to be known to this model."""
+    try:
+        check_encoding_of(plan.encoding, model.param_spec, model.ties)
+    except plans.UnsoundPlanError as error:
+        raise InvalidError(str(error), ErrorCode.UNSOUND_PLAN) from error
 
 
 def _join(training: Training, clients: Sequence[User]) -> None:
@@ -121,7 +137,9 @@ def start(*, training_id: UUID, now: datetime) -> None:
                 raise InvalidError(str(error), "unsound_plan") from error
         begun = Training.objects.filter(id=training_id, status=TrainingStatus.INITIAL.value)
         if not begun.update(status=TrainingStatus.ONGOING.value, reason="", started_at=now):
-            raise ConflictError(f"The training is {training.status}; only an initial one can be started.")
+            raise ConflictError(
+                f"The training is {training.status}; only an initial one can be started. {_next(training)}"
+            )
         eventlog.note(EventKind.TRAINING_STARTED, training=training_id)
         push.started(training, now)
         _moved(training_id)
@@ -171,7 +189,9 @@ def resume(*, training_id: UUID, now: datetime) -> None:
         if not halted.update(
             status=TrainingStatus.ONGOING.value, awaits_clients=False, reason="", failures=0, finished_at=None
         ):
-            raise ConflictError(f"The training is {training.status}; only a paused or failed one can be resumed.")
+            raise ConflictError(
+                f"The training is {training.status}; only a paused or failed one can be resumed. {_next(training)}"
+            )
         eventlog.note(EventKind.TRAINING_RESUMED, training=training_id)
         restart_clocks(training.rounds.all(), now)
         push.keep_up(training, now)
@@ -195,6 +215,7 @@ def delete(*, training_id: UUID, now: datetime) -> None:
         training = _training(training_id)
         if training.status in (TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value):
             cancel(training_id=training_id, now=now)
+        memory.let_go(training.model_id)
         training.delete()
         push.forget(training_id)
 
@@ -204,7 +225,7 @@ def add_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
     with change("trainings.add_clients"):
         training = _training(training_id)
         if training.status in (TrainingStatus.COMPLETED.value, TrainingStatus.CANCELLED.value):
-            raise ConflictError(f"The training is {training.status}; nobody can join it any more.")
+            raise ConflictError(f"The training is {training.status}; nobody can join it any more. {_next(training)}")
         _join(training, clients)
         _moved(training_id)
 
@@ -247,15 +268,35 @@ def _move(training_id: UUID, target: TrainingStatus, *, reason: str, finished_at
         allowed = [state.value for state in sources(TRAINING_MOVES, target)]
         movable = Training.objects.filter(id=training_id, status__in=allowed)
         if not movable.update(status=target.value, awaits_clients=False, reason=reason, finished_at=finished_at):
-            raise ConflictError(f"The training is {training.status}; it cannot become {target.value}.")
+            raise ConflictError(
+                f"The training is {training.status}; it cannot become {target.value}{_or(training, target)}"
+            )
         _moved(training_id)
+
+
+_NEXT: Final = {
+    TrainingStatus.INITIAL.value: "Start it first.",
+    TrainingStatus.ONGOING.value: "It is at work; its record says how far it is.",
+    TrainingStatus.PAUSED.value: "Resume it.",
+    TrainingStatus.ERROR.value: "Mend what its reason names, then resume it.",
+}
+_ANEW: Final = "It has ended; create another one of its model, which goes on from the newest version."
+
+
+def _next(training: Training) -> str:
+    """What can be done with it as it stands."""
+    return _NEXT.get(training.status, _ANEW)
+
+
+def _or(training: Training, target: TrainingStatus) -> str:
+    return " once more." if training.status == target.value else f". {_next(training)}"
 
 
 def _training(training_id: UUID) -> Training:
     take_turn_at(training_id)
     training = Training.objects.filter(id=training_id).first()
     if training is None:
-        raise NotFoundError(f"There is no training {training_id}.")
+        raise NotFoundError(f"There is no training {training_id} any more. GET /api/users/trainings/ lists yours.")
     return training
 
 

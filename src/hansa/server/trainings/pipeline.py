@@ -1,0 +1,34 @@
+"""Work on the pieces of a model, on threads, whose results come in the order of the pieces."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+from typing import TypeVar
+
+THREADS = 2
+IN_FLIGHT = 4
+"""Pieces computed ahead of the one whose result is asked for."""
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+class StoppedError(Exception):
+    """The server ends; the aggregation is taken up again by the next one."""
+
+
+def in_order(
+    pool: ThreadPoolExecutor, stopping: Event, work: Callable[[Piece], Result], pieces: Iterable[Piece]
+) -> Iterator[Result]:
+    """`work` of each piece, in their order. Raises what it raises, and StoppedError once `stopping` is set."""
+    pending: deque[Future[Result]] = deque()
+    for piece in pieces:
+        if stopping.is_set():
+            pool.shutdown(cancel_futures=True)
+            raise StoppedError
+        pending.append(pool.submit(work, piece))
+        if len(pending) > IN_FLIGHT:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
