@@ -1,6 +1,7 @@
 """Pages are asked for in process, through the whole lifecycle, with the cookie of a session."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from html import unescape
 from importlib import import_module
@@ -54,6 +55,19 @@ def _session_of(person: Person) -> str:
     session[HASH_SESSION_KEY] = person.user.get_session_auth_hash()
     session.save()
     return session.session_key
+
+
+def beside(page: httpx.Response, field: str) -> str:
+    """What the page says is wrong with the field of this id; the field is described by it, and has the keyboard."""
+    text = page.text
+    said = re.search(rf'<p class="wrong" id="{field}-wrong">([^<]*)</p>', text)
+    tag = re.search(rf'<(?:input|select|textarea) id="{field}"[^>]*>', text)
+    assert said is not None, f"nothing is said of {field}"
+    assert tag is not None
+    assert f"{field}-wrong" in re.search('aria-describedby="([^"]*)"', tag[0])[1].split()
+    assert 'aria-invalid="true"' in tag[0]
+    assert text.count(" autofocus") == 1
+    return unescape(said[1])
 
 
 def words(page: httpx.Response) -> str:

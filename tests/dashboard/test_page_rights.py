@@ -2,9 +2,11 @@
 
 import pytest
 from django.urls import get_resolver
+from django.utils import timezone
 
 from dashboard.conftest import Browser
-from hansa.server.accounts.models import Token
+from hansa.server.accounts import groups, services
+from hansa.server.accounts.models import Invitation, Token
 from hansa.server.dashboard import urls
 from hansa.server.lifecycle.bridge import call, read
 from support.people import in_process
@@ -15,13 +17,32 @@ PAGES = """
                                             nobody  stranger  participant  actor  root
 /                                           302     200       200          200    200
 /trainings/                                 302     200       200          200    200
+/trainings/new/                             302     200       403          200    200
+/trainings/check/                           302     302       403          302    302
 /trainings/<training>/                      302     404       200          200    200
 /trainings/<training>/parts/standing/       302     404       200          200    200
 /trainings/<training>/parts/round/          302     404       200          200    200
 /trainings/<training>/parts/curves/         302     404       200          200    200
+/trainings/<training>/parts/versions/       302     404       200          200    200
 /trainings/<training>/parts/clients/        302     404       200          200    200
 /trainings/<training>/parts/log/            302     404       200          200    200
+/trainings/<training>/events/               302     404       200          200    200
+/trainings/<training>/data/curves/          302     404       200          200    200
+/trainings/<training>/data/round/           302     404       200          200    200
+/trainings/<training>/participants/add/     302     302       302          302    302
+/trainings/<training>/participants/connect/ 302     302       302          302    302
+/trainings/<training>/participants/<client>/remove/ 302 302   302          302    302
 /trainings/<training>/start/                302     302       302          302    302
+/models/                                    302     200       200          200    200
+/models/new/                                302     200       403          200    200
+/models/<model>/                            302     404       200          200    200
+/models/<model>/ask/                        302     404       200          200    200
+/clients/                                   302     200       403          200    200
+/clients/<client>/                          302     404       403          200    200
+/clients/invitations/<invitation>/revoke/   302     302       403          302    302
+/people/                                    302     200       200          200    200
+/people/groups/                             302     302       302          302    302
+/people/groups/<group>/delete/              302     302       302          302    302
 /sign-in/                                   200     302       302          302    302
 /sign-out/                                  405     405       405          405    405
 /first-run/                                 302     302       302          302    302
@@ -32,8 +53,21 @@ PAGES = """
 """What a GET answers; 302 leads to another page, and changes nothing."""
 FORMS = """
                                             nobody  stranger  participant  actor  root
+/trainings/new/                             302     400       403          400    400
+/trainings/check/                           302     200       403          200    200
 /trainings/<training>/pause/                302     404       403          302    302
+/trainings/<training>/participants/add/     302     404       403          302    302
+/trainings/<training>/participants/connect/ 302     404       403          400    400
+/trainings/<training>/participants/<client>/remove/ 302 404   403          302    302
 /account/tokens/<token>/revoke/             302     404       404          404    404
+/clients/                                   302     400       403          400    400
+/clients/invitations/<invitation>/revoke/   302     404       403          302    404
+/people/groups/                             302     400       400          400    400
+/people/groups/<group>/rename/              302     400       400          400    400
+/people/groups/<group>/delete/              302     403       302          404    404
+/people/groups/<group>/burn/                302     404       404          404    404
+/models/new/                                302     400       403          400    400
+/models/<model>/ask/                        302     404       400          400    400
 """
 """What a form answers, sent with the token of a page of one's own. The token to revoke is somebody else's."""
 
@@ -53,10 +87,21 @@ async def windows(browser, handler, mallory, bob, alice, root):
 
 
 @pytest.fixture
-async def named(carol, training):
+async def named(alice, bob, carol, training):
     await call(start, training)
     token = await read(lambda: Token.objects.get(user=carol.user).id)
-    return {"<training>": str(training.id), "<token>": str(token)}
+    invitation, group = await call(_invitation_and_group, alice, bob)
+    ids = {"<training>": training.id, "<token>": token, "<model>": training.model_id, "<client>": bob.id}
+    ids |= {"<invitation>": invitation.id, "<group>": group.id}
+    return {name: str(value) for name, value in ids.items()}
+
+
+def _invitation_and_group(alice, bob):
+    """Both are Alice's; Bob is in the group."""
+    services.invite(actor=alice.user, username="dave", expires_in_seconds=60.0, now=timezone.now())
+    group = groups.create(creator=alice.user, name="wards")
+    group.user_set.add(bob.user)
+    return Invitation.objects.get(), group
 
 
 def address(path, named):
@@ -67,7 +112,12 @@ def address(path, named):
 
 def test_every_page_stands_in_a_table():
     paths = [path for table in (PAGES, FORMS) for path, _ in rows(table)]
-    ids = {"<training>": "00000000-0000-4000-8000-000000000000", "<token>": "00000000-0000-4000-8000-000000000001"}
+    ids = {
+        "<training>": "00000000-0000-4000-8000-000000000000",
+        "<token>": "00000000-0000-4000-8000-000000000001",
+        "<bob>": "00000000-0000-4000-8000-000000000002",
+    }
+    ids |= dict.fromkeys(("<model>", "<client>", "<invitation>"), ids["<token>"]) | {"<group>": "1"}
     found = {get_resolver().resolve(address(path, ids)).url_name for path in paths}
 
     assert found == {pattern.name for pattern in urls.urlpatterns}

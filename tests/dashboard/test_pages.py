@@ -35,7 +35,8 @@ async def test_what_is_not_there_is_a_page_that_says_so(browser, alice):
     page = await (await browser(alice)).get(f"/trainings/{NOT_A_TRAINING}/")
 
     assert page.status_code == 404
-    assert f"There is no training {NOT_A_TRAINING}" in words(page)
+    assert "There is no such training, or it is not yours to see." in words(page)
+    assert "GET /api" not in page.text
 
 
 async def test_names_are_shown_as_the_text_that_they_are(browser, alice, training):
@@ -189,7 +190,7 @@ async def test_the_log_is_narrowed_to_a_client_and_a_round(browser, alice, bob, 
     assert "carol" not in of_bob
     for nonsense in ("?client=<b>&of_round=-1", "?of_round=99999999999999999999", "?round=999&of_round=2"):
         assert (await window.get(f"/trainings/{training.id}/parts/log/{nonsense}")).status_code == 200
-    assert "Nothing has happened" in (await window.get(f"/trainings/{training.id}/parts/log/?of_round=7")).text
+    assert "Nothing of that has happened" in (await window.get(f"/trainings/{training.id}/parts/log/?of_round=7")).text
 
 
 async def test_a_round_that_there_is_not_is_told(browser, alice, started):

@@ -9,16 +9,16 @@ from django.contrib import messages
 from django.contrib.auth import views
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase, HttpResponseRedirect
-from django.urls import reverse, reverse_lazy
+from django.http.response import HttpResponseBase
+from django.urls import reverse_lazy
 from django.utils import timezone
 from rest_framework.request import Request
 
 from hansa.server.accounts import services
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
-from hansa.server.dashboard.page import Page, Shown
-from hansa.server.lifecycle.bridge import call, read
+from hansa.server.dashboard.page import Change, Page, Shown
+from hansa.server.lifecycle.bridge import call
 
 LIFETIMES = [("30", "30 days"), ("90", "90 days"), ("365", "one year"), ("", "no end")]
 
@@ -43,7 +43,7 @@ class Account(Page):
         """Make a token. Its text is in this answer and nowhere else."""
         form = TokenForm(request.POST)
         if not form.is_valid():
-            return await read(self._page_with, request, {"form": form}, 400)
+            return await self.with_more(request, {"form": form}, 400)
         days, name = form.cleaned_data["days"], form.cleaned_data["name"]
         seconds = timedelta(days=int(days)).total_seconds() if days else None
         made = await call(
@@ -53,23 +53,18 @@ class Account(Page):
             expires_in_seconds=seconds,
             now=timezone.now(),
         )
-        return await read(self._page_with, request, {"made": made}, 201)
-
-    def _page_with(self, request: Request, more: Shown, status: int) -> HttpResponse:
-        return self.rendered(request, {**self.show(caller(request)), **more}, status=status)
+        return await self.with_more(request, {"made": made}, 201)
 
 
-class RevokeToken(Page):
+class RevokeToken(Change):
     """A token that is needed no more, or is known to too many."""
+
+    stands_on = "account"
 
     async def post(self, request: Request, token_id: UUID) -> HttpResponseBase:
         """It stops working at once."""
         await call(services.revoke_token, user_id=caller(request).id, token_id=token_id)
-        return HttpResponseRedirect(reverse("account"))
-
-    async def get(self, request: Request, **asked: Any) -> HttpResponseBase:  # Any: as above
-        """There is nothing to see."""
-        return HttpResponseRedirect(reverse("account"))
+        return self.back()
 
 
 class Password(LoginRequiredMixin, views.PasswordChangeView):

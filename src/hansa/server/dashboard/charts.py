@@ -4,9 +4,9 @@ Coordinates are those of a box of `WIDTH` by `HEIGHT`; style is the style sheet'
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 WIDTH: Final = 640
 HEIGHT: Final = 220
@@ -19,14 +19,15 @@ MOST_POINTS: Final = 320
 """Of a curve: more cannot be told apart at this width."""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """What a round's clients measured."""
 
     round: int
     mean: float
     low: float
     high: float
+    clients: int = 0
+    """How many measured it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +52,45 @@ class Curve:
     last: Point
     last_at: tuple[float, float]
     points: Sequence[Point]
+    own: str = ""
+    """The line of the client that is looked at; empty without one."""
 
     @property
     def summary(self) -> str:
         """For who does not see it."""
-        first = self.points[0]
-        return (
-            f"{self.name}: {number(first.mean)} in round {first.round}, {number(self.last.mean)} in round "
-            f"{self.last.round}; over the clients from {number(self.last.low)} to {number(self.last.high)}"
-        )
+        return summary(self.name, self.points)
 
 
-def curve(name: str, points: Sequence[Point]) -> Curve:
-    """Draw points, at least one, by ascending round."""
+def summary(name: str, points: Sequence[Point]) -> str:
+    """Where a metric began, where it is, and how far its clients are apart there, if they are."""
+    first, last = points[0], points[-1]
+    apart = f"; over the clients from {number(last.low)} to {number(last.high)}" if last.low < last.high else ""
+    return f"{name}: {number(first.mean)} in round {first.round}, {number(last.mean)} in round {last.round}{apart}"
+
+
+def curve(name: str, points: Sequence[Point], own: Mapping[int, float] | None = None) -> Curve:
+    """Draw points, at least one, by ascending round; and over them what one client measured, by round."""
     shown = thinned(points)
-    low, high = min(point.low for point in shown), max(point.high for point in shown)
+    theirs = [(each.round, own[each.round]) for each in shown if own and each.round in own]
+    low = min([*(point.low for point in shown), *(value for _, value in theirs)])
+    high = max([*(point.high for point in shown), *(value for _, value in theirs)])
     steps = ticks(low, high)
     bottom, top = min(low, steps[0]), max(high, steps[-1])
     height = top / 2 - bottom / 2  # halves do not overflow
     first, last = shown[0].round, shown[-1].round
 
+    across = (WIDTH - LEFT - 8) / (last - first) if last > first else 0.0
+    left = LEFT if last > first else LEFT + (WIDTH - LEFT - 8) / 2
+    deep = HEIGHT - BELOW - 8
+
     def x(round_number: int) -> float:
-        share = (round_number - first) / (last - first) if last > first else 0.5
-        return round(LEFT + share * (WIDTH - LEFT - 8), 1)
+        return left + (round_number - first) * across
 
     def y(value: float) -> float:
-        share = (value / 2 - bottom / 2) / height if height > 0 else 0.5
-        return round(8 + (1 - share) * (HEIGHT - BELOW - 8), 1)
+        return 8 + deep * (1 - (value / 2 - bottom / 2) / height if height > 0 else 0.5)
 
     def path(values: Sequence[tuple[int, float]]) -> str:
-        return " ".join(f"{x(number)},{y(value)}" for number, value in values)
+        return " ".join([f"{x(number):.1f},{y(value):.1f}" for number, value in values])
 
     highs = [(point.round, point.high) for point in shown]
     lows = [(point.round, point.low) for point in reversed(shown)]
@@ -89,11 +99,12 @@ def curve(name: str, points: Sequence[Point]) -> Curve:
         name=name,
         line=path([(point.round, point.mean) for point in shown]),
         band=path([*highs, *lows]),
-        across=[Tick(x(each), str(each)) for each in whole],
-        up=[Tick(y(each), number(each)) for each in steps],
+        across=[Tick(round(x(each), 1), str(each)) for each in whole],
+        up=[Tick(round(y(each), 1), number(each)) for each in steps],
         last=shown[-1],
-        last_at=(x(last), y(shown[-1].mean)),
+        last_at=(round(x(last), 1), round(y(shown[-1].mean), 1)),
         points=points,
+        own=path(theirs),
     )
 
 
@@ -115,6 +126,7 @@ def _merged(points: Sequence[Point]) -> Point:
         mean=math.fsum(point.mean / len(points) for point in points),
         low=min(point.low for point in points),
         high=max(point.high for point in points),
+        clients=max(point.clients for point in points),
     )
 
 
@@ -128,7 +140,7 @@ def ticks(low: float, high: float, about: int = 5) -> Sequence[float]:
     """
     if not high > low:
         step = 10.0 ** math.floor(math.log10(abs(low))) if abs(low) > SMALLEST_STEP else 1.0
-        return [low - step, low, low + step]
+        return [each for each in (low - step, low, low + step) if math.isfinite(each)]
     raw = high / about - low / about
     if raw < SMALLEST_STEP:
         return [low, high]
@@ -151,7 +163,7 @@ def number(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A part of a lane: `kind` is `waits`, `works` or `sends`."""
+    """A part of a lane: `kind` is `waits`, `works`, `sends` or `tests`."""
 
     at: float
     width: float
@@ -177,6 +189,71 @@ def lane(moments: Sequence[float | None], whole: float) -> Sequence[Stretch]:
             break
         begun = ended
     return stretches
+
+
+def tested(begun: float | None, ended: float | None, whole: float) -> Sequence[Stretch]:
+    """What follows on a lane where a client evaluates, or gathers moments: from its lease to its report."""
+    if begun is None or whole <= 0 or begun >= whole:
+        return []
+    until = min(max(whole if ended is None else ended, begun), whole)
+    width = max((until - begun) / whole * LANE, 0.5)
+    return [Stretch(round(begun / whole * LANE, 2), round(width, 2), "tests", until - begun)]
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """An update in the plane of norms and cosines."""
+
+    name: str
+    x: float
+    y: float
+    radius: float
+    """Its area is its weight."""
+    apart: str
+    """Why it stands apart; empty: it does not."""
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """The updates of a round by norm, across, and cosine, upwards."""
+
+    dots: Sequence[Dot]
+    across: Sequence[Tick]
+    up: Sequence[Tick]
+
+
+def scatter(updates: Sequence[tuple[str, float, float, float | None, str]]) -> Scatter:
+    """Of each update name, norm, cosine, weight in the aggregate and why it stands apart. At least one update.
+
+    Without a weight, where a rule went by rank, all count as a tenth.
+    """
+    norms, cosines = [each[1] for each in updates], [each[2] for each in updates]
+    steps = [each for each in ticks(min(norms), max(norms)) if each >= 0]
+    left, right = min([*steps, *norms]), max([*steps, *norms])
+    up = ticks(min(0.0, *cosines), 1.0)
+    bottom, top = min(up[0], *cosines), up[-1]
+
+    def x(norm: float) -> float:
+        return round(LEFT + ((norm - left) / (right - left) if right > left else 0.5) * (WIDTH - LEFT - 20), 1)
+
+    def y(cosine: float) -> float:
+        return round(12 + (top - cosine) / (top - bottom) * (HEIGHT - BELOW - 20), 1)
+
+    dots = [
+        Dot(
+            name,
+            x(norm),
+            y(cosine),
+            round(3 + 14 * math.sqrt(0.1 if weight is None else min(max(weight, 0.0), 1.0)), 1),
+            apart,
+            f"{name}: norm {number(norm)}, cosine {cosine:.3f}, "
+            + ("by rank" if weight is None else f"weight {weight:.1%}")
+            + (f"; {apart}" if apart else ""),
+        )
+        for name, norm, cosine, weight, apart in updates
+    ]
+    return Scatter(dots, [Tick(x(each), number(each)) for each in steps], [Tick(y(each), number(each)) for each in up])
 
 
 def spark(values: Sequence[float], width: int = 120, height: int = 32) -> str:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 from django.urls import reverse
 
 from hansa.protocol.events import EventKind
 from hansa.rounds.states import TrainingStatus
 from hansa.server.accounts.models import User
 from hansa.server.blobs import store
+from hansa.server.dashboard.titles import title
 from hansa.server.trainings.models import Event, Participation, Training
 
 MOST = 12
@@ -55,7 +56,7 @@ def _stopped(steered: QuerySet[Training]) -> Iterator[Concern]:
         yield Concern(
             "bad" if is_error else "warn",
             "stopped" if is_error else "waits for clients",
-            f"{_named(training)}: {training.reason}",
+            f"{title(training.name, training.id)}: {training.reason}",
             move,
             reverse("training-page", args=[training.id]),
         )
@@ -69,7 +70,7 @@ def _clients(steered: QuerySet[Training]) -> Iterator[Concern]:
         yield Concern(
             "bad" if each.excluded else "warn",
             "excluded" if each.excluded else "fails",
-            f"{each.client.username} in {_named(each.training)}: {what}",
+            f"{each.client.username} in {title(each.training.name, each.training.id)}: {what}",
             "Look at its tasks' reasons, and into its log. Adding it to the training again forgives what was.",
             reverse("training-page", args=[each.training_id]) + "#clients",
         )
@@ -77,15 +78,15 @@ def _clients(steered: QuerySet[Training]) -> Iterator[Concern]:
 
 def _refused(steered: QuerySet[Training], now: datetime) -> Iterator[Concern]:
     refused = Event.objects.filter(training__in=steered, kind=EventKind.TASK_REFUSED.value, at__gt=now - LATELY)
-    rows = refused.order_by().values("training_id", "training__name").annotate(count=Count("id"))
+    rows = refused.order_by().values("training_id", "training__name").annotate(count=Count("id"), last=Max("round"))
     for row in rows.order_by("-count")[:MOST]:
-        name = row["training__name"] or f"training {str(row['training_id'])[:8]}"
+        name = title(row["training__name"], row["training_id"])
         yield Concern(
             "warn",
             "refused",
             f"{name}: {row['count']} result{'s' if row['count'] > 1 else ''} of clients refused within a day",
             "The event log says whose, and why.",
-            reverse("training-page", args=[row["training_id"]]) + "#events",
+            reverse("training-page", args=[row["training_id"]]) + f"?of_round={row['last'] or ''}#events",
         )
 
 
@@ -99,7 +100,3 @@ def _disk() -> Iterator[Concern]:
             "Free some space there: without it updates are refused and trainings pause. `hansa doctor` tells more.",
             reverse("overview"),
         )
-
-
-def _named(training: Training) -> str:
-    return training.name or f"training {str(training.id)[:8]}"

@@ -18,7 +18,8 @@ from hansa.server.accounts.models import User
 from hansa.server.dashboard import charts
 from hansa.server.dashboard.concerns import concerns
 from hansa.server.dashboard.page import Page, Shown
-from hansa.server.trainings import records, selectors, summaries
+from hansa.server.dashboard.titles import title
+from hansa.server.trainings import discretion, records, selectors, summaries
 from hansa.server.trainings.models import Training
 
 NEWEST = 8
@@ -54,7 +55,7 @@ class Card:
     @property
     def title(self) -> str:
         """Its name, or the beginning of its id."""
-        return self.record.name or f"training {self.record.id[:8]}"
+        return title(self.record.name, self.record.id)
 
 
 class Overview(Page):
@@ -114,12 +115,13 @@ def cards(rows: Any, user: User, now: datetime) -> Sequence[Card]:  # Any: a sli
     """These trainings, in their order, with as many queries for many as for one."""
     ids = [row.id for row in rows]
     found = {record.id: record for record in records.records(Training.objects.filter(id__in=ids), user, now)}
-    return [with_spark(card(found[str(each)], now)) for each in ids]
+    return [with_spark(card(found[str(each)], now), user) for each in ids]
 
 
-def with_spark(plain: Card) -> Card:
+def with_spark(plain: Card, viewer: User) -> Card:
     """The card with the line of the metric that a training's page shows first."""
-    found = summaries.headline(UUID(plain.record.id), plain.record.rounds_done)
+    fewest = discretion.fewest(viewer, plain.record.actor)
+    found = summaries.headline(UUID(plain.record.id), plain.record.rounds_done, fewest=fewest)
     if found is None:
         return plain
     name, values = found

@@ -29,6 +29,7 @@ from rest_framework.response import Response
 
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
+from hansa.server.dashboard.refusals import plain
 from hansa.server.lifecycle.bridge import read
 from hansa.server.lifecycle.sessions import SessionAuthentication
 from hansa.server.lifecycle.views import APIView
@@ -77,6 +78,13 @@ class Page(APIView):
         """The page with these values. Runs the template, which may ask the database."""
         return render(request._request, f"dashboard/{self.template}", shown, status=status)
 
+    async def with_more(self, request: Request, more: Shown, status: int) -> HttpResponse:
+        """The page as it is now, and what came of a form on it."""
+        return await read(self._with, request, more, status)
+
+    def _with(self, request: Request, more: Shown, status: int) -> HttpResponse:
+        return self.rendered(request, {**self.show(caller(request), **self.kwargs), **more}, status=status)
+
     async def handle_exception(  # type: ignore[override]  # a page instead of DRF's Response
         self, exc: Exception
     ) -> HttpResponseBase:
@@ -90,6 +98,26 @@ class Page(APIView):
             if name in refusal:
                 page[name] = refusal[name]
         return page
+
+
+class Change(Page):
+    """A form that stands on another page: it is sent here, and there is nothing to see."""
+
+    stands_on: ClassVar[str]
+    """The name of that page's address."""
+    of: ClassVar[tuple[str, ...]] = ()
+    """The arguments that the page's address shares with this one."""
+    at: ClassVar[str] = ""
+    """Where on the page, by the id of an element."""
+
+    def back(self) -> HttpResponseRedirect:
+        """To the page that has the form."""
+        page = reverse(self.stands_on, kwargs={name: self.kwargs[name] for name in self.of})
+        return HttpResponseRedirect(f"{page}#{self.at}" if self.at else page)
+
+    async def get(self, request: Request, **asked: Any) -> HttpResponseBase:  # Any: as above
+        """Nothing is changed by looking."""
+        return self.back()
 
 
 def render(request: HttpRequest, template: str, shown: Shown, *, status: int = 200) -> HttpResponse:
@@ -109,5 +137,6 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def refusal_page(request: HttpRequest, refusal: Response) -> HttpResponse:
     """What the API would answer, for people."""
     said = refusal.data if isinstance(refusal.data, Mapping) else {"detail": refusal.data}
-    shown = {"status": refusal.status_code, "detail": said.get("detail") or said}
+    sentences = [said["detail"]] if "detail" in said else [" ".join(map(str, each)) for each in said.values()]
+    shown = {"status": refusal.status_code, "detail": " ".join(plain(str(each)) for each in sentences)}
     return render(request, "dashboard/refusal.html", shown, status=refusal.status_code)

@@ -1,13 +1,30 @@
+from django.conf import settings
 from django.urls import path
 
-from hansa.server.dashboard import account, overview, signing, trainings
+from hansa.server.dashboard import (
+    account,
+    model_upload,
+    models,
+    overview,
+    people_urls,
+    playground,
+    signing,
+    training_urls,
+)
+
+TEXTS = 2**20
+"""Bytes of the other fields of a form that has files."""
+LARGEST_MODEL = settings.CONFIG.max_model_bytes + TEXTS
+LARGEST_INPUT = settings.CONFIG.inference.input_bytes + TEXTS
 
 urlpatterns = [
     path("", overview.Overview.as_view(), name="overview"),
-    path("trainings/", overview.Trainings.as_view(), name="trainings-page"),
-    path("trainings/<uuid:training_id>/", trainings.Training.as_view(), name="training-page"),
-    path("trainings/<uuid:training_id>/parts/<slug:part>/", trainings.Part.as_view(), name="training-part"),
-    path("trainings/<uuid:training_id>/<slug:move>/", trainings.Move.as_view(), name="training-move"),
+    *training_urls.urlpatterns,
+    path("models/", models.Models.as_view(), name="models-page"),
+    path("models/new/", model_upload.NewModel.as_view(body_limit=LARGEST_MODEL), name="model-new"),
+    path("models/<uuid:model_id>/", models.ModelPage.as_view(), name="model-page"),
+    path("models/<uuid:model_id>/ask/", playground.Ask.as_view(body_limit=LARGEST_INPUT), name="model-ask"),
+    *people_urls.urlpatterns,
     path("sign-in/", signing.SignIn.as_view(), name="sign-in"),
     path("sign-out/", signing.SignOut.as_view(), name="sign-out"),
     path("first-run/", signing.FirstRun.as_view(), name="first-run"),

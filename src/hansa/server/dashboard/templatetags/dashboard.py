@@ -1,5 +1,6 @@
 """How pages say numbers and times."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from django import template
@@ -91,3 +92,64 @@ def share(value: float) -> str:
 def short(value: float) -> str:
     """A measured number."""
     return number(value)
+
+
+@register.filter
+def grouped(count: int) -> str:
+    """A whole number, its thousands apart.
+
+    >>> grouped(7850)
+    '7,850'
+    """
+    return f"{count:,}"
+
+
+@register.filter
+def compact(count: int) -> str:
+    """A large number in a tile.
+
+    >>> compact(7850), compact(11_173_962), compact(512)
+    ('7.85 k', '11.2 M', '512')
+    """
+    for scale, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= scale:
+            return f"{count / scale:.3g} {letter}"
+    return str(count)
+
+
+@register.filter
+def shape(lengths: Sequence[int | None]) -> str:
+    """Dimensions, with a sign for "times" between them.
+
+    >>> shape([None, 1, 28]).split()[::2]
+    ['any', '1', '28']
+    """
+    return " \N{MULTIPLICATION SIGN} ".join("any" if length is None else str(length) for length in lengths)
+
+
+@register.filter
+def at_most(value: int, most: int) -> int:
+    """The smaller of the two."""
+    return min(value, most)
+
+
+@register.filter
+def minus(value: float, other: float) -> float:
+    """A coordinate beside another."""
+    return value - float(other)
+
+
+@register.filter
+def rounded(value: float) -> str:
+    """A number of an answer: two or three digits are what is read of it.
+
+    >>> rounded(0.98765), rounded(-12.3456), rounded(3.2e-9)
+    ('0.988', '-12.3', '3.2e-09')
+    """
+    return f"{value:.3g}"
+
+
+@register.filter
+def is_short(values: object) -> bool:
+    """Whether it is a list of a few numbers."""
+    return isinstance(values, list) and len(values) <= 12 and all(isinstance(each, int | float) for each in values)

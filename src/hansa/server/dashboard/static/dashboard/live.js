@@ -1,20 +1,62 @@
-// A page that follows a training: each event of its stream has the parts of the page fetched anew, at most once a
-// second. Without this script the page is as true, and stands still.
+// A page that follows a training: an event of its stream has those parts of the page fetched anew that it may have
+// changed, at most once a second; less often where that takes long, and not at all while nobody looks. Without this
+// script the page is as true, and stands still.
 (() => {
   "use strict";
   const place = document.querySelector("[data-events]");
   if (!place || !window.EventSource) return;
+
+  // By what an event happened to: the part of its kind before the dot. Of a kind that is not known here: all.
+  const all = ["standing", "round", "curves", "versions", "clients", "log"];
+  const changes = {
+    training: ["standing", "round", "clients", "log"],
+    participant: ["standing", "clients", "log"],
+    round: ["standing", "round", "curves", "versions", "log"],
+    task: ["standing", "round", "clients", "log"],
+    "task.leased": ["round", "log"],
+    "task.reported": ["standing", "round", "log"],
+    "task.late": all,
+  };
+
+  // A page of hundreds of clients takes long to make: it is asked for so seldom that it takes a twentieth of that time.
+  const SHARE = 20, LEAST = 1000, MOST = 15000;
+  let took = 0;
+  document.addEventListener("htmx:beforeRequest", (event) => { event.target.asked = performance.now(); });
+  document.addEventListener("htmx:beforeSwap", (event) => { took = Math.max(took, performance.now() - event.target.asked); });
+
   let due = 0;
-  const moved = () => {
+  const moved = new Set();
+  const tell = () => {
     due = 0;
-    htmx.trigger(document.body, "moved");
+    if (document.hidden) return;
+    const parts = [...moved];
+    moved.clear();
+    took = 0;
+    for (const part of parts) htmx.trigger(document.body, `moved-${part}`);
   };
-  const source = new EventSource(`${place.dataset.events}?after=${place.dataset.after}`);
-  source.onmessage = () => {
-    if (!due) due = setTimeout(moved, 1000);
+  const soon = () => {
+    if (!due && moved.size) due = setTimeout(tell, Math.min(Math.max(took * SHARE, LEAST), MOST));
   };
-  source.onopen = () => document.body.classList.remove("cut-off");
-  source.onerror = () => document.body.classList.add("cut-off");
+  const heard = (message) => {
+    place.dataset.after = message.lastEventId;
+    const kind = JSON.parse(message.data).kind;
+    for (const part of changes[kind] || changes[kind.split(".")[0]] || all) moved.add(part);
+    soon();
+  };
+  document.addEventListener("visibilitychange", soon);
+
+  let source;
+  const follow = () => {
+    source = new EventSource(`${place.dataset.events}?after=${place.dataset.after}`);
+    source.onmessage = heard;
+    source.onopen = () => document.body.classList.remove("cut-off");
+    source.onerror = () => {
+      document.body.classList.add("cut-off");
+      // A line that breaks is taken up again by the browser; one that was refused (503) it gives up.
+      if (source.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
+    };
+  };
+  follow();
   // A stream keeps one of the browser's few connections: it ends with its page.
   addEventListener("pagehide", () => source.close());
 })();
