@@ -99,6 +99,7 @@ def demo(options: Options, site: Site, story: Story) -> bool:
         start_server(children, site)
         api = sign_in(site)
         story.tell(f"Started the server at {site.url} with its data in {site.folder}.")
+        story.tell(f"See it in a browser: {site.url}/ (user {ACTOR}, password {site.password})")
         start_clients(children, site, api, CLIENTS)
         wait_for_clients(api, CLIENTS)
         story.tell(f"Started {len(CLIENTS)} clients: each has its own process, images and token.")
@@ -138,7 +139,8 @@ def train(api: Api, folder: Path, options: Options, story: Story) -> Training:
         )
     )
     api.start(created.training_id)
-    story.tell(f"Started the training: {options.rounds} rounds of FedAvg.\n")
+    story.tell(f"Started the training: {options.rounds} rounds of FedAvg.")
+    story.tell(f"See it while it trains: {api.transport.url}/trainings/{created.training_id}/\n")
     training = watch(api, created.training_id, console=story.console)
     if training.status != TrainingStatus.COMPLETED:
         raise DemoError(f"the training is {training.status}: {training.reason}")

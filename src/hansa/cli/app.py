@@ -10,6 +10,7 @@ from hansa import __version__
 from hansa.cli import client, clients, importing, models, output, tokens, trainings
 from hansa.cli.backup import backup, restore
 from hansa.cli.chaos import chaos
+from hansa.cli.demo import demo
 from hansa.cli.doctor import doctor
 from hansa.cli.exits import CommandError, exit_code
 from hansa.cli.init import init
@@ -37,6 +38,7 @@ app.command()(restore)
 app.command()(login)
 app.command()(logout)
 app.command()(enroll)
+app.command()(demo)
 app.command()(chaos)
 for group, name in (
     (client.app, "client"),

@@ -35,6 +35,12 @@ def chaos(
         int | None,
         typer.Option("--port", metavar="PORT", min=1, max=65535, help="The server's port; else one that is free."),
     ] = None,
+    database_url: Annotated[
+        str,
+        typer.Option(
+            "--database-url", metavar="URL", help="An empty PostgreSQL database for the server; else it has SQLite."
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Kill a server and its clients again and again, and verify that nothing was lost.
@@ -51,7 +57,7 @@ def chaos(
     from hansa.simulation.chaos.run import Options
 
     chosen = secrets.randbelow(2**31) if seed is None else seed
-    outcome = _ran(Options(kills=kills, seed=chosen, home=home, port=port))
+    outcome = _ran(Options(kills=kills, seed=chosen, home=home, port=port, database_url=database_url))
     if as_json:
         output.print_json(outcome.report)
     else:

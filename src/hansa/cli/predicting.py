@@ -15,7 +15,7 @@ from hansa.cli.exits import CommandError, ExitCode
 from hansa.cli.session import Session, with_server
 from hansa.client.predictions import Prediction
 from hansa.core.params import Array
-from hansa.protocol.inference import MAX_SAMPLES, Method, Outputs
+from hansa.protocol.inference import MAX_SAMPLES, Conformal, Method, Outputs
 from hansa.uncertainty.probabilities import Floats
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -40,11 +40,12 @@ class Predicted(msgspec.Struct, frozen=True, omit_defaults=True):
     expected_entropy: object = None
     mutual_information: object = None
     std: object = None
+    conformal: Conformal | None = None
     notes: list[str] = []
 
 
 @with_server
-def predict(
+def predict(  # noqa: PLR0913, PLR0917  # each is an option of the command
     session: Session,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Its id, the beginning of it, or its name.")],
     files: Annotated[
@@ -55,13 +56,18 @@ def predict(
         int | None, typer.Option(metavar="N", min=0, help="A version's number; else the newest.")
     ] = None,
     method: Annotated[
-        Method | None, typer.Option(metavar="METHOD", help="none, ensemble, mc_dropout or swag; else as planned.")
+        Method | None,
+        typer.Option(metavar="METHOD", help="none, ensemble, snapshots, mc_dropout or swag; else as planned."),
     ] = None,
     passes: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=MAX_SAMPLES, help="How often mc_dropout and swag draw.")
     ] = None,
     outputs: Annotated[
         Outputs | None, typer.Option(metavar="KIND", help="What the outputs are: logits, probabilities or values.")
+    ] = None,
+    level: Annotated[
+        float | None,
+        typer.Option(metavar="L", min=0.5, max=0.999, help="Sets or intervals that hold the truth so often, as 0.9."),
     ] = None,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="How many classes to show.")] = 5,
 ) -> None:
@@ -71,7 +77,9 @@ def predict(
     found = lookup.model_id(session.api, model)
     told = []
     for number, file in enumerate(files):
-        answer = session.api.predict(found, file, version=version, method=method, passes=passes, outputs=outputs)
+        answer = session.api.predict(
+            found, file, version=version, method=method, passes=passes, outputs=outputs, level=level
+        )
         told.append(_for_programs(file, answer))
         if not session.json:
             _show(session, file, answer, top=top, first=number == 0)
@@ -92,6 +100,7 @@ def _for_programs(file: Path, answer: Prediction) -> Predicted:
         expected_entropy=_listed(answer.expected_entropy),
         mutual_information=_listed(answer.mutual_information),
         std=_listed(answer.std),
+        conformal=how.conformal,
         notes=how.notes,
     )
 
@@ -111,6 +120,8 @@ def _show(session: Session, file: Path, answer: Prediction, *, top: int, first: 
         if len(answer.mean) > 1:
             parts.append(f"input {number}")
         parts += _lines(answer, number, top=top, width=width)
+        if how.conformal is not None:
+            parts += held(how.conformal, number)
     session.show(None, *parts)
     for note in how.notes:
         output.note(note)
@@ -173,6 +184,25 @@ def _values(answer: Prediction, number: int) -> list[str]:
     spreads = [f" ± {std:.2g}" for std in stds] if stds else [""] * len(means)
     shown = [f"{mean:.4g}{spread}" for mean, spread in zip(means[:MOST_VALUES], spreads, strict=False)]
     return [", ".join(shown) + _more(means)]
+
+
+def held(found: Conformal, number: int) -> list[str]:
+    """Of one input the set of classes, or the interval, at the level that was asked; empty sets by name.
+
+    >>> found = Conformal(level=0.9, rule="lac", examples=9, clients=2, threshold=0.5, excess=0, sets=[[1, 7], []],
+    ...     empty=[1], assumptions=[])
+    >>> held(found, 0), held(found, 1)
+    (['at 90 %  one of 1, 7'], ['at 90 %  none of the classes'])
+    """
+    of = f"at {100 * found.level:g} %  "
+    if found.unbounded:
+        return [f"{of}anything: {found.unbounded}"]
+    if found.sets is not None:
+        within = ", ".join(map(str, found.sets[number]))
+        return [f"{of}one of {within}" if within else f"{of}none of the classes"]
+    low, high = (np.asarray(each, np.float64)[number].reshape(-1) for each in (found.low, found.high))
+    shown = [f"{least:.4g} to {most:.4g}" for least, most in zip(low[:MOST_VALUES], high[:MOST_VALUES], strict=True)]
+    return [of + ", ".join(shown) + _more(low)]
 
 
 def _more(means: Array) -> str:

@@ -132,8 +132,8 @@ def _cells(line: Line) -> tuple[str | Text, ...]:
         line.title,
         Text(line.state, style=_ROUND_STYLES.get(RoundState(line.state), "") if line.ended else "cyan"),
         f"{line.reported}/{line.cohort}" + (f" +{line.late} late" if line.late else ""),
-        number(line.loss.mean) if line.loss else "",
-        number(line.score.mean) if line.score else "",
+        mean(line.loss),
+        mean(line.score),
         spread(line.score),
         size(line.bytes) if line.bytes else "",
         "" if line.seconds is None else f"{line.seconds:.1f}",
@@ -146,8 +146,15 @@ def number(value: float) -> str:
 
 
 def spread(value: Spread | None) -> str:
-    """The lowest and the highest client."""
-    return f"{value.minimum:.3f}..{value.maximum:.3f}" if value else ""
+    """The lowest and the highest client; participants are not told."""
+    if value is None or value.minimum is None or value.maximum is None:
+        return ""
+    return f"{value.minimum:.3f}..{value.maximum:.3f}"
+
+
+def mean(value: Spread | None) -> str:
+    """The mean over the clients; participants are not told one of a single other."""
+    return "" if value is None or value.mean is None else number(value.mean)
 
 
 def headline(training: Training) -> Text:
@@ -160,10 +167,11 @@ def headline(training: Training) -> Text:
 def sentence(line: Line, score: str) -> str:
     """An ended line in words, for logs."""
     parts = [f"{line.reported}/{line.cohort} clients", *([line.late_words] if line.late_words else [])]
-    if line.loss:
-        parts.append(f"loss {number(line.loss.mean)}")
-    if line.score:
-        parts.append(f"{score} {number(line.score.mean)} ({spread(line.score)} over clients)")
+    if loss := mean(line.loss):
+        parts.append(f"loss {loss}")
+    if middle := mean(line.score):
+        ends = spread(line.score)
+        parts.append(f"{score} {middle} ({ends} over clients)" if ends else f"{score} {middle}")
     if line.bytes:
         parts.append(size(line.bytes))
     if line.seconds is not None:

@@ -1,6 +1,6 @@
 """A training's record as people read it: what it is, who takes part, and how each client stands in a round."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from rich.table import Table
@@ -11,8 +11,11 @@ from hansa.cli.output import Column, right
 from hansa.cli.words import ago, size
 from hansa.client.plaintext import clean
 from hansa.protocol.trainings import Round, TaskInfo, Training
-from hansa.rounds.plan import Cohort, Fold, Participation, UnsoundPlanError, parse
+from hansa.rounds.plan import Cohort, Fold, Participation, Plan, UnsoundPlanError, parse
+from hansa.rounds.rules import WeightedMean, described, knows_examples
 from hansa.rounds.states import TaskState
+from hansa.rounds.steps import Identity
+from hansa.rounds.uncertainty import Calibration
 
 
 def summary(training: Training) -> Table:
@@ -47,7 +50,7 @@ def plan_line(training: Training) -> str:
     client, closing = plan.client, plan.closing
     parts = [
         f"{plan.rounds} rounds",
-        f"mean weighted by {plan.aggregator.weighting}" if plan.aggregator.weighting == "examples" else "equal mean",
+        *_rule_words(plan),
         f"{client.epochs} local epochs" if client.epochs > 1 else "",
         f"learning rate {client.client_lr:g}" if client.client_lr is not None else "",
         f"momentum {client.momentum:g}" if client.momentum is not None else "",
@@ -60,8 +63,28 @@ def plan_line(training: Training) -> str:
         if isinstance(plan.late, Fold)
         else "",
         *_participation_words(plan.participation),
+        *_calibration_words(plan.uncertainty.calibration),
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _rule_words(plan: Plan) -> Iterator[str]:
+    for transform in plan.transforms:
+        yield f"updates no longer than {transform.bound:g}"
+    weighted = "weighted by examples" if knows_examples(plan.aggregator) else ""
+    if isinstance(plan.aggregator, WeightedMean):
+        yield f"mean {weighted}" if weighted else "equal mean"
+    else:
+        yield f"aggregator {described(plan.aggregator)} {weighted}".rstrip()
+    if not isinstance(plan.server_step, Identity):
+        yield f"server step {described(plan.server_step)}"
+
+
+def _calibration_words(wanted: Calibration) -> Iterator[str]:
+    if wanted.temperature:
+        yield "versions get a temperature"
+    if wanted.scores is not None:
+        yield f"{'intervals' if wanted.scores == 'residual' else 'sets'} of a level by the score {wanted.scores}"
 
 
 def _cohort_words(cohort: Cohort) -> list[str]:

@@ -37,6 +37,7 @@ from hansa.cli.session import (
 from hansa.cli.watching import watch
 from hansa.cli.words import ago, duration, latecomers, short_ids
 from hansa.client.api import Api
+from hansa.client.plaintext import clean
 from hansa.protocol.models import Detail
 from hansa.protocol.trainings import TrainingCreate
 from hansa.rounds.states import TrainingStatus
@@ -93,7 +94,10 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option on the command line
 def _make(session: Session, wanted: TrainingCreate) -> None:
     made = session.api.create_training(wanted)
     if made.model_id != wanted.model_id:
-        output.note(f"Another training has this model: this one works on a copy of it, model {made.model_id}.")
+        copied = clean(session.api.model(made.model_id).name)
+        output.note(
+            f"Another training has this model: this one works on a copy of it, {copied!r} (model {made.model_id})."
+        )
     if told := plans.objection(wanted.plan, participants=len(wanted.clients)):
         output.warn(f"hansa trainings start will refuse it as it is. {told}")
     called = wanted.name or made.training_id[:8]

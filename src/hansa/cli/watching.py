@@ -16,6 +16,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from hansa.cli.progress import ENDED_STATUSES, Progress, headline, progress, rounds_table, sentence
+from hansa.cli.record import exclusions
 from hansa.client.api import Api
 from hansa.client.errors import ApiError, Unreachable
 from hansa.client.plaintext import clean
@@ -109,7 +110,7 @@ class Table:
     def show(self, snapshot: Snapshot) -> None:
         """Repaint."""
         self.last = snapshot
-        self._paint(Text(clean(snapshot.training.reason)))
+        self._paint(_below(snapshot.training))
 
     def trouble(self, text: str) -> None:
         """Below what was last known, say why it is not known now."""
@@ -119,7 +120,7 @@ class Table:
     def whole(snapshot: Snapshot) -> RenderableType:
         """Everything, to stay on the screen."""
         table = rounds_table(snapshot.progress) if snapshot.progress.lines else Text("No round was begun.")
-        return Group(headline(snapshot.training), "", table, "", Text(clean(snapshot.training.reason)))
+        return Group(headline(snapshot.training), "", table, "", _below(snapshot.training))
 
     def _paint(self, below: Text) -> None:
         if self.last is None:
@@ -130,6 +131,11 @@ class Table:
         self._live.update(Group(*parts, Spinner("dots", text=below)))
 
 
+def _below(training: Training) -> Text:
+    """Why it stands as it does, and who is left out."""
+    return Text("\n".join(clean(line) for line in (training.reason, *exclusions(training))))
+
+
 class Lines:
     """A line for each thing that happened, for logs and pipes."""
 
@@ -138,6 +144,7 @@ class Lines:
         self._status = ""
         self._trouble = ""
         self._told: set[tuple[int, int]] = set()
+        self._excluded: list[str] = []
 
     def show(self, snapshot: Snapshot) -> None:
         """Tell what is new."""
@@ -148,6 +155,10 @@ class Lines:
             if line.ended and (line.number, line.attempt) not in self._told:
                 self._told.add((line.number, line.attempt))
                 self._tell(sentence(line, snapshot.progress.score))
+        excluded = exclusions(snapshot.training)
+        for each in excluded if excluded != self._excluded else []:
+            self._tell(each)
+        self._excluded = excluded
         if snapshot.training.status != self._status:
             self._status = snapshot.training.status
             self._tell(f"training {self._status}: {snapshot.training.reason}")

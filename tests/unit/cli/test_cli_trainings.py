@@ -296,9 +296,12 @@ def test_a_training_that_works_on_a_copy_of_the_model_says_so(hansa, api, monkey
     monkeypatch.setattr(
         api, "create_training", lambda wanted: TrainingCreated(detail="made", training_id=uid(6), model_id=uid(8))
     )
+    api.all_models.append(replace(api.all_models[0], id=uid(8), name="digits (2)"))
     ran = hansa(*CREATE, "--rounds", "1")
     assert ran.code == 0
-    assert ran.err == f"Another training has this model: this one works on a copy of it, model {uid(8)}.\n"
+    assert ran.err.split() == (
+        f"Another training has this model: this one works on a copy of it, 'digits (2)' (model {uid(8)}).".split()
+    )
 
 
 @pytest.mark.parametrize(

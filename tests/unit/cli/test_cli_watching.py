@@ -4,9 +4,10 @@ import io
 
 import pytest
 from cli_fakes import FakeApi, a_round, a_training, some_metrics, uid
+from msgspec.structs import replace
 from rich.console import Console
 
-from hansa.cli.progress import progress, rounds_table
+from hansa.cli.progress import progress, rounds_table, sentence
 from hansa.cli.watching import LONGEST_PAUSE_SECONDS, watch
 from hansa.client.errors import ApiError, Unreachable
 
@@ -52,6 +53,26 @@ def test_a_log_gets_one_line_for_each_thing_that_happened():
         "round 3 done: 2/2 clients, loss 0.3333, accuracy 0.9000 (0.850..0.950 over clients), 80.6 kB, 3.5 s",
         "training completed: all rounds are done",
     ]
+
+
+class Excluding(Story):
+    """From the second round on Bert is asked no more."""
+
+    def training(self, training, *, wait=0, revision=None):
+        record = super().training(training, wait=wait, revision=revision)
+        anna, bert = a_training().clients
+        return replace(record, clients=[anna, replace(bert, excluded="3 in a row failed") if self.done > 1 else bert])
+
+
+def test_who_is_excluded_is_told_once_with_what_to_do():
+    _, text, _ = watched(Excluding(4))
+    assert text.count("bert is excluded: 3 in a row failed\nWhen that is mended: hansa trainings add-clients") == 1
+    assert text.count("is excluded") == 1
+
+
+def test_a_terminal_shows_who_is_excluded_below_the_table():
+    _, text, _ = watched(Excluding(4), force_terminal=True)
+    assert "all rounds are done\nbert is excluded: 3 in a row failed" in text
 
 
 def test_the_server_is_asked_to_answer_when_something_has_changed():
@@ -123,6 +144,18 @@ def test_a_trainer_without_accuracy_has_its_own_metric_shown():
     shown = progress([a_round(1)], [type(metrics)(round=1, version=1, train={}, evaluate=renamed)])
     assert shown.score == "f1"
     assert shown.lines[0].score.mean == 0.9
+
+
+@pytest.mark.parametrize(("mean", "said"), [(0.9, "loss 0.9000, accuracy 0.9000, "), (None, "clients, 80.6 kB")])
+def test_a_participant_reads_of_means_alone_and_of_none_that_is_one_other_clients(mean, said):
+    metrics = some_metrics(1, 0.5, 0.9)
+    told = replace(metrics.evaluate["loss"], mean=mean, minimum=None, maximum=None)
+    shown = progress([a_round(1)], [replace(metrics, evaluate={"loss": told, "accuracy": told})])
+    console = Console(file=io.StringIO(), width=100)
+    console.print(rounds_table(shown))
+
+    assert said in sentence(shown.lines[0], shown.score)
+    assert "None" not in console.file.getvalue()
 
 
 def test_the_table_fits_in_80_columns_with_wide_figures():

@@ -6,9 +6,11 @@
     federation      the actor: keeps trainings going, and sees each to its end
     participant     what runs in a client's process; trainer, its arithmetic
     witness         what the actor was told meanwhile
+    tables          the rows of the server's database, of SQLite or PostgreSQL
     record          what is in a data folder afterwards, read from its tables and files
     repetition      every version computed again, slowly, from what the record says it came of
     succession      whether the rounds follow one another, each once and each from the version before
+    abandonment     whether the attempts that came to nothing had to
     verification    what is in the record and must not be, or is not and must be
 
 What verifies has its own reading of the tables, by SQL, its own arithmetic, a plain loop, and its own rules of what

@@ -1,17 +1,17 @@
-"""What a data folder holds when everything is over, as plain values: read by SQL and from its files, not by the server.
+"""What a server leaves when everything is over, as plain values: of its tables and its files, not by the server's code.
 
-Ids are hexadecimal, without dashes, as SQLite has them.
+Ids are hexadecimal, without dashes.
 """
 
-import json
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
+
+from hansa.simulation.chaos import tables
+from hansa.simulation.chaos.tables import Tables, unpacked
 
 T = TypeVar("T")
 
@@ -90,6 +90,20 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """A row of the event log that concerns a client's task."""
+
+    training: str
+    round: int
+    attempt: int
+    ordinal: int
+    kind: str
+    """An `EventKind`."""
+    task: str
+    """Of which kind."""
+
+
+@dataclass(frozen=True, slots=True)
 class Blob:
     """A row of blobs."""
 
@@ -107,6 +121,8 @@ class Record:
     tasks: Mapping[str, Task]
     updates: Mapping[str, Update]
     """By task."""
+    events: Sequence[Event]
+    """In the order in which they were noted."""
     metrics: frozenset[tuple[str, str, str, int]]
     """Model, client, kind, round."""
     blobs: Mapping[str, Blob]
@@ -140,27 +156,32 @@ def _grouped(rows: Iterable[T], key: Callable[[T], str]) -> defaultdict[str, lis
     return groups
 
 
-def read(home: Path) -> Record:
-    """The record of the data folder of a server that has ended."""
-    uri = f"{(home / 'hansa.sqlite3').resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True)) as database:
-        database.row_factory = sqlite3.Row
+def read(home: Path, database_url: str = "") -> Record:
+    """The record of a server that has ended: of its data folder, and of its PostgreSQL, if it had one.
+
+    Raises TablesError.
+    """
+    with tables.opened(home, database_url) as database:
         return Record(
             trainings={row.id: row for row in _trainings(database)},
             versions={row.id: row for row in _versions(database)},
             rounds={row.id: row for row in _rounds(database)},
             tasks={row.id: row for row in _tasks(database)},
             updates={row.task: row for row in _updates(database)},
-            metrics=frozenset(tuple(row) for row in database.execute(METRICS)),
-            blobs={row[0]: Blob(*row) for row in database.execute("SELECT sha256, size FROM blobs_blob")},
-            referenced=frozenset(_references(database, "blobs_blob")),
+            events=list(_events(database)),
+            metrics=frozenset(
+                (row["model_id"], row["reporter_id"], row["kind"], row["step"]) for row in database.rows(METRICS)
+            ),
+            blobs={row["digest"]: Blob(**row) for row in database.rows(BLOBS)},
+            referenced=frozenset(database.references("blobs_blob")),
             files={path.name: path for path in (home / "blobs").glob("*/*/*")},
             leftovers=[path for name in ("partial", "tmp") for path in (home / name).iterdir()],
             damaged=list((home / "damaged").glob("*")),
-            orphans=list(_orphans(database)),
+            orphans=list(database.orphans()),
         )
 
 
+BLOBS = "SELECT sha256 AS digest, size FROM blobs_blob"
 METRICS = "SELECT model_id, reporter_id, kind, step FROM registry_metric"
 TRAININGS = """
     SELECT id, name, status, reason, plan, seed, model_id AS model,
@@ -175,48 +196,45 @@ ROUNDS = """
 """
 TASKS = """
     SELECT task.id, task.round_id AS round, place.ordinal, place.client_id AS client, task.kind, task.state,
-           task.num_examples, task.metrics NOT IN ('', '{}') AS has_metrics, source.task_id AS source
+           task.num_examples, task.metrics AS has_metrics, source.task_id AS source
     FROM trainings_task AS task
     JOIN trainings_participation AS place ON place.id = task.participation_id
     LEFT JOIN trainings_update AS source ON source.id = task.source_id
 """
 UPDATES = "SELECT task_id AS task, digest, num_examples, folded_into_id AS folded_into FROM trainings_update"
 
-
-def _trainings(database: sqlite3.Connection) -> Iterator[Training]:
-    for row in database.execute(TRAININGS):
-        yield Training(**{**row, "plan": json.loads(row["plan"])})
-
-
-def _versions(database: sqlite3.Connection) -> Iterator[Version]:
-    return (Version(**row) for row in database.execute(VERSIONS))
+EVENTS = """
+    SELECT event.training_id AS training, event.round, event.attempt, place.ordinal, event.kind, event.data AS task
+    FROM trainings_event AS event
+    JOIN trainings_participation AS place ON place.id = event.participation_id
+    WHERE event.round IS NOT NULL ORDER BY event.id
+"""
 
 
-def _rounds(database: sqlite3.Connection) -> Iterator[Round]:
+def _trainings(database: Tables) -> Iterator[Training]:
+    return (Training(**{**row, "plan": unpacked(row["plan"])}) for row in database.rows(TRAININGS))
+
+
+def _versions(database: Tables) -> Iterator[Version]:
+    return (Version(**row) for row in database.rows(VERSIONS))
+
+
+def _rounds(database: Tables) -> Iterator[Round]:
     lists = ("accepted", "folded", "moments_accepted")
-    for row in database.execute(ROUNDS):
-        read_lists = {name: json.loads(row[name]) if row[name] else [] for name in lists}
+    for row in database.rows(ROUNDS):
+        read_lists = {name: unpacked(row[name]) if row[name] else [] for name in lists}
         yield Round(**{**row, **read_lists, "claimed": bool(row["claimed"])})
 
 
-def _tasks(database: sqlite3.Connection) -> Iterator[Task]:
-    return (Task(**{**row, "has_metrics": bool(row["has_metrics"])}) for row in database.execute(TASKS))
+def _tasks(database: Tables) -> Iterator[Task]:
+    for row in database.rows(TASKS):
+        yield Task(**{**row, "has_metrics": bool(row["has_metrics"] and unpacked(row["has_metrics"]))})
 
 
-def _updates(database: sqlite3.Connection) -> Iterator[Update]:
-    return (Update(**row) for row in database.execute(UPDATES))
+def _updates(database: Tables) -> Iterator[Update]:
+    return (Update(**row) for row in database.rows(UPDATES))
 
 
-def _references(database: sqlite3.Connection, target: str) -> Iterator[str]:
-    """The values of every column of every table that refers to rows of `target`."""
-    for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-        for key in database.execute(f'PRAGMA foreign_key_list("{table}")').fetchall():
-            if key["table"] == target:
-                column = f'"{key["from"]}"'
-                query = f'SELECT DISTINCT {column} FROM "{table}" WHERE {column} IS NOT NULL'  # noqa: S608  # the schema's own names
-                yield from (value for (value,) in database.execute(query))
-
-
-def _orphans(database: sqlite3.Connection) -> Iterator[str]:
-    for table, row, parent, _ in database.execute("PRAGMA foreign_key_check"):
-        yield f"row {row} of {table} points to a row of {parent} that is not there"
+def _events(database: Tables) -> Iterator[Event]:
+    for row in database.rows(EVENTS):
+        yield Event(**{**row, "task": unpacked(row["task"]).get("task", "")})

@@ -1,12 +1,12 @@
 """One run from an empty folder to a report.
 
-The folder holds the server's data in `server`, each client's in `clients/NAME`, and the server's output in `log`.
+The folder holds the server's data in `server` (but for the rows of one that works on PostgreSQL), each client's in
+`clients/NAME`, and the server's output in `log`.
 """
 
 import secrets
 import shutil
 import socket
-import sqlite3
 import sys
 import tempfile
 import time
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from hansa.client.api import Api
 from hansa.client.errors import HansaError
-from hansa.simulation.chaos import collection, federation, participant, record
+from hansa.server.database import DatabaseURLError, Postgres
+from hansa.simulation.chaos import collection, federation, participant, record, tables
 from hansa.simulation.chaos.federation import Federation
 from hansa.simulation.chaos.findings import Fault, Finding
 from hansa.simulation.chaos.participant import Receipt, receipts
@@ -26,6 +27,7 @@ from hansa.simulation.chaos.record import Record
 from hansa.simulation.chaos.report import Report, report
 from hansa.simulation.chaos.schedule import schedule
 from hansa.simulation.chaos.storm import Storm, StormEvent
+from hansa.simulation.chaos.tables import TablesError
 from hansa.simulation.chaos.verification import verify
 from hansa.simulation.chaos.witness import Witness
 
@@ -47,6 +49,8 @@ class Options:
     port: int | None = None
     """None: one that is free."""
     clients: int = 4
+    database_url: str = ""
+    """Of an empty PostgreSQL database, whose tables are left in it; without one SQLite in the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,12 @@ def run(options: Options, tell: Callable[[Event], None]) -> Outcome:
     wrong, to be looked at.
     """
     began = time.monotonic()
+    _check_database(options.database_url)
     folder, port, witness = _folder(options.home), _port(options.port), Witness()
     try:
         storm = _storm(options, folder, port, tell)
         broken_off = _broken_off(options, folder, storm, witness, tell)
-        found, acknowledged = _left(folder, broken_off, tell)
+        found, acknowledged = _left(options, folder, broken_off, tell)
         tell(Phase(f"computing every version of {len(found.trainings)} trainings again"))
         findings = [*broken_off, *verify(found, acknowledged, witness)]
     except (KeyboardInterrupt, SystemExit):
@@ -113,6 +118,24 @@ def _folder(home: Path | None) -> Path:
     return home
 
 
+def _check_database(url: str) -> None:
+    """What is there is somebody's, and a run is not to be among it."""
+    if not url:
+        return
+    try:
+        place = Postgres.parse(url)
+    except DatabaseURLError as error:
+        raise ChaosError(f"--database-url cannot be used: {error}") from error
+    try:
+        found = tables.count(url)
+    except TablesError as error:
+        raise ChaosError(
+            f"The {place} cannot be asked: {error}. Look at --database-url, and at that server."
+        ) from error
+    if found:
+        raise ChaosError(f"The {place} has {found} tables already. Make an empty one for this run (createdb).")
+
+
 def _port(wanted: int | None) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,7 +155,9 @@ def _tidy(options: Options, folder: Path) -> None:
 
 
 def _storm(options: Options, folder: Path, port: int, tell: Callable[[Event], None]) -> Storm:
-    server = Process("the server", hansa("serve", "--port", str(port)), _server_environment(folder), folder / "log")
+    server = Process(
+        "the server", hansa("serve", "--port", str(port)), _server_environment(options, folder), folder / "log"
+    )
     clients = [
         Process(
             f"client {number}",
@@ -165,7 +190,7 @@ def _carry_out(options: Options, folder: Path, storm: Storm, witness: Witness, t
         storm.begin()
         names = [place.name for place in _places(options, folder)]
         trainings = Federation(
-            _actor(storm, folder, names),
+            _actor(options, storm, folder, names),
             clients=names,
             seed=options.seed,
             folder=folder,
@@ -180,7 +205,7 @@ def _carry_out(options: Options, folder: Path, storm: Storm, witness: Witness, t
         trainings.finish()
 
 
-def _actor(storm: Storm, folder: Path, names: Sequence[str]) -> Api:
+def _actor(options: Options, storm: Storm, folder: Path, names: Sequence[str]) -> Api:
     """An administrator who is also the actor, with an account for each client."""
     password = secrets.token_urlsafe(24)
     account = {
@@ -189,7 +214,7 @@ def _actor(storm: Storm, folder: Path, names: Sequence[str]) -> Api:
         "DJANGO_SUPERUSER_EMAIL": f"{USERNAME}@example.org",
     }
     command = hansa("createsuperuser", "--noinput")
-    run_to_its_end("createsuperuser", command, {**_server_environment(folder), **account}, folder / "log")
+    run_to_its_end("createsuperuser", command, {**_server_environment(options, folder), **account}, folder / "log")
     api = federation.actor(storm.url, USERNAME, password)
     federation.enrol(api, names, folder / "clients")
     return api
@@ -208,23 +233,26 @@ def _all_ended(storm: Storm) -> Iterator[None]:
             process.kill()
 
 
-def _left(folder: Path, broken_off: Sequence[Finding], tell: Callable[[Event], None]) -> tuple[Record, list[Receipt]]:
+def _left(
+    options: Options, folder: Path, broken_off: Sequence[Finding], tell: Callable[[Event], None]
+) -> tuple[Record, list[Receipt]]:
     """What the server has left, after its own collection, and the receipts of its clients."""
     tell(Phase("collecting what nothing refers to"))
     command = [sys.executable, "-m", collection.__name__]
     try:
-        run_to_its_end("the collection", command, _server_environment(folder), folder / "log")
-        found = record.read(folder / "server")
+        run_to_its_end("the collection", command, _server_environment(options, folder), folder / "log")
+        found = record.read(folder / "server", options.database_url)
         return found, [receipt for client in (folder / "clients").iterdir() for receipt in receipts(client)]
-    except (ProcessError, sqlite3.Error, OSError) as error:
+    except (ProcessError, TablesError, OSError) as error:
         before = "".join(f"{finding.text}. " for finding in broken_off)
         raise ChaosError(
             f"{before}What the run has left cannot be read: {error}. Look at it in {folder}, which is kept."
         ) from error
 
 
-def _server_environment(folder: Path) -> dict[str, str]:
-    return {**clean_environment(), "HANSA_HOME": str(folder / "server"), "PYTHONUNBUFFERED": "1"}
+def _server_environment(options: Options, folder: Path) -> dict[str, str]:
+    database = {"HANSA_DATABASE_URL": options.database_url} if options.database_url else {}
+    return {**clean_environment(), **database, "HANSA_HOME": str(folder / "server"), "PYTHONUNBUFFERED": "1"}
 
 
 def _places(options: Options, folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 A report is *acknowledged* when its client has its receipt. It *counts* where the accepted list of its round has it; or,
 where it came late and the plan folds such, the list of folded updates of one later round; an evaluation counts by its
 metrics. What was acknowledged in an attempt that was abandoned later counts nowhere, by the rules: the attempt after
-it asks its client again.
+it asks its client again. So each of these needs a reason that the record supports (`abandonment`).
 """
 
 from collections import Counter
@@ -13,6 +13,7 @@ from itertools import chain
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds import plan as plans
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
+from hansa.simulation.chaos.abandonment import unsupported
 from hansa.simulation.chaos.findings import Fault, Finding
 from hansa.simulation.chaos.participant import Receipt
 from hansa.simulation.chaos.record import Record, Round, Task, Update
@@ -24,7 +25,7 @@ from hansa.simulation.chaos.witness import Witness, bare
 def verify(record: Record, receipts: Iterable[Receipt], witness: Witness | None = None) -> list[Finding]:
     """Everything that is wrong; an empty list is the goal."""
     checks = {
-        Fault.LOST: chain(_lost(record, receipts), _unmade(record, witness or Witness())),
+        Fault.LOST: chain(_lost(record, receipts), _unmade(record, witness or Witness()), _in_vain(record)),
         Fault.DUPLICATED: _duplicated(record),
         Fault.STUCK: _stuck(record),
         Fault.ORPHAN: _orphans(record),
@@ -59,9 +60,16 @@ def _unmade(record: Record, witness: Witness) -> Iterator[str]:
         yield f"model {model} was acknowledged, and its first version is not there"
 
 
+def _in_vain(record: Record) -> Iterator[str]:
+    for training in record.trainings.values():
+        yield from unsupported(record, training)
+
+
 def _uncounted(record: Record, task: Task) -> str:
     """Why an acknowledged report counts nowhere; "" if it does."""
     of, update = record.rounds[task.round], record.updates.get(task.id)
+    if task.kind == TaskKind.CALIBRATE.value:
+        return "" if task.state == TaskState.REPORTED.value else f"the task is {task.state}"
     if task.kind == TaskKind.EVALUATE.value:
         place = (record.trainings[of.training].model, task.client, task.kind, of.number)
         if task.state != TaskState.REPORTED.value:
