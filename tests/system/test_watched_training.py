@@ -3,17 +3,19 @@
 import json
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from hansa.client import Api, Client, TrainResult, Transport
+from hansa.client import Api, TrainResult, Transport
 from hansa.formats.safetensors import write
 from hansa.protocol.trainings import TrainingCreate
 from support.serving import PASSWORD, furnish, serving
+from support.working import working
+from system.processes import eventually
 
 ROUNDS = 2
 NAMES = ("anna", "bert", "clara")
@@ -45,20 +47,10 @@ class Log:
 
 @contextmanager
 def at_work(url, tokens, folder):
-    clients = [
-        Client(url, token, state=folder / name, reporter=lambda event: None, wait=20)
-        for name, token in zip(NAMES, tokens, strict=True)
-    ]
-    threads = [threading.Thread(target=client.run, args=(AddOne(),)) for client in clients]
-    for thread in threads:
-        thread.start()
-    try:
+    with ExitStack() as stack:
+        for name, token in zip(NAMES, tokens, strict=True):
+            stack.enter_context(working(url, token, folder / name, AddOne(), wait=20))
         yield
-    finally:
-        for client in clients:
-            client.stop()
-        for thread in threads:
-            thread.join(20)
 
 
 def scraped(server):
@@ -107,6 +99,7 @@ def watched(tmp_path_factory):
             with at_work(server.url, tokens, folder):
                 training = trained(api, folder)
                 after = scraped(server)
+            eventually(lambda: not scraped(server)["hansa_clients_waiting",], "the server sees that they have gone")
         server.stop()
         return before, after, log.whole(), training
 

@@ -29,6 +29,10 @@ def _enrolling(world: World) -> None:
         code = world.root.post("clients/invitations/", {"username": "dan"})["code"]
         enrolled = Caller(world.server).post("clients/enroll/", {"code": code}, done=(400, 403, 409, 422))
     assert Caller(world.server, enrolled["token"]).get("users/myself/")["username"] == "dan"
+    world.root.post("clients/invitations/", {"username": "eve"})
+    for invitation in world.root.get("clients/invitations/"):
+        world.root("DELETE", f"clients/invitations/{invitation['id']}/", done=(404,))
+    assert world.root.get("clients/invitations/") == []
 
 
 def _registering(world: World) -> None:

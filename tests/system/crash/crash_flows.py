@@ -4,7 +4,7 @@ A flow comes to its end whatever process dies on the way, by repeating what was 
 """
 
 from crash_world import CLIENTS, World
-from steady_trainer import SwagTrainer
+from steady_trainer import ScoringTrainer, SwagTrainer
 
 
 def averaging(world: World) -> None:
@@ -21,6 +21,15 @@ def gathering_moments(world: World) -> None:
     training = world.training(rounds=1, uncertainty={"method": "swag"}, evaluation={"every": 0})
     world.start(training)
     with world.at_work(trainer=SwagTrainer()):
+        world.ended(training)
+
+
+def calibrating(world: World) -> None:
+    """A round whose clients tell their losses with the evaluation, and then their scores."""
+    wanted = {"calibration": {"temperature": True, "scores": "aps"}}
+    training = world.training(rounds=1, uncertainty=wanted)
+    world.start(training)
+    with world.at_work(trainer=ScoringTrainer()):
         world.ended(training)
 
 
@@ -44,6 +53,14 @@ def waiting_for_clients(world: World) -> None:
 def travelling(world: World) -> None:
     """A daisy chain: the models of the first round go from client to client."""
     training = world.training(daisy_chain={"period": 2}, evaluation={"every": 0})
+    world.start(training)
+    with world.at_work():
+        world.ended(training)
+
+
+def stepping(world: World) -> None:
+    """A server step that remembers: what came of the first rounds is in the last version only through that."""
+    training = world.training(rounds=3, server_step={"kind": "adam", "server_lr": 0.5}, evaluation={"every": 0})
     world.start(training)
     with world.at_work():
         world.ended(training)

@@ -62,31 +62,21 @@ class Broken(Trainer):
         raise ValueError("the data is not there")
 
 
-class Overflowing(Trainer):
-    """Finite numbers, whose mean is not."""
-
-    def train(self, params: dict[str, np.ndarray], config: Config) -> TrainResult:
-        largest = np.finfo(np.float64).max
-        huge = {name: np.full_like(array, largest) for name, array in params.items() if array.dtype == np.float64}
-        return TrainResult({**params, **huge}, num_examples=100)
-
-
 def failing(world: World) -> None:
     """Every client fails until the training is given up; it is mended, and resumed."""
-    _given_up_and_mended(world, Broken())
-
-
-def overflowing(world: World) -> None:
-    """The mean of what is sent is not finite until the training is given up; it is mended, and resumed."""
-    _given_up_and_mended(world, Overflowing())
-
-
-def _given_up_and_mended(world: World, trainer: Trainer) -> None:
     training = world.training(**ONE_ROUND)
     world.start(training)
-    with world.at_work(trainer=trainer):
+    with world.at_work(trainer=Broken()):
         world.ended(training, "error")
     world.root.post(f"trainings/{training}/resume/", done=(409,))
+    with world.at_work():
+        world.ended(training)
+
+
+def misnamed(world: World) -> None:
+    """A row names another update than its client's: what is accepted cannot be averaged, and the round begins anew."""
+    training, _ = _with_one_report(world)
+    world.change("UPDATE trainings_update SET digest = ?", "f" * 64)
     with world.at_work():
         world.ended(training)
 

@@ -7,9 +7,11 @@ from crash_accounts import keeping_accounts
 from crash_damage import beginning_damaged, misremembered, newest_damaged
 from crash_flows import (
     averaging,
+    calibrating,
     gathering_moments,
     going_without_moments,
     steering,
+    stepping,
     travelling,
     waiting_for_clients,
 )
@@ -19,7 +21,7 @@ from crash_losses import (
     failing,
     losing_a_late_update,
     losing_a_lease,
-    overflowing,
+    misnamed,
     taking_long,
 )
 from crash_models import asking, collecting, keeping_models, making_a_dummy
@@ -102,9 +104,22 @@ SCENARIOS = (
             "aggregation.commit.committed:2",
         ),
     ),
+    Scenario(calibrating, both("rounds.OpenCalibration", "rounds.FinishRound")),
     Scenario(going_without_moments, both("tasks.give_back", "rounds.SkipMoments")),
     Scenario(waiting_for_clients, both("rounds.Pause", "rounds.GoOn")),
     Scenario(travelling, both("rounds.RelayRound")),
+    Scenario(
+        stepping,
+        (
+            "aggregation.memory",
+            "blobs.placed:5",
+            "blobs.placed:6",
+            *both("aggregation.commit"),
+            "aggregation.memory:2",
+            "blobs.placed:11",
+            "aggregation.commit.written:2",
+        ),
+    ),
     Scenario(
         steering,
         (
@@ -115,7 +130,7 @@ SCENARIOS = (
     Scenario(losing_a_lease, both("tasks.renew", "rounds.ExpireLeases")),
     Scenario(dropping_an_offer, both("rounds.DropOffers")),
     Scenario(failing, both("rounds.AbandonRound", "rounds.abandon", "rounds.Fail")),
-    Scenario(overflowing, both("rounds.give_up")),
+    Scenario(misnamed, both("rounds.give_up")),
     Scenario(refusing, both("rejections.note")),
     Scenario(damaged, both("torn.withdraw")),
     Scenario(losing_a_late_update, both("folding.drop")),
@@ -145,6 +160,7 @@ SCENARIOS = (
             "accounts.revoke_token",
             "accounts.invite",
             "accounts.enroll",
+            "accounts.revoke_invitation",
             "accounts.register",
             "groups.create",
             "groups.rename",

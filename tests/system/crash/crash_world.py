@@ -2,7 +2,6 @@
 
 import io
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,11 +13,10 @@ import numpy as np
 from crash_supervision import Caller, SupervisedServer
 from steady_trainer import Trainer
 
-from hansa.client import Client
-from hansa.client.events import Event
 from hansa.formats import safetensors
 from support import databases
 from support.databases import copy_home
+from support.working import working
 from system.processes import PATIENCE, serving
 
 CLIENTS = ("ada", "ben", "cleo")
@@ -114,25 +112,9 @@ class World:
         """These clients work, each on a thread of its own, until the end of the block."""
         with ExitStack() as stack:
             for name in clients:
-                stack.enter_context(_working(self, name, trainer or Trainer()))
+                state = self.folder / f"state-{name}"
+                stack.enter_context(working(self.server.url, self.tokens[name], state, trainer or Trainer()))
             yield
-
-
-@contextmanager
-def _working(world: World, name: str, trainer: object) -> Iterator[None]:
-    state = world.folder / f"state-{name}"
-    client = Client(world.server.url, world.tokens[name], state=state, reporter=_unheard, wait=10.0)
-    thread = threading.Thread(target=client.run, args=(trainer,), name=name)
-    thread.start()
-    try:
-        yield
-    finally:
-        client.stop()
-        thread.join(30)
-
-
-def _unheard(event: Event) -> None:
-    del event
 
 
 @contextmanager

@@ -5,7 +5,8 @@ Every update is random float32 with exponents from -20 to 20, so that any other 
 
 import numpy as np
 
-from hansa.client import Config, MomentsResult, TrainResult
+from hansa.client import CalibrateResult, Config, EvaluateResult, MomentsResult, TrainResult
+from hansa.client.calibration import Confidence
 
 
 class Trainer:
@@ -29,6 +30,25 @@ class SwagTrainer(Trainer):
         spread = {name: np.square(update(array.astype(np.float64), rng)) for name, array in floats.items()}
         second = {name: np.square(mean) + spread[name] for name, mean in first.items()}
         return MomentsResult(first, second, num_examples=100 + 37 * config.ordinal**2)
+
+
+class ScoringTrainer(Trainer):
+    """It tells how far the version's confidence is borne out, as drawn."""
+
+    def evaluate(self, params: dict[str, np.ndarray], config: Config) -> EvaluateResult:
+        told = Confidence(config)
+        told.add(*examples(config))
+        return EvaluateResult({"magnitude": 1.0}, 20, calibration=told.report())
+
+    def calibrate(self, params: dict[str, np.ndarray], config: Config) -> CalibrateResult:
+        told = Confidence(config)
+        told.add(*examples(config))
+        return CalibrateResult(20, told.report())
+
+
+def examples(config: Config) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(config.seed)
+    return rng.normal(size=(20, 3)), rng.integers(0, 3, 20)
 
 
 def update(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from hansa.client import Api, ApiError, Transport
+from support import harmful_nursery
+from support.harmful_nursery import HARM, harmful
 from support.serving import PASSWORD, create_superuser, serving
 from support.torchfiles import scripted
 
@@ -59,7 +61,8 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(home):
-    with serving(home, settings=SETTINGS) as server:
+    nursery = f"from hansa.sandbox import nurse\nnurse.NURSERY = ('-P', {harmful_nursery.__file__!r})"
+    with serving(home, settings=SETTINGS, first=nursery) as server:
         yield server
 
 
@@ -72,7 +75,11 @@ def http(server):
 
 
 def created(http: httpx.Client, net: nn.Module) -> str:
-    files = {"model_file": ("net", scripted(net).content)}
+    return uploaded(http, scripted(net).content)
+
+
+def uploaded(http: httpx.Client, program: bytes) -> str:
+    files = {"model_file": ("net", program)}
     model_id: str = http.post("/api/models/", data={"name": "net"}, files=files).json()["model_id"]
     return model_id
 
@@ -90,6 +97,17 @@ def test_a_program_that_wants_too_much_is_stopped_and_the_next_caller_notices_no
 
     assert (stopped.status_code, stopped.json()["code"], stopped.json()["limit"]) == (422, "limit_exceeded", limit)
     assert ask(http, good).json()["inference"] == [[3.0]]
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_program_that_got_out_of_its_interpreter_is_stopped_at_the_limit_that_is_named(harm, http, tmp_path):
+    program = harmful(harm, tmp_path / "harm").read_bytes()
+
+    stopped = ask(http, uploaded(http, program))
+
+    limit = HARM[harm][1]
+    assert (stopped.status_code, stopped.json()["code"], stopped.json()["limit"]) == (422, "limit_exceeded", limit)
+    assert ask(http, created(http, Twice())).json()["inference"] == [[3.0]]
 
 
 def processes_of(pid: int) -> list[int]:

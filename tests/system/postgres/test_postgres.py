@@ -1,73 +1,42 @@
 """A server on a real PostgreSQL: a training through a kill, one server to a database, and what it says in trouble."""
 
-import os
-import subprocess
-import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 import pytest
+from postgres_server import ServerOnPostgres
 
 from hansa.formats import safetensors
 from hansa.protocol.trainings import TrainingCreate
-from support.databases import on_postgresql
-from support.postgres import VARIABLE
 from support.serving import refusal
-from system.processes import PASSWORD, ClientProcess, Server, end, eventually, hansa
+from system.processes import PASSWORD, ClientProcess, end, eventually
 
-ROOT = Path(__file__).parents[2]
-ON_POSTGRESQL = (
-    "tests/unit/server/test_guarded_moves.py",
-    "tests/unit/server/test_turns.py",
-    "tests/api/test_task_report.py::test_the_same_report_again_gets_the_same_receipt_and_counts_once",
-    "tests/api/test_task_report.py::test_reports_that_arrive_at_the_same_time_count_once",
-    "tests/api/test_task_report.py::test_another_digest_does_not_replace_a_report",
-    "tests/api/test_unstorable_values.py",
-    "tests/api/test_clients.py::test_of_many_that_use_a_code_at_once_one_gets_a_token",
-    "tests/api/test_rounds.py::test_the_mean_of_large_metrics_is_a_number",
-    "tests/api/test_waiting.py::test_of_two_waiting_instances_of_one_client_one_gets_the_task",
-)
-"""Tests whose subject is what the database does when many come at once, and what it gives back. `make test-postgres`
-runs all there are.
-"""
-
-
-@dataclass
-class ServerOnPostgres(Server):
-    database: str = ""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**super().environment, "HANSA_DATABASE_URL": self.database}
-
-    def sign_up_root(self) -> None:
-        command = hansa("createsuperuser", "--noinput", "--username", "root", "--email", "root@example.org")
-        told = {**self.environment, "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
-        subprocess.run(command, env=told, check=True, capture_output=True)
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def server(postgres_url, tmp_path):
+def server(postgres, signed_up, tmp_path):
+    with postgres.database(like=signed_up) as url:
+        server = ServerOnPostgres(tmp_path / "home", database=url)
+        server.start()
+        yield server
+        end(server.process)
+
+
+@pytest.fixture
+def server_on_nothing(postgres_url, tmp_path):
     server = ServerOnPostgres(tmp_path / "home", database=postgres_url)
     server.start()
     yield server
     end(server.process)
 
 
-@pytest.fixture
-def api(server):
+def test_a_server_makes_its_tables_and_knows_who_was_signed_up_by_a_command(server_on_nothing):
+    server = server_on_nothing
     server.sign_up_root()
-    api = server.admin()
-    yield api
-    api.transport.close()
-
-
-def test_a_server_makes_its_tables_and_knows_who_was_signed_up_by_a_command(server, api):
-    assert api.myself().username == "root"
     with httpx.Client(base_url=server.url, auth=("root", PASSWORD)) as client:
         assert client.get("/api/users/myself/").json()["username"] == "root"
     assert not (server.home / "hansa.sqlite3").exists()
@@ -116,8 +85,8 @@ def test_connections_that_postgresql_has_ended_cost_nobody_a_request(server, api
     assert api.create_token("after", None).token
 
 
-def test_a_second_server_on_the_database_is_refused_from_whatever_folder(server, postgres_url, tmp_path):
-    told = refusal(tmp_path / "other", {"HANSA_DATABASE_URL": postgres_url})
+def test_a_second_server_on_the_database_is_refused_from_whatever_folder(server, tmp_path):
+    told = refusal(tmp_path / "other", {"HANSA_DATABASE_URL": server.database})
 
     assert told.startswith("Another server works on the PostgreSQL database 'hansa_")
     assert "HANSA_DATABASE_URL" in told
@@ -137,15 +106,3 @@ def test_a_database_that_does_not_exist_is_named(postgres, tmp_path):
     told = refusal(tmp_path / "home", {"HANSA_DATABASE_URL": postgres.beside("nowhere")})
 
     assert 'database "nowhere" does not exist' in told
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.skipif(on_postgresql(), reason="they run there in this run anyway")
-def test_what_counts_once_counts_once_on_postgresql_too(postgres, tmp_path):
-    """The same tests as on SQLite, in a process of their own: an engine is chosen once per process."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ON_POSTGRESQL]
-    settings = {**os.environ, VARIABLE: postgres.url}
-    done = subprocess.run(command, env=settings, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    assert done.returncode == 0, done.stdout[-5000:]
