@@ -28,6 +28,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import composed
 import numpy as np
 from clients import STEP
 from harness import START_SECONDS, BenchmarkError, Child, Server, Usage, child, in_a_folder, measured, serving
@@ -37,6 +38,7 @@ from hansa.client.transport import Transport
 from hansa.core.params import Params
 from hansa.formats import safetensors
 from hansa.protocol.trainings import Round, Training, TrainingCreate
+from hansa.rounds.plan import parse as parsed_plan
 from hansa.rounds.states import TrainingStatus
 
 HERE = Path(__file__).resolve().parent
@@ -46,6 +48,15 @@ PATIENCE_SECONDS = 600.0
 """A training in which nothing has changed for so long is given up."""
 PACKAGES = ("hansa", "django", "granian", "httpx", "msgspec", "numpy")
 POLL_SECONDS = 1.0
+ROUNDED = {
+    "whole": 0.0,
+    "float16": 6 * 2.0**-11,
+    "bfloat16": 6 * 2.0**-8,
+    "difference-whole": 1e-6,
+    "difference-float16": STEP * 2.0**-11,
+    "difference-bfloat16": STEP * 2.0**-8,
+}
+"""By how much a round may be off, by how updates are sent; the params are random numbers, hardly any beyond 6."""
 ENDED = (TrainingStatus.COMPLETED, TrainingStatus.CANCELLED, TrainingStatus.ERROR)
 
 
@@ -55,6 +66,8 @@ class Options:
     params: int
     rounds: int
     evaluate: bool
+    rule: list[tuple[str, composed.Section]]
+    encoding: str
     workers: int
     folder: Path | None
     json: bool
@@ -68,6 +81,8 @@ class Figures:
     params: int
     rounds: int
     evaluate: bool
+    rule: str
+    encoding: str
     seconds_per_round_median: float
     seconds_per_round: list[float]
     seconds: float
@@ -108,7 +123,7 @@ def benchmark(options: Options, folder: Path) -> Figures:
         with measured(server.child.process.pid) as usage:
             server.api.start(training)
             record = wait_for_end(server.api, training, watched)
-        check_result(server.api, record, folder)
+        check_result(server.api, record, folder, options)
         size = server.api.model(record.model).size
         return figures(options, record, server.api.rounds(training), size=size, usage=usage)
 
@@ -124,9 +139,17 @@ def make_training(api: Api, folder: Path, names: list[str], options: Options) ->
     file = folder / "model.safetensors"
     with file.open("wb") as output:
         safetensors.write(output, random_params(options.params))
-    plan = {"rounds": options.rounds, "seed": 1, "evaluation": {"every": 1 if options.evaluate else 0}}
+    evaluation = {"every": 1 if options.evaluate else 0}
+    plan = {"rounds": options.rounds, "seed": 1, "evaluation": evaluation, **dict(options.rule)}
+    plan["encoding"] = encoding_of(options.encoding)
     model = api.create_model(file, name="random").model_id
     return api.create_training(TrainingCreate(model_id=model, plan=plan, clients=names)).training_id
+
+
+def encoding_of(form: str) -> dict[str, str]:
+    """Of a plan, from the option's words."""
+    content, _, dtype = form.rpartition("-")
+    return {"content": content or "params", "dtype": "as_model" if dtype == "whole" else dtype}
 
 
 def random_params(count: int) -> Params:
@@ -174,15 +197,19 @@ def wait_for_end(api: Api, training: str, watched: Sequence[Child]) -> Training:
     return record
 
 
-def check_result(api: Api, training: Training, folder: Path) -> None:
-    """Every round adds the clients' constant to every param, whatever the weights; else figures mean nothing."""
+def check_result(api: Api, training: Training, folder: Path, options: Options) -> None:
+    """Every round moves every param alike, as each client has, by what the plan makes of that; else figures mean
+    nothing.
+    """
+    wanted = composed.moved(parsed_plan(training.plan), STEP, clients=options.clients, params=options.params)
     files = folder / "first.safetensors", folder / "last.safetensors"
     for number, file in zip((0, training.version), files, strict=True):
         api.download(training.model, number, file)
     first, last = map(safetensors.mapped, files)
     for name in first:
         moved = np.subtract(last[name], first[name], dtype=np.float32)
-        if not np.allclose(moved, training.rounds * STEP, rtol=0, atol=training.rounds * 1e-6):
+        rounded = training.rounds * ROUNDED[options.encoding]
+        if not np.allclose(moved, wanted, rtol=1e-3 if options.rule else 0, atol=training.rounds * 1e-6 + rounded):
             raise BenchmarkError(f"the last version is wrong in {name!r}, so the figures mean nothing")
 
 
@@ -194,6 +221,8 @@ def figures(options: Options, training: Training, rounds: Sequence[Round], *, si
         params=options.params,
         rounds=options.rounds,
         evaluate=options.evaluate,
+        rule=composed.named(options.rule),
+        encoding=options.encoding,
         seconds_per_round_median=round(statistics.median(seconds), 4),
         seconds_per_round=[round(each, 4) for each in seconds],
         seconds=round(between(training.started_at, training.finished_at), 3),
@@ -219,11 +248,11 @@ def between(start: str | None, end: str | None) -> float:
 def described(result: Figures) -> str:
     """For people."""
     longest, shortest = max(result.seconds_per_round), min(result.seconds_per_round)
-    return f"""{result.clients} clients x {result.params * 4 / 1e6:g} MB, {result.rounds} rounds
+    return f"""{result.clients} clients x {result.params * 4 / 1e6:g} MB, {result.rounds} rounds, {result.rule}
 round    {result.seconds_per_round_median:.3f} s (median; {shortest:.3f} to {longest:.3f})
 memory   {result.server_rss_anon_mib:.0f} MiB of the server's own, {result.server_rss_mib:.0f} with pages of files
 work     {result.cpu_seconds:.2f} s of the server's CPU in {result.seconds:.2f} s
-traffic  {result.bytes / 1e6:,.1f} MB of params, sent and received"""
+traffic  {result.bytes / 1e6:,.1f} MB of params, sent and received; updates {result.encoding}"""
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -237,6 +266,17 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--rounds", type=positive, default=5, metavar="R", help="how many rounds (5)")
     parser.add_argument(
         "--evaluate", choices=["on", "off"], default="off", help="by the clients, after every round (off)"
+    )
+    parser.add_argument(
+        "--rule",
+        type=composed.section,
+        action="append",
+        default=[],
+        metavar="KIND[:NAME=VALUE,...]",
+        help=composed.HELP,
+    )
+    parser.add_argument(
+        "--encoding", choices=ROUNDED, default="whole", help="as what updates are sent: params, or differences (whole)"
     )
     parser.add_argument("--workers", type=positive, metavar="W", help="processes that share the clients (at most 4)")
     parser.add_argument(

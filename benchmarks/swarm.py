@@ -1,7 +1,8 @@
 """Many clients in one process, apart from the server's: each asks, fetches, works, uploads, reports and asks again.
 
-Run by load.py: swarm.py ORDERS RESULT, two files of JSON. When a client reports is drawn uniformly from the seconds
-after the training began; then it sends one heartbeat half way there, so that a round has one of every call from each.
+Run by load.py: swarm.py ORDERS RESULT, two files of JSON. All clients wait for the training, or they come to it one by
+one. When a client reports is drawn uniformly from the seconds after the training began; it sends one heartbeat half way
+there, so that a round has one of every call from each.
 """
 
 import asyncio
@@ -40,6 +41,8 @@ class Orders(msgspec.Struct, frozen=True):
     seconds: float
     """In which the reports come; 0: nobody works, the clients are woken and that is all."""
     seed: int
+    coming: bool = False
+    """The clients come one by one in the first half of the seconds, to a training that has started."""
     version: str = ""
     """The path of the version that must come out; empty: none does."""
 
@@ -107,7 +110,7 @@ class Swarm:
         self._clients = clients
         self._actor = actor
         self._began = 0.0
-        self._calls: dict[str, list[float]] = {"task after the start": []}
+        self._calls: dict[str, list[float]] = {}
         self._last_task = 0.0
         self._last_report = 0.0
         self._base = b""
@@ -115,12 +118,16 @@ class Swarm:
         """Who has reported waits for more, as clients do."""
 
     async def run(self) -> Result:
-        lives = [asyncio.create_task(self._live(client)) for client in self._clients]
+        lives: list[asyncio.Task[None]] = []
+        if not self._orders.coming:
+            lives = [asyncio.create_task(self._wait_and_work(client)) for client in self._clients]
         try:
             await asyncio.sleep(0)
             await at_rest(self._orders.server)
             before, self._began = cpu_seconds(self._orders.server), time.perf_counter()
             self._note("start", await self._actor.ask("POST", self._orders.start))
+            if self._orders.coming:
+                lives = [asyncio.create_task(self._come_and_work(client)) for client in self._clients]
             await asyncio.gather(*lives)
         finally:
             for life in (*lives, *self._waits):
@@ -134,11 +141,20 @@ class Swarm:
     def done_so_far(self) -> str:
         return ", ".join(f"{name}: {len(times)}" for name, times in self._calls.items())
 
-    async def _live(self, client: Client) -> None:
+    async def _wait_and_work(self, client: Client) -> None:
+        asked = _expected(await self._next(client), "the question for work")
+        self._calls.setdefault("task after the start", []).append(asked.moment - self._began)
+        await self._take(client, asked)
+
+    async def _come_and_work(self, client: Client) -> None:
+        await _until(self._began + client.moment * self._orders.seconds / 2)
         asked = await self._next(client)
-        self._calls["task after the start"].append(asked.moment - self._began)
+        self._note("task", asked)
+        await self._take(client, asked)
+
+    async def _take(self, client: Client, asked: Answer) -> None:
         self._last_task = max(self._last_task, asked.moment - self._began)
-        client.task = msgspec.json.decode(_expected(asked, "the question for work").body)
+        client.task = msgspec.json.decode(asked.body)
         if self._orders.seconds:
             await self._work(client)
 
