@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests start hundreds of processes: none of them shall compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test lint types layers pytest test-postgres crash chaos simulate base-install drf-suite fuzz clean
+.PHONY: help install demo test lint types layers pytest test-postgres crash chaos simulate described base-install drf-suite fuzz clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,10 @@ SIMULATIONS ?= 20000
 simulate: install  ## random schedules of crashes and losses: SIMULATIONS of rounds, a twentieth as many of services
 	PYTHONPATH=tests $(BIN)/python -m simulation rounds --schedules $(SIMULATIONS) $(SIMULATION_ARGS)
 	PYTHONPATH=tests $(BIN)/python -m simulation services --schedules $$(($(SIMULATIONS) / 20)) $(SIMULATION_ARGS)
+
+EXAMPLES ?= 3
+described: install  ## requests of every kind as each role, EXAMPLES (3) of random ones for each call: answers are as described
+	SCHEMATHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/api/test_described_answers.py $(PYTEST_ARGS)
 
 base-install:  ## a base install imports without Django or torch
 	./tests/base_install.sh $(PYTHON)
