@@ -19,7 +19,7 @@ from hansa.server.trainings import assignments, stepping
 from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import aggregation, rounds, trainings
 from support.answers import nothing_changes, refused, shown
-from support.federation import Worker, at_work, began, ended, orchestrating
+from support.federation import Worker, at_work, began, ended, moved_by, orchestrating, params_of
 from support.moments import LENGTH, ORDER, moments, vectors
 from support.work import (
     BUFFERS,
@@ -202,6 +202,30 @@ async def test_the_round_goes_on_to_its_evaluation_and_then_the_next_begins(alic
         done = await the_round(training, number)
         assert done.aggregated_at <= done.combined_at <= done.done_at
         assert done.reason == "2 of 2 clients have evaluated the version"
+
+
+async def test_moments_are_of_what_the_server_s_step_has_made_and_do_not_disturb_what_it_remembers(
+    alice, bob, carol, make_training
+):
+    step = {"kind": "momentum", "server_lr": 0.5, "momentum": 0.5}
+    training = await call(lambda: make_training(bob, carol, rounds=2, **SWAG, server_step=step))
+    workers = [SwagWorker(client, moved_by(2.0), buffers=BUFFERS) for client in (bob, carol)]
+    async with orchestrating(), at_work(*workers):
+        await began(alice, training)
+        record = await ended(alice, training)
+
+    assert (record["status"], record["version"]) == ("completed", 2), record["reason"]
+    bias = [(await params_of(alice, record, number))["fc.bias"].tolist() for number in (1, 2)]
+    assert bias == [[1.0] * 3, [2.5] * 3]  # of 2: half; then of 2, and half of the 2 before
+    for worker in workers:
+        asked = [(task["kind"], task["version"], task["digest"]) for task in worker.done if task["kind"] == "swag"]
+        assert asked == [("swag", version["number"], version["digest"]) for version in await made_by(training)]
+    assert [(await moments_of(training, number))[FIRST].shape for number in (1, 2)] == [(LENGTH,)] * 2
+
+
+async def made_by(training):
+    rows = ModelVersion.objects.filter(model_id=training.model_id, number__gt=0).order_by("number")
+    return await read(lambda: [{"number": row.number, "digest": row.blob_id} for row in rows])
 
 
 class SwagWorker(Worker):
