@@ -69,10 +69,11 @@ class TrainingEvents(MessageView):
         """What happened in a training, oldest first. As `text/event-stream` it goes on with what comes."""
         number, ahead = self._number("after") or 0, self._number("before")
         limit = self._number("limit", least=1, most=wire.MAX_EVENTS) or DEFAULT_LIMIT
+        seen = self._last_seen(number)  # a page has no use for it, and refuses what is none all the same
         of_it = caller(request), training_id, self._wanted()
         if getattr(request.accepted_renderer, "media_type", "") == MEDIA_TYPE:
             look = partial(_look, self.request, *of_it[1:])
-            first = await look(self._last_seen(number))  # who is refused is told so, before anything is streamed
+            first = await look(seen)  # who is refused is told so, before anything is streamed
             await self.unread.body_bytes(limit=0)
             return EventStream(_follow(training_id, look, first))
         if ahead is not None:
