@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import local
 from weakref import WeakValueDictionary
 
 from django.conf import settings
@@ -146,6 +147,17 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+class _Parted(local):
+    """One thread's room for a block of which only a part is wanted, and whose block is in it."""
+
+    def __init__(self) -> None:
+        self.block = bytearray(BLOCK)
+        self.held: tuple[CheckedBlob, int] | None = None
+
+
+_PARTED = _Parted()
+
+
 class CheckedBlob:
     """Reads of a blob at any offset, each block compared with the checksum that was recorded when it was stored.
 
@@ -165,6 +177,7 @@ class CheckedBlob:
     def close(self) -> None:
         """Give the file descriptor back."""
         os.close(self._descriptor)
+        _PARTED.held = None
 
     def __enter__(self) -> "CheckedBlob":
         return self
@@ -191,20 +204,34 @@ class CheckedBlob:
 
     def block(self, number: int) -> bytes:
         """One block, the last one as long as it is. Raises TornBlobError."""
-        length = min(BLOCK, self._size - number * BLOCK)
+        length = self._length_of(number)
         with self._readable(number):
             block = os.pread(self._descriptor, length, number * BLOCK)
         self._compare(number, block, length)
         return block
 
+    def _length_of(self, number: int) -> int:
+        return min(BLOCK, self._size - number * BLOCK)
+
     def _block_into(self, number: int, skip: int, view: memoryview) -> None:
-        length = min(BLOCK, self._size - number * BLOCK)
-        if skip or len(view) != length:
-            view[:] = self.block(number)[skip : skip + len(view)]
-            return
+        if skip or len(view) != self._length_of(number):
+            view[:] = self._whole(number)[skip : skip + len(view)]
+        else:
+            self._read_whole(number, view)
+
+    def _read_whole(self, number: int, view: memoryview) -> None:
         with self._readable(number):
             read = os.preadv(self._descriptor, [view], number * BLOCK)
-        self._compare(number, view[:read], length)
+        self._compare(number, view[:read], len(view))
+
+    def _whole(self, number: int) -> memoryview:
+        """A block of which a part is wanted; whoever reads on in it finds it here."""
+        view, held = memoryview(_PARTED.block)[: self._length_of(number)], (self, number)
+        if _PARTED.held != held:
+            _PARTED.held = None  # should reading fail
+            self._read_whole(number, view)
+            _PARTED.held = held
+        return view
 
     @contextmanager
     def _readable(self, number: int) -> Iterator[None]:

@@ -208,7 +208,7 @@ def _after(of: _Round, stage: Stage, chunk: Chunk, combined: Array) -> tuple[Vec
     """The stage's values where the chunk holds params."""
     if of.base is None:
         raise ValueError("a stage takes its steps from the version that the round began from, and there is none")
-    base, values, kept = of.base.chunk(chunk, of.buffers.chunk).astype(np.float64), combined.astype(np.float64), []
+    base, values, kept = of.base.chunk(chunk, of.buffers.room(chunk)).astype(np.float64), combined.astype(np.float64), []
     for stretch in stretches(chunk):
         if stretch.kind is Kind.PARAM:
             place = stretch.place
@@ -229,7 +229,7 @@ def _products(of: _Round, sample: Sample, chunk: Chunk, combined: Array) -> Prod
     if of.base is None:
         return None
     try:
-        base = of.base.chunk(chunk, of.buffers.chunk)
+        base = of.base.chunk(chunk, of.buffers.room(chunk))
     except (TornBlobError, ModelFileError):  # as in `_base`
         return None
     learned = np.repeat([segment.kind is Kind.PARAM for segment in chunk], [segment.size for segment in chunk])

@@ -52,12 +52,21 @@ class Combiner(Protocol):
 
 
 class Buffers(local):
-    """One thread's working memory, kept from chunk to chunk."""
+    """One thread's working memory, kept from chunk to chunk, as large as the largest of them: the system clears each
+    page that is asked for.
+    """
 
     def __init__(self) -> None:
-        self.chunk = bytearray(MAX_BYTES)
+        self._chunk = bytearray()
         self.scratch = Scratch()
         self.block = Room()
+
+    def room(self, chunk: Chunk) -> bytearray:
+        """For the bytes of one update's chunk, of any content."""
+        wanted = sum(segment.nbytes for segment in chunk)
+        if len(self._chunk) < wanted:
+            self._chunk = bytearray(wanted)
+        return self._chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +93,14 @@ class InTurn:
         acc = self._buffers.scratch.sum(size_of(chunk))
         parts = [self._part(stretch, acc) for stretch in stretches(chunk)]
         if self.base is not None:
-            origin = self.base.chunk(chunk, self._buffers.chunk).astype(np.float64)
+            origin = self.base.chunk(chunk, self._buffers.room(chunk)).astype(np.float64)
             parts = [part._replace(origin=origin[part.place]) if part.shared else part for part in parts]
         with np.errstate(over="ignore", invalid="ignore"):
             for place in range(len(self.weights)):
                 wanted = [part for part in parts if part.weights[place]]
                 if not wanted:
                     continue
-                values = self.cohort.chunk_of(place, chunk, self._buffers.chunk)
+                values = self.cohort.chunk_of(place, chunk, self._buffers.room(chunk))
                 seen(place, values)
                 for part in wanted:
                     part.add(place, values, self._buffers.scratch.products)
@@ -175,10 +184,10 @@ class ByRank:
         """The values of all updates, scaled: a row each."""
         origin = None
         if self.base is not None and self.scales is not None:
-            origin = self.base.chunk(chunk, self._buffers.chunk).astype(np.float64)
+            origin = self.base.chunk(chunk, self._buffers.room(chunk)).astype(np.float64)
         dtype = self._dtype(np.dtype(chunk[0].dtype))
         block = self._buffers.block.array(len(self.weights), size_of(chunk), dtype)
-        for place, values in enumerate(self.cohort.chunk_of_each(chunk, self._buffers.chunk)):
+        for place, values in enumerate(self.cohort.chunk_of_each(chunk, self._buffers.room(chunk))):
             seen(place, values)
             block[place] = values
             if origin is not None and self.scales is not None and self.scales[place] != 1:
@@ -204,7 +213,7 @@ def whole_numbers(cohort: Cohort, chunk: Chunk, weights: Sequence[float], buffer
     mean = np.empty(size_of(chunk), chunk[0].dtype)
 
     def told() -> Iterator[Array]:
-        for place, values in enumerate(cohort.chunk_of_each(chunk, buffers.chunk)):
+        for place, values in enumerate(cohort.chunk_of_each(chunk, buffers.room(chunk))):
             seen(place, values)
             yield values
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from threading import Event
 from typing import TypeVar
 
@@ -21,9 +22,19 @@ class StoppedError(Exception):
 def in_order(
     pool: ThreadPoolExecutor, stopping: Event, work: Callable[[Piece], Result], pieces: Iterable[Piece]
 ) -> Iterator[Result]:
-    """`work` of each piece, in their order. Raises what it raises, and StoppedError once `stopping` is set."""
+    """`work` of each piece, in their order. Raises what it raises, and StoppedError once `stopping` is set.
+
+    Where there is one piece alone it is done here: a small model's round is over before two threads have begun.
+    """
+    ahead = iter(pieces)
+    begun = list(islice(ahead, 2))
+    if len(begun) == 1:
+        if stopping.is_set():
+            raise StoppedError
+        yield work(begun[0])
+        return
     pending: deque[Future[Result]] = deque()
-    for piece in pieces:
+    for piece in chain(begun, ahead):
         if stopping.is_set():
             pool.shutdown(cancel_futures=True)
             raise StoppedError
