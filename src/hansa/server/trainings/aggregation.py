@@ -208,7 +208,8 @@ def _after(of: _Round, stage: Stage, chunk: Chunk, combined: Array) -> tuple[Vec
     """The stage's values where the chunk holds params."""
     if of.base is None:
         raise ValueError("a stage takes its steps from the version that the round began from, and there is none")
-    base, values, kept = of.base.chunk(chunk, of.buffers.room(chunk)).astype(np.float64), combined.astype(np.float64), []
+    base = of.base.chunk(chunk, of.buffers.room(chunk)).astype(np.float64)
+    values, kept = combined.astype(np.float64), []
     for stretch in stretches(chunk):
         if stretch.kind is Kind.PARAM:
             place = stretch.place
