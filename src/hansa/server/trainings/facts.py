@@ -1,9 +1,10 @@
 """From rows to the facts that `decide` looks at. Reads only."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -54,7 +55,7 @@ def _facts(
 ) -> dict[UUID, Facts]:
     """The facts of trainings whose live rounds are these."""
     live = {row.training_id: row for row in rounds}
-    phases = _phases(rounds, _live_of(of), now) if live else {}
+    phases = _phases(rounds, partial(_live_of, of), now) if live else {}
     between = [training for training in trainings if training.id not in live]
     participants, latest = (_participants(of), _latest(of)) if between else ({}, {})
     there = _there(between, now)
@@ -173,19 +174,22 @@ class _Tasks:
         return self.counts.lost + self.counts.failed
 
 
-def _phases(live: Sequence[Round], rounds: QuerySet[Round], now: datetime) -> dict[UUID, RoundFacts]:
-    """The facts of these rounds by their trainings; `rounds` is the query that finds them."""
-    tasks = _phase_tasks(live, rounds)
-    standing = _standing_of_one(live[0]) if len(live) == 1 else _standing(_counted(tasks))
+def _phases(live: Sequence[Round], rounds: Callable[[], QuerySet[Round]], now: datetime) -> dict[UUID, RoundFacts]:
+    """The facts of these rounds by their trainings; `rounds` is the query that finds them.
+
+    Most looks need neither that query nor the one of their tasks: they are written only for those that do.
+    """
+    tasks = partial(_phase_tasks, live, rounds)
+    standing = _standing_of_one(live[0]) if len(live) == 1 else _standing(_counted(tasks()))
     stands = [standing.get(row.id, _Tasks()) for row in live]
     untaken = [
         row.state == RoundState.COLLECTING.value and not of.counts.taken for row, of in zip(live, stands, strict=True)
     ]
-    busy = _busy(tasks, now) if any(of.counts.offered for of in stands) else {}
-    waiting = _others_waiting(rounds, now) if any(untaken) else {}
-    untold = _untold(tasks) if any(untaken) else {}
-    being_told = _being_told(tasks) if waiting else {}
-    gone = _gone(tasks, standing) if any(of.gone for of in stands) else {}
+    busy = _busy(tasks(), now) if any(of.counts.offered for of in stands) else {}
+    waiting = _others_waiting(rounds(), now) if any(untaken) else {}
+    untold = _untold(tasks()) if any(untaken) else {}
+    being_told = _being_told(tasks()) if waiting else {}
+    gone = _gone(tasks(), standing) if any(of.gone for of in stands) else {}
     return {
         row.training_id: RoundFacts(
             number=row.number,
@@ -207,7 +211,7 @@ def _phases(live: Sequence[Round], rounds: QuerySet[Round], now: datetime) -> di
     }
 
 
-def _phase_tasks(live: Sequence[Round], rounds: QuerySet[Round]) -> QuerySet[Task]:
+def _phase_tasks(live: Sequence[Round], rounds: Callable[[], QuerySet[Round]]) -> QuerySet[Task]:
     """The tasks of the kind that counts in the state of their round."""
     if len(live) == 1:
         kind = phase_kind(RoundState(live[0].state))
@@ -218,7 +222,7 @@ def _phase_tasks(live: Sequence[Round], rounds: QuerySet[Round]) -> QuerySet[Tas
     in_phase = Q()
     for kind, states in states_by_kind.items():
         in_phase |= Q(kind=kind.value, round__state__in=states)
-    return Task.objects.filter(in_phase, round__in=rounds.values("id")).order_by()
+    return Task.objects.filter(in_phase, round__in=rounds().values("id")).order_by()
 
 
 _COUNTED: Final = ("offered", "leased", "reported", "lost", "failed")

@@ -4,14 +4,14 @@ Twice in a round there may be something to compute, both as the mean of an accep
 COMBINING the moments of that version.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, CharField, DateTimeField, FloatField, QuerySet, UUIDField
 
 from hansa.core.aggregators import Aggregator
 from hansa.core.aggregators.mean import Mean
@@ -28,6 +28,7 @@ from hansa.server.blobs.digests import Digests
 from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.models import Blob
 from hansa.server.changes import change
+from hansa.server.prepared import Changed, Rows, Slot
 from hansa.server.registry.models import ModelVersion
 from hansa.server.trainings import moments
 from hansa.server.trainings.hints import HINTS
@@ -121,6 +122,20 @@ class LateUpdateUnreadableError(LateUpdateLostError):
         self.digest = update.digest
 
 
+_CLOSED = Rows(
+    lambda: (
+        Round.objects.filter(training=Slot("training", UUIDField()), state__in=tuple(COMPUTING))
+        .select_related("training__model", "base__blob")
+        .order_by()
+    )
+)
+_CLAIMED = Changed(
+    lambda: Round.objects.filter(id=Slot("round", UUIDField())),
+    claim=Slot("claim", UUIDField()),
+    claimed_until=Slot("until", DateTimeField()),
+)
+
+
 def claim(*, training_id: UUID, now: datetime, token: UUID | None = None) -> Job | None:
     """Claim the training's closed round for a minute, under `token`; None if somebody has it, or there is none.
 
@@ -131,11 +146,10 @@ def claim(*, training_id: UUID, now: datetime, token: UUID | None = None) -> Job
     token = token or uuid4()
     with change("aggregation.claim"):
         take_turn_at(training_id)
-        closed = Round.objects.filter(training_id=training_id, state__in=COMPUTING)
-        row = closed.select_related("training__model", "base__blob").first()
+        row = _CLOSED.first(training=training_id)
         if row is None or (row.claimed_until is not None and row.claimed_until > now):
             return None
-        closed.filter(id=row.id).update(claim=token, claimed_until=now + timedelta(seconds=CLAIM_SECONDS))
+        _CLAIMED(round=row.id, claim=token, until=now + timedelta(seconds=CLAIM_SECONDS))
         try:
             return job_of(row, COMPUTING[row.state], token)
         except (MissingUpdateError, LateUpdateLostError, memory.LostMemoryError) as error:
@@ -176,24 +190,36 @@ def _lines(row: Round, kind: TaskKind) -> list[Line]:
 
 
 def _stored(row: Round, kind: TaskKind) -> tuple[StoredUpdate, ...]:
-    own = _by_client(Update.objects.filter(task__round=row, task__kind=kind.value), "blob")
-    late = _by_client(Update.objects.filter(folded_into=row), "blob", "base__blob") if row.folded else {}
+    own = _by_client(_OWN(round=row.id, kind=kind.value))
+    late = _by_client(_readable(Update.objects.filter(folded_into=row), "blob", "base__blob")) if row.folded else {}
     return tuple(
         _stored_update(line, own.get((row.number, line[0])) if line[3] is None else late.get((line[3], line[0])))
         for line in _lines(row, kind)
     )
 
 
-def _by_client(updates: QuerySet[Update], *blobs: str) -> dict[tuple[int, int], Update]:
-    """By the number of their round and the ordinal of their client; read with these of their blobs."""
+def _readable(updates: QuerySet[Update], *blobs: str) -> QuerySet[Update]:
+    """With their round, their client and these of their blobs."""
     # Not the round's lists, which are as long as its cohort: they would be read once for each of it.
     parts = ("task__round", "task__participation", *blobs)
     columns = (
         *("task__round__number", "task__participation__ordinal"),
         *(f"{blob}__{column}" for blob in blobs for column in ("size", "checksums")),
     )
-    rows = updates.select_related(*parts).only(*parts, *columns)
-    return {(row.task.round.number, row.task.participation.ordinal): row for row in rows}
+    return updates.select_related(*parts).only(*parts, *columns)
+
+
+_OF_ROUND = Slot("round", UUIDField())
+_OWN = Rows(
+    lambda: _readable(
+        Update.objects.filter(task__round=_OF_ROUND, task__kind=Slot("kind", CharField())).order_by(), "blob"
+    )
+)
+
+
+def _by_client(updates: Iterable[Update]) -> dict[tuple[int, int], Update]:
+    """By the number of their round and the ordinal of their client."""
+    return {(row.task.round.number, row.task.participation.ordinal): row for row in updates}
 
 
 def _stored_update(line: Line, update: Update | None) -> StoredUpdate:
@@ -215,6 +241,27 @@ def renew_claim(*, round_id: UUID, claim: UUID, now: datetime) -> bool:
         return mine.update(claimed_until=now + timedelta(seconds=CLAIM_SECONDS)) == 1
 
 
+_WANTED = Rows(
+    lambda: (
+        Round.objects.filter(id=Slot("round", UUIDField()), state=Slot("state", CharField()))
+        .select_related("base", "training")
+        .order_by()
+    )
+)
+_TRAINED = Rows(
+    lambda: (
+        Update.objects.filter(task__round=_OF_ROUND, task__kind=TaskKind.TRAIN.value)
+        .order_by()
+        .values_list("id", "task__participation__ordinal")
+    )
+)
+_TOLD = Changed(
+    lambda: Update.objects.filter(id=Slot("update", BigIntegerField())),
+    cosine=Slot("cosine", FloatField()),
+    factor=Slot("factor", FloatField()),
+)
+
+
 def commit(
     *, job: Job, digests: Digests, now: datetime, told: Sequence[Told] = (), remembered: Digests | None = None
 ) -> bool:
@@ -228,8 +275,7 @@ def commit(
     wanted = RoundState.AGGREGATING if job.kind is TaskKind.TRAIN else RoundState.COMBINING
     with change("aggregation.commit"):
         take_turn_at(job.training_id)
-        closed = Round.objects.filter(id=job.round_id, state=wanted.value)
-        row = closed.select_related("base", "training").first()
+        row = _WANTED.first(round=job.round_id, state=wanted.value)
         if row is None or _lines(row, job.kind) != [update.line for update in job.updates]:
             return False
         blob = blobs.record(digests=digests, media_type=blobs.SAFETENSORS, now=now)
@@ -237,7 +283,7 @@ def commit(
         if remembered is not None:
             state = blobs.record(digests=remembered, media_type=blobs.SAFETENSORS, now=now)
         done = _with_version(row, blob, state, now) if job.kind is TaskKind.TRAIN else _with_moments(row, blob, now)
-        closed.update(**done, claim=None, claimed_until=None)
+        Round.objects.filter(id=row.id).update(**done, claim=None, claimed_until=None)
         _note(row, told)
         transaction.on_commit(lambda: HINTS.moved(job.training_id))
     return True
@@ -265,13 +311,13 @@ def _with_moments(row: Round, blob: Blob, now: datetime) -> dict[str, object]:
 
 
 def _note(row: Round, told: Sequence[Told]) -> None:
+    if not told:  # nothing is told of moments
+        return
     ordinals = [ordinal for ordinal, *_ in row.accepted or []]
-    of_each = dict(zip(ordinals, told, strict=False))  # nothing is told of moments
-    rows = Update.objects.filter(task__round=row, task__kind=TaskKind.TRAIN.value)
-    found = list(rows.select_related("task__participation").only("id", "task__participation__ordinal")) if told else []
-    for update in found:
-        update.cosine, update.factor = of_each.get(update.task.participation.ordinal, (None, None))
-    Update.objects.bulk_update(found, ["cosine", "factor"], batch_size=200)
+    of_each = dict(zip(ordinals, told, strict=False))
+    for update, ordinal in _TRAINED(round=row.id):
+        cosine, factor = of_each.get(ordinal, (None, None))
+        _TOLD(update=update, cosine=cosine, factor=factor)
 
 
 def drop_claims(*, claim: UUID | None = None) -> int:

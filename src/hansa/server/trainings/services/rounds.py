@@ -73,7 +73,7 @@ def advance(*, training_id: UUID, now: datetime) -> Decision:
     """Decide and do. Returns the decision; `Aggregate` and `Combine` are left to the caller, who has the files."""
     with transaction.atomic():
         take_turn_at(training_id)
-        training = Training.objects.filter(id=training_id).first()
+        training = _TRAINING.first(training=training_id)
         if training is None:
             return Wait("the training is gone")
         seen = facts.load(training, now)
