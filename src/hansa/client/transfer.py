@@ -1,7 +1,5 @@
-"""Model files over HTTP: from disk and to disk, at most a mebibyte in memory, and resumed where they broke off."""
+"""Model files over HTTP: from disk and to disk, a few mebibytes in memory, and resumed where they broke off."""
 
-import hashlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +9,7 @@ import httpx
 from hansa.client import durable
 from hansa.client.answers import decoded
 from hansa.client.errors import BadAnswer, DamagedDownload, Unreachable
+from hansa.client.landing import Landing
 from hansa.client.transport import Transport
 from hansa.crashpoints import crash_point
 from hansa.protocol.tasks import LENGTH_HEADER, OFFSET_HEADER, Upload
@@ -41,13 +40,9 @@ def fetch(
     `sync` makes it survive a power cut; without, its digest must be checked before it is used after one.
     """
     part = target.with_name(f".{target.name}.{digest[:16]}.part")
-    with part.open("a+b") as file:
-        _complete(transport, path, file, digest=digest, size=size, moving=moving or _unseen)
-        file.flush()
-        if sync:
-            os.fsync(file.fileno())
-        file.seek(0)
-        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    with part.open("a+b") as file, Landing(file) as landing:
+        _complete(transport, path, landing, digest=digest, size=size, moving=moving or _unseen)
+        seen = landing.finish(sync=sync)
     if seen != digest:
         part.unlink()
         raise DamagedDownload(
@@ -60,26 +55,25 @@ def fetch(
         durable.sync_folder(target.parent)
 
 
-def _complete(transport: Transport, path: str, file: BinaryIO, *, digest: str, size: int, moving: Moving) -> None:
-    """Append to `file` what it lacks."""
-    have = file.seek(0, os.SEEK_END)
-    if have > size:
-        have = file.truncate(0)
-    if have == size:
+def _complete(transport: Transport, path: str, landing: Landing, *, digest: str, size: int, moving: Moving) -> None:
+    """Bring what `landing` lacks."""
+    if landing.size > size:
+        landing.restart()
+    if landing.size == size:
         return
+    have = landing.size
     headers = {"Range": f"bytes={have}-", "If-Range": f'"{digest}"'} if have else {}
     with transport.stream(path, headers=headers) as answer:
         if have and not _continues(answer, have):
-            have = file.truncate(0)
+            landing.restart()
         for block in answer.iter_raw():
-            have += len(block)
-            if have > size:
-                file.truncate(0)
+            if landing.size + len(block) > size:
+                landing.restart()
                 raise DamagedDownload(f"{transport.url}{path} sent more than the {size} bytes that were promised")
-            file.write(block)
-            moving(have, size)
-    if have < size:
-        raise Unreachable(f"{transport.url}{path}: the download broke off at byte {have} of {size}")
+            landing.take(block)
+            moving(landing.size, size)
+    if landing.size < size:
+        raise Unreachable(f"{transport.url}{path}: the download broke off at byte {landing.size} of {size}")
 
 
 def _continues(answer: httpx.Response, have: int) -> bool:
