@@ -194,15 +194,17 @@ async def _append(pieces: AsyncIterator[bytes], place: Placement, *, begun: byte
     `begun`: what came of it already, from who is. Raises ConflictError `upload_offset` if it does not belong there.
     """
     digester, descriptor = Digester(), await work(_open, place)
+    behind = _Behind(descriptor, digester)
     try:
         await work(_take_up, descriptor, place, digester)
         is_slow, since_renewal = begun is not None, 0
         if begun is not None:
-            await work(_write, descriptor, digester, bytes(begun))
+            await behind.write(bytes(begun))
+            await behind.settle()
             begun.clear()
         while True:
             receive_next = _append_piece if is_slow else _append_batch
-            written, became_slow = await receive_next(pieces, descriptor, digester)
+            written, became_slow = await receive_next(pieces, behind)
             if not written:
                 break
             is_slow = is_slow or became_slow
@@ -210,14 +212,38 @@ async def _append(pieces: AsyncIterator[bytes], place: Placement, *, begun: byte
             if since_renewal >= RENEW_BYTES:
                 since_renewal = 0
                 await _renew(place)
+        await behind.settle()
         _require_whole(digester, place)
         await work(_complete, descriptor)
     finally:
-        os.close(descriptor)
+        try:
+            await behind.settle()
+        finally:
+            os.close(descriptor)
     return digester
 
 
-async def _append_batch(pieces: AsyncIterator[bytes], descriptor: int, digester: Digester) -> tuple[int, bool]:
+class _Behind:
+    """Writes batches behind what is here: one, while the next comes."""
+
+    def __init__(self, descriptor: int, digester: Digester) -> None:
+        self._descriptor = descriptor
+        self._digester = digester
+        self._writing: asyncio.Task[None] | None = None
+
+    async def write(self, data: bytes) -> None:
+        """Begin with these bytes, once those before are written. Raises what writing those has raised."""
+        await self.settle()
+        self._writing = asyncio.create_task(work(_write, self._descriptor, self._digester, data))
+
+    async def settle(self) -> None:
+        """Wait until all is written; cancelled, it waits all the same: a file is not closed under a writer's hands."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing  # its cancellation is passed on to `work`, which ends with its job
+
+
+async def _append_batch(pieces: AsyncIterator[bytes], behind: _Behind) -> tuple[int, bool]:
     """Write the next batch of the body; how many bytes it had, 0 at the end, and whether its place was over before."""
     async with BODIES.taken() as held:
         batch = bytearray()
@@ -228,17 +254,18 @@ async def _append_batch(pieces: AsyncIterator[bytes], descriptor: int, digester:
                     break
         except DisconnectedError:
             # What came before the line broke stays: over a slow one a batch is minutes of sending.
-            await work(_write, descriptor, digester, bytes(batch))
+            await behind.write(bytes(batch))
             raise
         if batch:
-            await work(_write, descriptor, digester, bytes(batch))
+            await behind.write(bytes(batch))
         return len(batch), held.is_over
 
 
-async def _append_piece(pieces: AsyncIterator[bytes], descriptor: int, digester: Digester) -> tuple[int, bool]:
+async def _append_piece(pieces: AsyncIterator[bytes], behind: _Behind) -> tuple[int, bool]:
     """Write what comes next: who is slow holds no more than that, and needs no place."""
     async for piece in pieces:
-        await work(_write, descriptor, digester, bytes(piece))
+        await behind.write(bytes(piece))
+        await behind.settle()
         return len(piece), True
     return 0, True
 
