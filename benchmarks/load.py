@@ -6,12 +6,12 @@
 A real `hansa serve` (SQLite, fsync, authentication and throttles as they come), and clients on raw connections of one
 other process, which take next to no work themselves.
 
-*Coming*: the training has started, and the clients come to it at moments drawn uniformly from the first 10 of 20
-seconds; each asks for work and does what it does in *reporting*. *Reporting*: all clients wait for work; the training
-starts; each fetches the base of 100 KB, sends one heartbeat, uploads an update of 100 KB and reports it, at a moment
-drawn uniformly from 20 seconds, and waits for work again. The version that comes out is compared with the one that
-must. *The least* does the same at the same pace in the same run with an ASGI application that only answers, under the
-same server program: what a call takes there, it takes for the machine's sake. *Waking*: many more clients wait; the
+*Coming*: the training has started, and the clients come to it at moments drawn uniformly from 20 seconds; each asks for
+work, does what it does in *reporting*, and reports two seconds after it came. *Reporting*: all wait for work; the
+training starts; each fetches the base of 100 KB, sends one heartbeat, uploads an update of 100 KB and reports it, at a
+moment drawn uniformly from 20 seconds, and waits for work again. The version that comes out is compared with the one
+that must. *The least* does the same at the same pace in the same run with an ASGI application that only answers, under
+the same server program: what a call takes there, it takes for the machine's sake. *Waking*: many more clients wait; the
 training starts; how long until each has its task, leased.
 
 A call is timed from its first byte to the last of its answer, but for a question for work that waits on the server:

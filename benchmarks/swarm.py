@@ -24,6 +24,8 @@ from harness import BenchmarkError, cpu_seconds
 STEP = 0.001
 PATIENCE_SECONDS = 240.0
 LOOK_SECONDS = 0.02
+WORK_SECONDS = 2.0
+"""Of a client that comes to a training, between its coming and its report."""
 """Between two looks whether the version is there."""
 
 
@@ -147,7 +149,7 @@ class Swarm:
         await self._take(client, asked)
 
     async def _come_and_work(self, client: Client) -> None:
-        await _until(self._began + client.moment * self._orders.seconds / 2)
+        await _until(self._began + client.moment * self._orders.seconds)
         asked = await self._next(client)
         self._note("task", asked)
         await self._take(client, asked)
@@ -166,7 +168,7 @@ class Swarm:
         if len(base.body) != task["size"]:
             raise BenchmarkError(f"the base has {len(base.body)} bytes of {task['size']}")
         self._base = base.body
-        ends = self._began + client.moment * self._orders.seconds
+        ends = self._began + client.moment * self._orders.seconds + (WORK_SECONDS if self._orders.coming else 0)
         await _until((time.perf_counter() + ends) / 2)
         self._note("heartbeat", await ask("POST", f"/api/tasks/{task['id']}/heartbeat/", b'{"progress": 0.5}'))
         await _until(ends)
