@@ -29,19 +29,19 @@ def test_all_that_came_is_in_the_file_and_in_the_digest(sizes, here):
     expected = CONTENT[:here]
     with tempfile.TemporaryFile() as file:
         file.write(expected)
-        with Landing(file, sync=False) as landing:
+        with Landing(file) as landing:
             assert landing.size == here
             for size in sizes:
                 landing.take(CONTENT[:size])
                 expected += CONTENT[:size]
             assert landing.size == len(expected)
-            assert landing.finish() == digest(expected)
+            assert landing.finish(sync=False) == digest(expected)
         assert content_of(file) == expected
 
 
 def test_what_came_before_the_line_broke_is_in_the_file(file):
     def broken():
-        with Landing(file, sync=False) as landing:
+        with Landing(file) as landing:
             landing.take(CONTENT[: BLOCK + 17])
             raise ConnectionError
 
@@ -52,11 +52,11 @@ def test_what_came_before_the_line_broke_is_in_the_file(file):
 
 def test_begun_again_nothing_of_before_is_left(file):
     file.write(b"of another model")
-    with Landing(file, sync=False) as landing:
+    with Landing(file) as landing:
         landing.take(CONTENT)
         landing.restart()
         landing.take(b"new")
-        assert (landing.size, landing.finish()) == (3, digest(b"new"))
+        assert (landing.size, landing.finish(sync=False)) == (3, digest(b"new"))
     assert content_of(file) == b"new"
 
 
@@ -64,7 +64,7 @@ def test_a_full_disk_is_told_and_no_thread_is_left():
     before = threading.active_count()
 
     def filled():
-        with Path("/dev/full").open("r+b", buffering=0) as file, Landing(file, sync=False) as landing:
+        with Path("/dev/full").open("r+b", buffering=0) as file, Landing(file) as landing:
             for _ in range(5):
                 landing.take(CONTENT[:BLOCK])
 
