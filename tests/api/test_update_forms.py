@@ -21,6 +21,7 @@ from support.work import (
     BUFFERS,
     File,
     add_up,
+    file_of,
     lease,
     report_of,
     settle,
@@ -97,6 +98,26 @@ async def test_whole_params_are_taken_as_well_and_both_make_one_version(bob, car
     found = load(store.path_of(made.blob_id).read_bytes())
     for name, array in small_params(3.0).items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+async def test_params_that_are_left_out_stay_those_of_the_version_whoever_sends_others(bob, carol, make_training):
+    """Bob's client is of an earlier version and sends all; Carol's sends no number at all where nothing is wanted."""
+    plan = {"params": ["fc.weight"]}
+    training = await call(lambda: start(make_training(bob, carol, rounds=1, encoding=plan)))
+    task, began = await call(lease, bob), small_params()
+    without_number = {**small_params(4.0), "fc.bias": np.full_like(began["fc.bias"], np.nan)}
+
+    await upload_and_report(bob, task, update(2.0))
+    await upload_and_report(carol, await call(lease, carol), file_of(without_number, BUFFERS))
+    await call(settle, training)
+    await call(add_up, training)
+
+    made = await read(lambda: training.model.versions.get(number=1))
+    found = load(store.path_of(made.blob_id).read_bytes())
+    for name, array in {**small_params(3.0), "fc.bias": began["fc.bias"]}.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    row = await read(Update.objects.get, task=task)
+    assert row.norm == pytest.approx(np.linalg.norm(small_params(2.0)["fc.weight"] - began["fc.weight"]))
 
 
 async def test_a_late_difference_counts_as_the_params_that_it_stood_for(bob, carol, make_training):

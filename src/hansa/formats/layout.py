@@ -1,7 +1,7 @@
 """Where the arrays of a model file lie, and whether they are those of a model."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
@@ -71,6 +71,12 @@ class Layout:
     def find(self, name: str) -> Placed | None:
         """The array of that name, if there is one."""
         return self._places.get(name)
+
+    def without(self, names: Collection[str]) -> "Layout":
+        """As if the file had none of these arrays."""
+        if not names:
+            return self
+        return replace(self, arrays=tuple(array for array in self.arrays if array.name not in names))
 
     def spec(self, buffers: frozenset[str] | None = None) -> ParamSpec:
         """The file's arrays as those of a model. The buffers are named here, or else by the file's metadata.

@@ -36,6 +36,18 @@ def offered(section: EncodingSection) -> Encoding | None:
     return Encoding(content=section.content, dtype=section.dtype, params=section.params)
 
 
+def left_out(params: Sequence[str] | None, spec: ParamSpec) -> frozenset[str]:
+    """The params of the model that stay those of the version, whatever a client sends.
+
+    >>> from hansa.core.params import ArraySpec
+    >>> body, head = (ArraySpec(name, "float32", (1,), Kind.PARAM) for name in ("body", "head"))
+    >>> sorted(left_out(["head*"], ParamSpec((body, head))))
+    ['body']
+    """
+    names = [array.name for array in spec if array.kind is Kind.PARAM]
+    return frozenset(names) - selected(names, params)
+
+
 def check_encoding(section: EncodingSection, *, chained: bool) -> None:
     """Refuse local models that travel and are not whole."""
     if chained and offered(section) is not None:

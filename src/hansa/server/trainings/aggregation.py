@@ -121,7 +121,7 @@ def aggregate(
     """
     header, _ = safetensors.canonical(job.spec)
     blob.write(header)
-    cohort = Cohort(job.updates, job.base)
+    cohort = Cohort(job.updates, job.base, job.left_out)
     with ExitStack() as opened, ThreadPoolExecutor(pipeline.THREADS, thread_name_prefix="hansa-aggregation") as pool:
         base = _base(job, opened, needed=stage is not None or _acts_on_differences(job))
         measure = partial(measured_of, cohort, spec=job.spec, pool=pool, stopping=stopping)

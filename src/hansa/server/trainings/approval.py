@@ -13,6 +13,7 @@ from hansa.formats import chunks, encodings, safetensors
 from hansa.formats.encodings import Form
 from hansa.formats.layout import Layout, check_fits
 from hansa.protocol.tasks import TaskKind
+from hansa.rounds.encoding import left_out
 from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.services import SAFETENSORS, UPDATE
 from hansa.server.blobs.serving import BlobDamagedError
@@ -48,7 +49,8 @@ def check(path: Path, size: int, target: UploadTarget) -> Approved:
         encodings.check_fits(layout, form, target.spec, target.encoding, target.base.digest)
     sent = (tuple(name for name in names if layout.find(name) is not None) for names in target.ties)
     ties.check(path, layout, sent)
-    return Approved(_norm(path, layout, form, target), SAFETENSORS if form is None else UPDATE)
+    kept = layout.without(frozenset() if target.encoding is None else left_out(target.encoding.params, target.spec))
+    return Approved(_norm(path, kept, form, target), SAFETENSORS if form is None else UPDATE)
 
 
 def _norm(path: Path, layout: Layout, form: Form | None, target: UploadTarget) -> float:

@@ -62,12 +62,15 @@ class _Rooms(local):
 class Cohort:
     """The updates of one job, in its order. Any number of threads may read them, each into a buffer of its own.
 
-    `base` is what those that are not late were trained from; without it they are read as they stand.
+    `base` is what those that are not late were trained from; without it they are read as they stand. Of the params
+    that are `left_out` everybody has those it was trained from, also who has sent others.
     """
 
-    def __init__(self, updates: Sequence[StoredUpdate], base: Known | None = None) -> None:
+    def __init__(
+        self, updates: Sequence[StoredUpdate], base: Known | None = None, left_out: frozenset[str] = frozenset()
+    ) -> None:
         self.updates = updates
-        self._sent = _sent(updates, base)
+        self._sent = _sent(updates, base, left_out)
         self._has_differences = any(sent.form is not None and sent.form.content == "difference" for sent in self._sent)
         self._rooms = _Rooms()
 
@@ -138,7 +141,7 @@ def _opened_base_of(known: Known, opened: ExitStack) -> Base:
         raise
 
 
-def _sent(updates: Sequence[StoredUpdate], base: Known | None) -> list[_Sent]:
+def _sent(updates: Sequence[StoredUpdate], base: Known | None, left_out: frozenset[str]) -> list[_Sent]:
     """How each update came. Clients of one SDK write the same header: those share one layout."""
     known: dict[tuple[Placed, ...], Layout] = {}
     sent = []
@@ -154,7 +157,10 @@ def _sent(updates: Sequence[StoredUpdate], base: Known | None) -> list[_Sent]:
                     f"update {update.digest} was trained from {form.base}, which is not what its round began from any "
                     "more"
                 )
-        sent.append(_Sent(known.setdefault(layout.arrays, layout), form, origin))
+        if left_out and form is None and origin is not None:
+            form = Form("params", origin.digest)
+        layout = known.get(layout.arrays) or known.setdefault(layout.arrays, layout.without(left_out))
+        sent.append(_Sent(layout, form, origin))
     return sent
 
 

@@ -20,6 +20,7 @@ from hansa.core.server_steps import ServerStep
 from hansa.protocol.events import EventKind
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.decide import CLAIM_SECONDS
+from hansa.rounds.encoding import left_out
 from hansa.rounds.rules import rule_of
 from hansa.rounds.states import RoundState
 from hansa.rounds.steps import step_of
@@ -77,6 +78,8 @@ class Job:
     base: Known | None = None
     """The version that the round began from: what cosines are measured from, and what a rule takes differences to."""
     rule: Aggregator = MEAN
+    left_out: frozenset[str] = frozenset()
+    """Params that stay those of the version, whatever a client has sent."""
     clip: float | None = None
     """The norm to which longer updates are scaled before the rule sees them."""
     step: ServerStep | None = None
@@ -173,6 +176,7 @@ def job_of(row: Round, kind: TaskKind, claim: UUID | None = None) -> Job:
         kind=kind,
         base=Known.of(row.base.blob) if kind is TaskKind.TRAIN else None,
         rule=rule_of(plan.aggregator) if kind is TaskKind.TRAIN else MEAN,
+        left_out=left_out(plan.encoding.params, model.param_spec) if kind is TaskKind.TRAIN else frozenset(),
         clip=plan.transforms[0].bound if plan.transforms and kind is TaskKind.TRAIN else None,
         step=step_of(plan.server_step) if kind is TaskKind.TRAIN else None,
         memory=memory.at_beginning_of(row) if kind is TaskKind.TRAIN else None,
