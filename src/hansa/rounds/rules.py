@@ -70,8 +70,9 @@ class GeometricMedian(Section, frozen=True, tag="geometric_median", tag_field="k
 
     weighting: Weighting = "equal"
     """With "examples" a client's weight is what it says of itself."""
-    iterations: Annotated[int, Meta(ge=1, le=10_000)] = 10
-    smoothing: Annotated[float, Meta(gt=0)] = 1e-6
+    iterations: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    """At most: it ends where nothing changes any more."""
+    smoothing: Annotated[float, Meta(ge=1e-100)] = 1e-6
     """Distances count as at least so much: the paper's nu."""
 
 

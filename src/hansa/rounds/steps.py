@@ -13,7 +13,9 @@ from hansa.core.server_steps import STEPS, ServerStep
 from hansa.rounds.rules import described, kind_of
 from hansa.rounds.section import Section, UnsoundPlanError
 
-Rate = Annotated[float, Meta(gt=0)]
+Rate = Annotated[float, Meta(gt=0, le=1e9)]
+Adaptivity = Annotated[float, Meta(ge=1e-100, le=1e9)]
+"""Its square is what the step begins with, and has to be a number."""
 Decay = Annotated[float, Meta(ge=0, lt=1)]
 
 
@@ -48,7 +50,7 @@ class Adagrad(Section, frozen=True, tag="adagrad", tag_field="kind"):
     """η: about how far each param moves in a round."""
     beta_1: Decay = 0.0
     """β₁"""
-    adaptivity: Rate = 1e-3
+    adaptivity: Adaptivity = 1e-3
     """τ: updates that are much smaller move the version in proportion to their size, as a plain step does."""
 
 
@@ -61,7 +63,7 @@ class Adam(Section, frozen=True, tag="adam", tag_field="kind"):
     """β₁"""
     beta_2: Decay = 0.99
     """β₂"""
-    adaptivity: Rate = 1e-3
+    adaptivity: Adaptivity = 1e-3
     """As for Adagrad."""
 
 
@@ -74,7 +76,7 @@ class Yogi(Section, frozen=True, tag="yogi", tag_field="kind"):
     """β₁"""
     beta_2: Decay = 0.99
     """β₂"""
-    adaptivity: Rate = 1e-3
+    adaptivity: Adaptivity = 1e-3
     """As for Adagrad."""
 
 

@@ -19,6 +19,8 @@ from hansa.core.aggregators.median import Median
 from hansa.core.aggregators.norm_bounded import NormBoundedMean
 from hansa.core.aggregators.shares import Needs
 from hansa.core.aggregators.trimmed_mean import TrimmedMean
+from hansa.rounds import plan as plans
+from hansa.rounds.rules import rule_of
 
 few = settings(max_examples=40)
 
@@ -30,7 +32,7 @@ ALL = [
     TrimmedMean(trim=0.2),
     Krum(byzantine=1),
     MultiKrum(byzantine=1, keep=3),
-    GeometricMedian(iterations=30),
+    GeometricMedian(),
 ]
 ROBUST = [it for it in ALL if not isinstance(it, Mean | Sum | NormBoundedMean)]
 MOVED_WITH_ALL = [it for it in ALL if not isinstance(it, Sum | NormBoundedMean)]
@@ -147,6 +149,52 @@ def test_one_client_that_sends_anything_does_not_carry_a_robust_update_away(rule
     updates[2] = far
     reach = 10 * (honest + 1) if isinstance(rule, GeometricMedian) else honest + 1e-6 * (1 + honest)
     assert np.abs(combined(rule, updates, np.ones(len(updates)))).max() <= reach
+
+
+AT_MOST = {"median": 5, "trimmed_mean": 3, "krum": 4, "multi_krum": 4, "geometric_median": 5}
+"""Of 11 clients so many may send what they like, by what each rule promises."""
+HOSTILE: dict[str, dict[str, object]] = {
+    "median": {},
+    "trimmed_mean": {"trim": 0.3},
+    "krum": {"byzantine": 4},
+    "multi_krum": {"byzantine": 4, "keep": 3},
+    "geometric_median": {},
+}
+
+
+@pytest.mark.parametrize("kind", AT_MOST)
+@pytest.mark.parametrize("far", [10.0, 1e3, 1e5, 1e12, 1e30, float(np.finfo(np.float32).max)])
+def test_as_many_as_are_promised_send_the_same_and_do_not_carry_it_away_however_far_that_is(kind, far):
+    """A rule as a plan builds it."""
+    rule = rule_of(plans.parse({"rounds": 1, "aggregator": {"kind": kind, **HOSTILE[kind]}}).aggregator)
+    rng = np.random.default_rng(1)
+    updates = rng.normal(size=(11, 50))
+    reach = 4 * np.linalg.norm(updates, axis=1).max()
+    updates[rng.permutation(11)[: AT_MOST[kind]]] = far
+
+    assert np.linalg.norm(combined(rule, updates, np.ones(11))) <= reach
+
+
+@few
+@given(cohorts)
+def test_the_geometric_median_is_where_a_plain_weiszfeld_iteration_ends(cohort):
+    updates, weights = cohort
+    updates = updates + np.arange(len(updates))[:, None] / 8  # apart: at an update the plain one divides by 0
+    point = np.average(updates, axis=0, weights=weights)
+    for _ in range(3000):
+        closeness = weights / np.maximum(1e-6, np.linalg.norm(updates - point, axis=1))
+        point = closeness @ updates / closeness.sum()
+
+    found = combined(GeometricMedian(iterations=3000), updates, weights)
+
+    def distance(where):
+        return float(weights @ np.linalg.norm(updates - where, axis=1))
+
+    assert distance(found) <= distance(point) * (1 + 1e-6) + 1e-6
+
+
+def test_one_that_is_left_out_of_a_trimmed_mean_leaves_one():
+    assert TrimmedMean(trim=0.4999999999).combine(np.array([[1.0], [3.0]]), np.ones(2)) == [2.0]
 
 
 @pytest.mark.parametrize("rule", [Mean(), Sum()], ids=repr)

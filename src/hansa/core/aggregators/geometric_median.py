@@ -10,23 +10,29 @@ from hansa.core.aggregators.shares import Needs, Shares
 
 Vector = NDArray[np.float64]
 
+SETTLED = 1e-10
+"""By so much all shares together move in the last iteration."""
+NEAR = 1e-7
+"""Of a norm: what inner products do not tell from no distance."""
+
 
 @dataclass(frozen=True, slots=True)
 class GeometricMedian:
     """RFA (Pillutla et al. 2022, arXiv:1912.13445, the smoothed Weiszfeld algorithm): argmin over z of Σ αᵢ·‖z - wᵢ‖.
 
-    αᵢ are the weights' shares, `smoothing` is the paper's nu, and `iterations` its R. Each iterate is a mean of the
-    updates, so its distances follow from the Gram matrix and no iteration reads the updates again. Clients with less
-    than half of all weight together move it by no more than a bounded multiple of how far the others are apart.
+    αᵢ are the weights' shares, `smoothing` is the paper's nu, and `iterations` its R, the most that are made: they end
+    where the shares have settled. Each iterate is a mean of the updates, so its distances follow from the Gram matrix
+    and no iteration reads the updates again. Clients with less than half of all weight together move it by no more
+    than a bounded multiple of how far the others are apart.
 
-    Where it begins, far-away updates have carried the mean along; each iteration takes it a good part of the way back,
-    so the default makes up for norms a hundred thousand times those of the others. Distances that follow from inner
-    products are right to about 1e-8 of the largest norm.
+    The paper begins at the mean, which updates of any size carry away, by more than any number of iterations makes up
+    for. Here the first distances are those to the update that has the least sum of them: that is an honest one, or one
+    that lies among those. Distances that follow from inner products are right to about 1e-8 of the norms of the two.
     """
 
     least: ClassVar[int] = 1
     needs: ClassVar[Needs] = Needs.PRODUCTS
-    iterations: int = 10
+    iterations: int = 100
     smoothing: float = 1e-6
 
     def __post_init__(self) -> None:
@@ -38,7 +44,7 @@ class GeometricMedian:
             )
 
     def shares(self, measured: NDArray[np.float64], weights: Vector) -> Shares:
-        """βᵢ = αᵢ / max(nu, ‖z - wᵢ‖) of Σ βⱼ, from the weighted mean on. Without those whose norm no float64 holds.
+        """βᵢ = αᵢ / max(nu, ‖z - wᵢ‖) of Σ βⱼ, again and again. Without those whose norm no float64 holds.
 
         >>> points = np.array([[0.0], [1.0], [100.0]])
         >>> factors = GeometricMedian(iterations=100).shares(points @ points.T, np.ones(3)).factors()
@@ -48,11 +54,31 @@ class GeometricMedian:
         held = np.isfinite(np.diagonal(measured))
         gram = np.where(held[:, None] & held[None, :], measured, 0.0)
         shares = np.where(held, weights, 0.0)
-        factors = shares = shares / shares.sum()
+        shares = shares / shares.sum()
+        distances = _from_the_middle(gram, shares)
+        factors = np.zeros_like(shares)
         for _ in range(self.iterations):
-            closeness = shares / np.maximum(self.smoothing, _distances(gram, factors))
-            factors = closeness / closeness.sum()
-        return Shares(np.asarray(factors))
+            before, factors = factors, self._bettered(shares, distances)
+            if np.abs(factors - before).sum() <= SETTLED:
+                break
+            distances = _distances(gram, factors)
+        return Shares(factors)
+
+    def _bettered(self, shares: Vector, distances: Vector) -> Vector:
+        closeness = shares / np.maximum(self.smoothing, distances)
+        return np.asarray(closeness / closeness.sum())
+
+
+def _from_the_middle(gram: NDArray[np.float64], shares: Vector) -> Vector:
+    """The distances to the update with the least Σ αⱼ·‖wᵢ - wⱼ‖. Those that are there themselves count as being as far
+    as the nearest that is not: an iterate that begins at an update has it for a mean, and hardly leaves it.
+    """
+    norms = np.diagonal(gram)
+    apart = np.sqrt(np.maximum(norms[:, None] + norms[None, :] - 2 * gram, 0.0))
+    middle = int(np.argmin(np.where(shares > 0, np.add.reduce(apart * shares, axis=1), np.inf)))
+    elsewhere = apart[middle] > NEAR * np.sqrt(norms[middle])
+    nearest = np.min(apart[middle], initial=np.inf, where=elsewhere & (shares > 0))
+    return np.asarray(np.where(elsewhere, apart[middle], nearest if np.isfinite(nearest) else 0.0))
 
 
 def _distances(gram: NDArray[np.float64], factors: Vector) -> Vector:

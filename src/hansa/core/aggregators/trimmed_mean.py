@@ -32,8 +32,10 @@ class TrimmedMean:
         return near if self.left_out(near) else near + 1
 
     def left_out(self, cohort: int) -> int:
-        """⌊β·m⌋: how many on either side. A product that misses a whole number by its last bits is that number."""
-        return int(np.floor(np.round(self.trim * cohort, 9)))
+        """⌊β·m⌋: how many on either side. A product that misses a whole number by its last bits is that number; one
+        is always left.
+        """
+        return min(int(np.floor(np.round(self.trim * cohort, 9))), (cohort - 1) // 2)
 
     def combine(self, block: NDArray[np.floating], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of each column. What is left is added from its sorted order, which any order of the rows leads to.
