@@ -27,36 +27,36 @@ class Places:
     @asynccontextmanager
     async def taken(self) -> AsyncIterator["Place"]:
         """Wait for a place, and hold it until the end of the context, or of its seconds."""
-        loop = asyncio.get_running_loop()
-        place = Place(self._free.setdefault(loop, asyncio.Semaphore(self._count)))
-        await place.take()
-        over = loop.call_later(self._seconds, place.give_on)
+        place = await self.take()
         try:
             yield place
         finally:
-            over.cancel()
             place.give_on()
+
+    async def take(self) -> "Place":
+        """Wait for a place, and hold it until `give_on`, or the end of its seconds."""
+        loop = asyncio.get_running_loop()
+        free = self._free.setdefault(loop, asyncio.Semaphore(self._count))
+        await free.acquire()
+        return Place(free, loop, self._seconds)
 
 
 class Place:
     """One that is held, and given on once."""
 
-    def __init__(self, free: asyncio.Semaphore) -> None:
+    def __init__(self, free: asyncio.Semaphore, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._free = free
-        self._is_held = False
+        self._is_held = True
+        self._end = loop.call_later(seconds, self.give_on)
 
     @property
     def is_over(self) -> bool:
         """Whether somebody else has it now."""
         return not self._is_held
 
-    async def take(self) -> None:
-        """Wait for it."""
-        await self._free.acquire()
-        self._is_held = True
-
     def give_on(self) -> None:
         """To whoever waits next."""
+        self._end.cancel()
         if self._is_held:
             self._is_held = False
             self._free.release()

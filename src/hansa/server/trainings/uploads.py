@@ -29,6 +29,7 @@ from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceEr
 from hansa.server.lifecycle.places import Places
 from hansa.server.lifecycle.shared import share
 from hansa.server.trainings.approval import Approved, check
+from hansa.server.trainings.arrivals import Behind, Partial
 from hansa.server.trainings.assignments import UploadTarget
 from hansa.server.trainings.services import tasks
 
@@ -115,7 +116,7 @@ async def receive(request: UnreadRequest, place: Placement) -> Digests:
         if place.length - place.offset <= BATCH:
             return await _receive_at_once(request, place)
         pieces = request.stream(limit=place.length - place.offset)
-        return await _store(place, await _append(pieces, place))
+        return await _receive_in_batches(pieces, place)
     except OSError as error:
         if is_disk_full(error):
             await work(_discard, place.path)
@@ -164,7 +165,7 @@ async def _receive_at_once(request: UnreadRequest, place: Placement) -> Digests:
             await work(_put, place, batch)
             raise
     if is_slow:
-        return await _store(place, await _append(pieces, place, begun=batch))
+        return await _receive_in_batches(pieces, place, begun=batch)
     del batch  # is on the disk: not held until the commit that others share
     return await _keep(place, digests, approved)
 
@@ -177,34 +178,49 @@ def _put_and_approve(place: Placement, data: bytearray) -> tuple[Digests, Approv
 
 def _put(place: Placement, data: bytearray) -> Digester:
     """Write `data` behind what is here; if that is all, durably."""
-    digester, descriptor = Digester(), _open(place)
+    arriving = _open(place)
     try:
-        _take_up(descriptor, place, digester)
-        _write(descriptor, digester, bytes(data))
-        if digester.size == place.length:
-            _complete(descriptor)
+        arriving.take_up(place.offset)
+        arriving.write(data)
+        if arriving.digester.size == place.length:
+            arriving.sync()
     finally:
-        os.close(descriptor)
-    return digester
+        arriving.close()
+    return arriving.digester
 
 
-async def _append(pieces: AsyncIterator[bytes], place: Placement, *, begun: bytearray | None = None) -> Digester:
+async def _receive_in_batches(
+    pieces: AsyncIterator[bytes], place: Placement, *, begun: bytearray | None = None
+) -> Digests:
+    """A longer body. Its file is checked while the disk writes the last of it."""
+    arriving = await work(_open, place)
+    try:
+        await _append(pieces, place, arriving, begun=begun)
+        syncing = asyncio.create_task(work(arriving.sync))
+        try:
+            digests, approved = await compute(_approve, place, arriving.digester)
+        finally:
+            await syncing
+    finally:
+        arriving.close()
+    return await _keep(place, digests, approved)
+
+
+async def _append(
+    pieces: AsyncIterator[bytes], place: Placement, arriving: Partial, *, begun: bytearray | None = None
+) -> None:
     """Write the body behind what is here: batch by batch, or piece by piece for who is slow.
 
     `begun`: what came of it already, from who is. Raises ConflictError `upload_offset` if it does not belong there.
     """
-    digester, descriptor = Digester(), await work(_open, place)
-    behind = _Behind(descriptor, digester)
-    try:
-        await work(_take_up, descriptor, place, digester)
+    await work(arriving.take_up, place.offset)
+    async with Behind(arriving, BODIES) as behind:
         is_slow, since_renewal = begun is not None, 0
         if begun is not None:
-            await behind.write(bytes(begun))
-            await behind.settle()
+            await behind.write(begun)
             begun.clear()
         while True:
-            receive_next = _append_piece if is_slow else _append_batch
-            written, became_slow = await receive_next(pieces, behind)
+            written, became_slow = await (behind.piece(pieces) if is_slow else behind.batch(pieces, BATCH))
             if not written:
                 break
             is_slow = is_slow or became_slow
@@ -212,74 +228,14 @@ async def _append(pieces: AsyncIterator[bytes], place: Placement, *, begun: byte
             if since_renewal >= RENEW_BYTES:
                 since_renewal = 0
                 await _renew(place)
-        await behind.settle()
-        _require_whole(digester, place)
-        await work(_complete, descriptor)
-    finally:
-        try:
-            await behind.settle()
-        finally:
-            os.close(descriptor)
-    return digester
+    _require_whole(arriving.digester, place)
 
 
-class _Behind:
-    """Writes batches behind what is here: one, while the next comes."""
-
-    def __init__(self, descriptor: int, digester: Digester) -> None:
-        self._descriptor = descriptor
-        self._digester = digester
-        self._writing: asyncio.Task[None] | None = None
-
-    async def write(self, data: bytes) -> None:
-        """Begin with these bytes, once those before are written. Raises what writing those has raised."""
-        await self.settle()
-        self._writing = asyncio.create_task(work(_write, self._descriptor, self._digester, data))
-
-    async def settle(self) -> None:
-        """Wait until all is written; cancelled, it waits all the same: a file is not closed under a writer's hands."""
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            await writing  # its cancellation is passed on to `work`, which ends with its job
-
-
-async def _append_batch(pieces: AsyncIterator[bytes], behind: _Behind) -> tuple[int, bool]:
-    """Write the next batch of the body; how many bytes it had, 0 at the end, and whether its place was over before."""
-    async with BODIES.taken() as held:
-        batch = bytearray()
-        try:
-            async for piece in pieces:
-                batch += piece
-                if len(batch) >= BATCH or held.is_over:
-                    break
-        except DisconnectedError:
-            # What came before the line broke stays: over a slow one a batch is minutes of sending.
-            await behind.write(bytes(batch))
-            raise
-        if batch:
-            await behind.write(bytes(batch))
-        return len(batch), held.is_over
-
-
-async def _append_piece(pieces: AsyncIterator[bytes], behind: _Behind) -> tuple[int, bool]:
-    """Write what comes next: who is slow holds no more than that, and needs no place."""
-    async for piece in pieces:
-        await behind.write(bytes(piece))
-        await behind.settle()
-        return len(piece), True
-    return 0, True
-
-
-def _open(place: Placement) -> int:
+def _open(place: Placement) -> Partial:
     """The file that the update comes into; no other update of its task is on its way any more."""
     place.path.parent.mkdir(parents=True, exist_ok=True)
     _drop_others(place)
-    return os.open(place.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _complete(descriptor: int) -> None:
-    os.fsync(descriptor)
-    crash_point("uploads.complete")
+    return Partial(place.path)
 
 
 def _require_whole(digester: Digester, place: Placement) -> None:
@@ -292,27 +248,6 @@ def _require_whole(digester: Digester, place: Placement) -> None:
 
 async def _renew(place: Placement) -> None:
     await share(tasks.renew, task_id=place.target.task_id, user_id=place.target.user_id, now=timezone.now())
-
-
-def _take_up(descriptor: int, place: Placement, digester: Digester) -> None:
-    """Hash what the partial file holds, and stand at its end."""
-    end = os.lseek(descriptor, 0, os.SEEK_END)
-    if place.offset == 0 and end:
-        os.ftruncate(descriptor, 0)
-    elif place.offset != end:
-        raise ConflictError(
-            f"The body begins at {place.offset:,}, but {end:,} bytes are here. Ask by HEAD, and send from there.",
-            ErrorCode.UPLOAD_OFFSET,
-        )
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    while piece := os.read(descriptor, BATCH):
-        digester.update(piece)
-
-
-def _write(descriptor: int, digester: Digester, data: bytes) -> None:
-    store.write_all(descriptor, data)
-    digester.update(data)
-    crash_point("uploads.written")
 
 
 async def _store(place: Placement, digester: Digester) -> Digests:
