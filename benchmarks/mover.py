@@ -7,7 +7,8 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Orders(msgspec.Struct, frozen=True):
     peer: str
     """A plain server of files beside Hansa, whose root is `folder`; "" where there is none."""
     rounds: int
+    server: int
+    """Its process, whose memory is looked at."""
 
 
 class Times(msgspec.Struct):
@@ -40,6 +43,8 @@ class Times(msgspec.Struct):
     peer: list[float] = []
     copy: list[float] = []
     up: list[float] = []
+    grown_kib: int = 0
+    """By how much the server grew at most during any one download or upload."""
 
 
 def main(orders: Orders) -> Times:
@@ -47,25 +52,39 @@ def main(orders: Orders) -> Times:
     times = Times()
     with Transport(orders.url, orders.token) as transport, Transport(orders.peer or orders.url) as peer:
         for number in range(orders.rounds):
-            _moved(transport, peer if orders.peer else None, Path(orders.folder), number, times)
+            _moved(transport, peer if orders.peer else None, orders, number, times)
     return times
 
 
-def _moved(transport: Transport, peer: Transport | None, folder: Path, number: int, times: Times) -> None:
-    task, base = _task(transport), folder / "base"
+def _moved(transport: Transport, peer: Transport | None, orders: Orders, number: int, times: Times) -> None:
+    task, base = _task(transport), Path(orders.folder, "base")
     times.size, digest = int(str(task["size"])), str(task["digest"])
     fetched = partial(fetch, digest=digest, size=times.size)
-    for name in ("base", "copy", "fetched"):  # what one frees the next may use: all begin alike
-        (folder / name).unlink(missing_ok=True)
-    times.down.append(_seconds(partial(fetched, transport, str(task["params"]), base)))
-    times.copy.append(_seconds(partial(_copy, base, folder / "copy")))
+    with _growing(orders.server, times):
+        times.down.append(_seconds(partial(fetched, transport, str(task["params"]), base)))
+    times.copy.append(_seconds(partial(_copy, base, base.with_name("copy"))))
     if peer is not None:
-        times.peer.append(_seconds(partial(fetched, peer, "/base", folder / "fetched")))
+        times.peer.append(_seconds(partial(fetched, peer, "/base", base.with_name("fetched"))))
     update, sent = _update(base, number)
     path = f"/api/tasks/{task['id']}/update/{sent}/"
-    times.up.append(_seconds(partial(_upload, transport, path, update, times.size)))
+    with _growing(orders.server, times):
+        times.up.append(_seconds(partial(_upload, transport, path, update, times.size)))
     report = {"digest": sent, "num_examples": 1, "metrics": {"loss": 1.0}, "seconds": 1.0}
     _said(transport, f"/api/tasks/{task['id']}/report/", report)
+
+
+@contextmanager
+def _growing(pid: int, times: Times) -> Iterator[None]:
+    """See by how much a process has grown at most (VmHWM, proc(5)) beyond what it held at the beginning."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    before = _kib(pid, "VmRSS")
+    yield
+    times.grown_kib = max(times.grown_kib, _kib(pid, "VmHWM") - before)
+
+
+def _kib(pid: int, name: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(lines[name].split()[0])
 
 
 def _task(transport: Transport) -> dict[str, object]:
@@ -94,11 +113,13 @@ def _upload(transport: Transport, path: str, update: Path, size: int) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    buffer = memoryview(bytearray(MIB))
-    with source.open("rb", buffering=0) as read, target.open("wb", buffering=0) as written:
+    """Into a new file, which then takes the name, as `fetch` does: one that is overwritten has its pages already."""
+    buffer, new = memoryview(bytearray(MIB)), target.with_name(f"{target.name}.new")
+    with source.open("rb", buffering=0) as read, new.open("wb", buffering=0) as written:
         while count := read.readinto(buffer):
             written.write(buffer[:count])
         os.fsync(written.fileno())
+    new.replace(target)
 
 
 def _update(base: Path, number: int) -> tuple[Path, str]:
