@@ -25,10 +25,20 @@ def encoded(values: NDArray[np.floating]) -> Bits:
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         narrow = values.astype("<f4")
-    bits = narrow.view("<u4")
+    bits = _rounded_to_odd(values, narrow) if values.itemsize > 4 else narrow.view("<u4")
     # An infinity carries nothing over: its digits are zeros. Only a NaN could, and it is replaced.
     rounded = (bits + (HALF + (bits >> 16 & np.uint32(1)))) >> 16
     return np.where(np.isnan(narrow), bits >> 16 | QUIET, rounded).astype("<u2")
+
+
+def _rounded_to_odd(values: NDArray[np.floating], narrow: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """The bits of float32 whose last place says that something is behind it: 1 wherever `narrow` is not exact.
+
+    To round to the nearest float32 first and then again could end on a tie that there was none: such bits round once
+    (Boldo and Melquiond 2008, doi:10.1109/TC.2007.70819).
+    """
+    bits = narrow.view("<u4") - (np.abs(narrow) > np.abs(values))
+    return np.asarray(bits | (narrow != values), "<u4")
 
 
 def decoded(bits: Bits) -> NDArray[np.float32]:

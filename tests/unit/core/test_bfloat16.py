@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hansa.core import bfloat16
@@ -33,6 +33,26 @@ def test_a_number_becomes_the_nearest_and_ties_go_to_the_even_one(value):
     assert int(bfloat16.encoded(np.array([value], np.float32))[0]) == slowly(value)
 
 
+@given(
+    st.one_of(
+        st.floats(min_value=-(2.0**127), max_value=2.0**127),
+        st.builds(
+            lambda kept, power, behind, sign: sign * (256 + kept + 0.5 + behind) * 2.0 ** (power - 8),
+            st.integers(0, 254),
+            st.integers(-120, 120),
+            st.sampled_from([0.0, 2.0**-22, -(2.0**-22), 2.0**-40, -(2.0**-40)]),
+            st.sampled_from([1, -1]),
+        ),
+    )
+)
+@example(1 + 2**-8 + 2**-30)
+@example(1 + 2**-8 + 2**-7 - 2**-30)
+@example(2.0**-134 + 2.0**-170)
+@example(5e-324)
+def test_so_a_float64_whatever_is_behind_a_tie_of_its_float32(value):
+    assert int(bfloat16.encoded(np.array([value]))[0]) == slowly(value)
+
+
 def test_every_bit_pattern_but_those_of_nan_comes_back_as_it_was():
     bits = np.arange(2**16, dtype=np.uint16)
     numbers = bfloat16.decoded(bits)
@@ -46,6 +66,9 @@ def test_every_bit_pattern_but_those_of_nan_comes_back_as_it_was():
 def test_a_nan_stays_one_wherever_its_digits_are(bits):
     nan = np.array([bits], np.uint32).view(np.float32)
     assert np.isnan(bfloat16.decoded(bfloat16.encoded(nan))).all()
+    with np.errstate(invalid="ignore"):  # a signalling one says so when it is cast
+        wide = nan.astype(np.float64)
+    assert np.isnan(bfloat16.decoded(bfloat16.encoded(wide))).all()
 
 
 def test_what_lies_beyond_the_range_becomes_an_infinity():
