@@ -159,6 +159,7 @@ GET    trainings/<training>/rounds/<round>/ \
 GET    trainings/<training>/metrics/    401   404   200    200   404   404   200  |  404   404   404   404   200
 # What concerns oneself, or every client
 GET    trainings/<training>/events/     401   404   own    all   404   404   all  |  404   404   404   404   all
+GET    plans/schema/                    401   200   200    200   200   200   200  |  -     -     -     -     -
 GET    plan-schema/                     401   200   200    200   200   200   200  |  -     -     -     -     -
 
 # Tasks: the participant's, and the other participant's

@@ -423,7 +423,8 @@ async def test_only_its_actor_and_root_may_delete_it(bob, mallory, root, trainin
 
 
 async def test_the_plans_schema_names_every_part_of_a_plan(alice):
-    schema = (await alice.get("/api/plan-schema/")).json()
+    schema = (await alice.get("/api/plans/schema/")).json()
+    assert schema == (await alice.get("/api/plan-schema/")).json(), "where it was at first"
 
     assert schema == plans.schema()
     assert schema["$schema"].endswith("2020-12/schema")

@@ -200,7 +200,7 @@ class Api:
 
     def plan_schema(self) -> dict[str, Any]:  # Any: a JSON Schema document
         """The JSON Schema of plans, as this server reads them."""
-        return self._call("GET", "/api/plan-schema/", into=dict[str, Any])  # Any: as above
+        return self._call("GET", "/api/plans/schema/", into=dict[str, Any])  # Any: as above
 
     def trainings(self) -> list[Training]:
         """The trainings the caller steers or takes part in; superusers see all."""

@@ -13,7 +13,7 @@ GET    /api/trainings/<id>/models/latest/    → list[Model]  of every client it
 GET    /api/trainings/<id>/rounds/           → list[Round]
 GET    /api/trainings/<id>/rounds/<n>/       → Round with its tasks
 GET    /api/trainings/<id>/metrics/          → list[RoundMetrics]
-GET    /api/plan-schema/                     → the plan's JSON Schema
+GET    /api/plans/schema/                    → the plan's JSON Schema
 """
 
 from typing import Annotated, Any, Literal

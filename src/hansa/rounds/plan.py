@@ -153,7 +153,7 @@ def parse(data: object) -> Plan:
         plan = msgspec.convert(data, Plan)
         _check_kinds(data)
     except msgspec.ValidationError as error:
-        raise UnsoundPlanError(f"plan: {error}. See GET /api/plan-schema/ for what a plan may hold.") from error
+        raise UnsoundPlanError(f"plan: {error}. See GET /api/plans/schema/ for what a plan may hold.") from error
     check(plan)
     return plan
 

@@ -169,7 +169,7 @@ def test_what_is_no_plan_is_refused_with_the_field_and_by_the_schema_too(
     with pytest.raises(UnsoundPlanError, match=reason) as caught:
         parse(data)
     assert str(caught.value).startswith("plan: ")
-    assert "GET /api/plan-schema/" in str(caught.value)
+    assert "GET /api/plans/schema/" in str(caught.value)
     assert not validator.is_valid(data)
 
 

@@ -255,6 +255,11 @@ class PlanSchema(MessageView):
         return Response(plans.schema())
 
 
+@extend_schema(exclude=True)
+class FormerPlanSchema(PlanSchema):
+    """Where it was at first: clients of then still ask here."""
+
+
 async def creation(user: User, asked: Wanted) -> Callable[[], Training]:
     """What makes the training that is asked for. Raises NotFoundError for a model or a client that is not there."""
     return partial(
