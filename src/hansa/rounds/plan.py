@@ -19,6 +19,7 @@ from hansa.rounds.rules import (
     Transforms,
     WeightedMean,
     check_company,
+    check_matrix,
     check_numbers_of_reports,
     described,
     numbers_of,
@@ -268,6 +269,8 @@ def _check_rule(plan: Plan) -> None:
         drawn=cohort.selection,
     )
     check_server_step(plan.server_step, folds=isinstance(plan.late, Fold))
+    if cohort.size is not None:
+        check_matrix(plan.aggregator, cohort.size, "cohort.size is")
 
 
 def check_against(plan: Plan, *, participants: int) -> None:
@@ -283,6 +286,7 @@ def check_against(plan: Plan, *, participants: int) -> None:
             f"plan: the aggregator {described(plan.aggregator)} needs {least} reports, but a round selects {size} of "
             f"{participants} participants. Add clients, raise the cohort, or take an aggregator that needs fewer."
         )
+    check_matrix(plan.aggregator, size, f"of {participants:,} participants a round selects")
     for name, wanted in (("quorum", plan.closing.quorum), ("min_reports", plan.closing.min_reports)):
         if wanted is not None and wanted > size:
             raise UnsoundPlanError(

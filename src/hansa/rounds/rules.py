@@ -10,7 +10,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from hansa.core.aggregators import RULES, Aggregator
+from hansa.core.aggregators import RULES, Aggregator, ByElement
+from hansa.core.aggregators.gram import MOST
+from hansa.core.aggregators.shares import Needs
 from hansa.rounds.section import Count, Section, UnsoundPlanError
 
 Weighting = Literal["examples", "equal"]
@@ -162,6 +164,17 @@ def check_numbers_of_reports(section: AggregatorSection, promised: Sequence[tupl
                 f"plan: {path} is {count}, but the aggregator {described(section)} needs {least} reports. Raise {path} "
                 f"to {least} or more, or take an aggregator that needs fewer."
             )
+
+
+def check_matrix(section: AggregatorSection, size: int, said: str) -> None:
+    """Refuse a cohort whose clients are compared each with each, where that takes more memory than a server has."""
+    rule = rule_of(section)
+    if size > MOST and not isinstance(rule, ByElement) and rule.needs is Needs.PRODUCTS:
+        raise UnsoundPlanError(
+            f"plan: {said} {size:,}, but the aggregator {described(section)} compares every client with every other, "
+            f"in memory that grows with the square of the cohort: {MOST:,} clients are the most. Give cohort.size "
+            f"{MOST:,} or less, or take 'median' or 'trimmed_mean', which bear hostile clients as well."
+        )
 
 
 def check_company(

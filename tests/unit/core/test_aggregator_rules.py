@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from hansa.core.aggregators import RULES, check
 from hansa.core.aggregators.geometric_median import GeometricMedian
-from hansa.core.aggregators.gram import block_elements, products
+from hansa.core.aggregators.gram import add_products, block_elements, nothing, panel_elements
 from hansa.core.aggregators.gram import gram as gram_of
 from hansa.core.aggregators.krum import Krum, MultiKrum
 from hansa.core.aggregators.mean import Mean, Sum
@@ -335,12 +335,25 @@ def test_the_gram_matrix_is_that_of_differences_whatever_the_panels(cohort, size
     updates = params - origin
 
     room = np.empty(cohort * block_elements(cohort))
-    found = products(params, origin, Needs.PRODUCTS, room)
+    found, norms = nothing(cohort, Needs.PRODUCTS), nothing(cohort, Needs.NORMS)
+    add_products(found, params, origin, room)
 
     assert found.tobytes() == gram_of(updates).tobytes()
     np.testing.assert_allclose(found[:3], np.einsum("ik,jk->ij", updates[:3], updates), rtol=1e-9, atol=1e-6)
-    norms = products(params, origin, Needs.NORMS, room)
+    add_products(norms, params, origin, room)
     np.testing.assert_allclose(norms, np.diagonal(found), rtol=1e-9)
+
+
+@pytest.mark.parametrize("size", [block_elements(3) + 7, panel_elements(3) + block_elements(3) + 7])
+def test_products_past_the_first_block_and_the_first_panel_are_of_the_numbers_that_stand_there(size):
+    rng = np.random.default_rng(size)
+    params, origin = rng.standard_normal((3, size)), 10 * rng.standard_normal(size)
+    updates, found = params - origin, nothing(3, Needs.PRODUCTS)
+
+    add_products(found, params, origin, np.empty(3 * block_elements(3)))
+
+    np.testing.assert_allclose(found, np.einsum("ik,jk->ij", updates, updates), rtol=1e-11)
+    np.testing.assert_allclose(gram_of(updates), found, rtol=1e-11)
 
 
 @given(st.integers(1, 100_000))

@@ -90,6 +90,25 @@ def test_a_training_with_too_few_participants_for_its_rule_is_told_so_when_it_st
         check_against(plan, participants=18)
 
 
+@by_kind
+def test_clients_are_compared_each_with_each_only_while_the_matrix_of_that_has_room(section):
+    compares = section["kind"] in ("krum", "multi_krum", "geometric_median")
+
+    within = parse({"rounds": 4, "aggregator": section, "cohort": {"size": 4096}})
+    check_against(within, participants=10_000)
+    everybody = parse({"rounds": 4, "aggregator": section})
+    check_against(everybody, participants=4096)
+    if compares:
+        too_large = {"aggregator": section, "cohort": {"size": 4097}}
+        assert "plan: cohort.size is 4,097, but the aggregator" in refused(**too_large)
+        with pytest.raises(
+            UnsoundPlanError, match=r"of 6,000 participants a round selects 6,000.*4,096 .* are the most"
+        ):
+            check_against(everybody, participants=6000)
+    else:
+        check_against(everybody, participants=6000)
+
+
 @pytest.mark.parametrize("section", OTHERS, ids=lambda section: section["kind"])
 def test_what_is_measured_on_one_clients_difference_stands_in_no_daisy_chain_and_beside_no_late_update(section):
     assert "no update is one client's" in refused(aggregator=section, daisy_chain={"period": 2})

@@ -23,6 +23,8 @@ COHORT: Final = 128
 """So many clients, and all smaller cohorts, have blocks of that size, 64 MiB; those of larger ones are shorter."""
 PANEL: Final = 8
 """Blocks whose products are added before they join the sum of all: of a large cohort a matrix is megabytes."""
+MOST: Final = 4096
+"""So many clients have a matrix of 128 MiB, and a rule that is told by it takes the memory of some eight of them."""
 
 
 def block_elements(cohort: int) -> int:
@@ -39,27 +41,32 @@ def panel_elements(cohort: int) -> int:
     return PANEL * block_elements(cohort)
 
 
-def products(panel: Block, origin: Vector, needs: Needs, room: Vector) -> Matrix:
-    """⟨uᵢ, uⱼ⟩ over one panel, (cohort, n) → (cohort, cohort), of uᵢ = xᵢ - `origin`; for `Needs.NORMS` ⟨uᵢ, uᵢ⟩
-    alone, (cohort,). `room` has as many elements as a block and is overwritten.
+def nothing(cohort: int, needs: Needs) -> Matrix:
+    """Of no elements: zeros, (cohort, cohort) for `Needs.PRODUCTS`, (cohort,) for `Needs.NORMS`."""
+    return np.zeros((cohort, cohort) if needs is Needs.PRODUCTS else cohort)
 
-    >>> panel, room = np.array([[2.0, 4.0], [3.0, 5.0]]), np.empty(4)
-    >>> products(panel, np.array([1.0, 1.0]), Needs.PRODUCTS, room)
+
+def add_products(found: Matrix, panel: Block, origin: Vector, room: Vector) -> None:
+    """Add to `found` ⟨uᵢ, uⱼ⟩ over a panel or whole blocks of it, (cohort, n), of uᵢ = xᵢ - `origin`; where it is a
+    vector, ⟨uᵢ, uᵢ⟩ alone. `room` has as many elements as a block and is overwritten.
+
+    >>> found, panel, room = np.zeros((2, 2)), np.array([[2.0, 4.0], [3.0, 5.0]]), np.empty(4)
+    >>> add_products(found, panel, np.array([1.0, 1.0]), room)
+    >>> found
     array([[10., 14.],
            [14., 20.]])
     """
     cohort, size = panel.shape
-    step, found = block_elements(cohort), np.zeros((cohort, cohort) if needs is Needs.PRODUCTS else cohort)
+    step = block_elements(cohort)
     for start in range(0, size, step):
         part = panel[:, start : start + step]
         updates = room[: part.size].reshape(part.shape)
         np.subtract(part, origin[start : start + step], out=updates)
         with np.errstate(over="ignore", invalid="ignore"):
-            if needs is Needs.PRODUCTS:
+            if found.ndim == 2:
                 found += updates @ updates.T
             else:
                 found += np.einsum("ij,ij->i", updates, updates)
-    return found
 
 
 def gram(updates: Matrix) -> Matrix:
@@ -68,8 +75,9 @@ def gram(updates: Matrix) -> Matrix:
     step, found = panel_elements(cohort), np.zeros((cohort, cohort))
     room = np.empty(cohort * block_elements(cohort))
     for start in range(0, size, step):
-        panel = updates[:, start : start + step]
-        found += products(panel, np.zeros(panel.shape[1]), Needs.PRODUCTS, room)
+        panel, of_panel = updates[:, start : start + step], nothing(cohort, Needs.PRODUCTS)
+        add_products(of_panel, panel, np.zeros(panel.shape[1]), room)
+        found += of_panel
     return found
 
 

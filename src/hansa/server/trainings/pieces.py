@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hansa.core.params import ArraySpec, Kind, ParamSpec
+from hansa.core.params import Kind, ParamSpec
 from hansa.formats import safetensors
 from hansa.formats.chunks import Chunk, Segment
 
@@ -50,13 +50,22 @@ def chunks(spec: ParamSpec, max_bytes: int) -> Iterator[Chunk]:
     that have a checksum each: a block that lies in two chunks is read and compared twice.
     """
     step = max(ALIGNED, max_bytes // ALIGNED * ALIGNED)
-    lead = len(safetensors.canonical(spec)[0]) // ALIGNED * ALIGNED
-
-    def room(array: ArraySpec, before: int, filled: int) -> int:
-        del filled
-        return (step - (lead + before) % step) // array.itemsize
-
-    return _cut(spec.in_data_order, room)
+    chunk, place = list[Segment](), len(safetensors.canonical(spec)[0]) // ALIGNED * ALIGNED
+    for array in spec.in_data_order:
+        start = 0
+        while start < array.size:
+            if chunk and chunk[0].dtype != array.dtype:
+                yield tuple(chunk)
+                chunk = []
+            stop = min(array.size, start + (step - place % step) // array.itemsize)
+            chunk.append(Segment(array.name, array.dtype, array.kind, start, stop))
+            place += chunk[-1].nbytes
+            if place % step == 0:
+                yield tuple(chunk)
+                chunk = []
+            start = stop
+    if chunk:
+        yield tuple(chunk)
 
 
 def shorter(whole: Iterable[Chunk], elements: int, dtype_is: Callable[[str], bool]) -> Iterator[Chunk]:
@@ -72,34 +81,23 @@ def shorter(whole: Iterable[Chunk], elements: int, dtype_is: Callable[[str], boo
 
 def panels(spec: ParamSpec, elements: int) -> Iterator[Chunk]:
     """The params of float dtypes in data order, cut at every so many elements of each dtype: by nothing but that."""
-
-    def room(array: ArraySpec, before: int, filled: int) -> int:
-        del array, before
-        return elements - filled
-
     learned = (array for array in spec.in_data_order if array.kind is Kind.PARAM and is_float(array.dtype))
-    return _cut(learned, room)
+    for dtype, together in groupby(learned, key=lambda array: array.dtype):
+        yield from parts((Segment(array.name, dtype, array.kind, 0, array.size) for array in together), elements)
 
 
-def _cut(arrays: Iterable[ArraySpec], room: Callable[[ArraySpec, int, int], int]) -> Iterator[Chunk]:
-    """`room`: how many elements of an array there are to the next cut, with so many bytes before them in all, and so
-    many elements in the chunk already.
-    """
-    chunk, filled, before = list[Segment](), 0, 0
-    for array in arrays:
-        start = 0
-        while start < array.size:
-            if chunk and chunk[0].dtype != array.dtype:
-                yield tuple(chunk)
-                chunk, filled = [], 0
-            fits = room(array, before, filled)
-            stop = min(array.size, start + fits)
-            chunk.append(Segment(array.name, array.dtype, array.kind, start, stop))
-            filled += stop - start  # carried on: adding up a chunk for each of 20,000 small arrays took 16 s
-            before += (stop - start) * array.itemsize
-            if stop - start == fits:
-                yield tuple(chunk)
-                chunk, filled = [], 0
+def parts(segments: Iterable[Segment], elements: int) -> Iterator[Chunk]:
+    """What stands beside each other, cut at every so many elements."""
+    part, filled = list[Segment](), 0  # carried on: adding up a part for each of 20,000 small arrays took 16 s
+    for segment in segments:
+        start = segment.start
+        while start < segment.stop:
+            stop = min(segment.stop, start + elements - filled)
+            part.append(replace(segment, start=start, stop=stop))
+            filled += stop - start
+            if filled == elements:
+                yield tuple(part)
+                part, filled = [], 0
             start = stop
-    if chunk:
-        yield tuple(chunk)
+    if part:
+        yield tuple(part)

@@ -20,10 +20,15 @@ class StoppedError(Exception):
 
 
 def in_order(
-    pool: ThreadPoolExecutor, stopping: Event, work: Callable[[Piece], Result], pieces: Iterable[Piece]
+    pool: ThreadPoolExecutor,
+    stopping: Event,
+    work: Callable[[Piece], Result],
+    pieces: Iterable[Piece],
+    in_flight: int | None = None,
 ) -> Iterator[Result]:
     """`work` of each piece, in their order. Raises what it raises, and StoppedError once `stopping` is set.
 
+    `in_flight`: how many are computed ahead, `IN_FLIGHT` unless said; with 0 one is computed at a time.
     Where there is one piece alone it is done here: a small model's round is over before two threads have begun.
     """
     ahead = iter(pieces)
@@ -33,13 +38,13 @@ def in_order(
             raise StoppedError
         yield work(begun[0])
         return
-    pending: deque[Future[Result]] = deque()
+    pending, most = deque[Future[Result]](), IN_FLIGHT if in_flight is None else in_flight
     for piece in chain(begun, ahead):
         if stopping.is_set():
             pool.shutdown(cancel_futures=True)
             raise StoppedError
         pending.append(pool.submit(work, piece))
-        if len(pending) > IN_FLIGHT:
+        if len(pending) > most:
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
