@@ -21,7 +21,9 @@ def test_every_way_has_a_rate_and_nothing_is_left_behind(tmp_path):
     (figures,) = json.loads(done.stdout)
     assert figures["repeats"] == 2
     assert 300_000 <= figures["bytes"] < 301_000
-    assert all(figures[name] > 0 for name in ("down", "up", "copy", "down_of_copy", "up_of_copy", "memory_mib", "grown_mib"))
+    assert all(
+        figures[name] > 0 for name in ("down", "up", "copy", "down_of_copy", "up_of_copy", "memory_mib", "grown_mib")
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Examples and refusals of the weighted mean; what holds for all numbers is in tests/property/test_aggregators.py."""
+"""Examples and refusals of the weighted mean; what holds for all numbers is in tests/property/test_weighted_mean.py."""
 
 import math
 import warnings
@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from hansa.core.mean import BLOCK, Scratch, weighted_mean
+from hansa.core.mean import BLOCK, Scratch, add_product, weighted_mean
 from hansa.core.params import Array
 
 
@@ -106,3 +106,13 @@ def test_it_refuses_another_shape_and_says_both() -> None:
 def test_it_refuses_values_and_weights_of_different_number(values: int, weights: int) -> None:
     with pytest.raises(ValueError, match="one weight per value"):
         weighted_mean([np.ones(2)] * values, [1] * weights, np.empty(2))
+
+
+def test_the_origin_that_is_taken_away_is_the_one_of_each_place_past_the_first_block_too() -> None:
+    rng = np.random.default_rng(0)
+    value, origin, acc = rng.standard_normal((3, 2 * BLOCK + 3))
+    expected = acc + 3.0 * (value - origin)
+
+    add_product(acc, value, 3.0, np.empty(BLOCK), first=False, origin=origin)
+
+    assert acc.tobytes() == expected.tobytes()
