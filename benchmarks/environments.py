@@ -30,6 +30,14 @@ def programs(name: str) -> Path:
     return folder / "bin"
 
 
+def installed(folder: Path, package: str) -> str:
+    """The version of a package in the environment whose programs are in `folder`."""
+    code = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
+    return subprocess.run(
+        [str(folder / "python"), "-c", code, package], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -12,6 +12,9 @@ server's own `opened_at` and `aggregated_at`, from GET /api/trainings/<id>/round
 `bytes` counts params: updates received, as the rounds say, plus versions sent, one for each report. Headers, JSON and
 repeated transfers are not in it. Memory is the peak of the sum over the server's processes, 40 samples a second;
 `server_rss_anon_mib` leaves out the pages of files, which the kernel takes back when it needs them.
+
+With `--peer flower` Flower does the same work afterwards, in an environment of its own (`flower.py`), and `ratio` says
+how many times as long its rounds take.
 """
 
 import argparse
@@ -23,12 +26,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import composed
+import flower
+import msgspec
 import numpy as np
 from clients import STEP
 from harness import START_SECONDS, BenchmarkError, Child, Server, Usage, child, in_a_folder, measured, serving
@@ -68,6 +73,7 @@ class Options:
     evaluate: bool
     rule: list[tuple[str, composed.Section]]
     encoding: str
+    peer: str
     workers: int
     folder: Path | None
     json: bool
@@ -95,6 +101,9 @@ class Figures:
     workers: int
     versions: dict[str, str]
     machine: dict[str, str | int]
+    peer: flower.Figures | None = None
+    ratio: float | None = None
+    """The peer's median round to Hansa's, of this call."""
 
 
 def main() -> int:
@@ -102,7 +111,9 @@ def main() -> int:
 
     def train(folder: Path) -> int:
         result = benchmark(options, folder)
-        print(json.dumps(asdict(result)) if options.json else described(result))
+        if options.peer:
+            result = beside_flower(result, options, folder)
+        print(json.dumps(msgspec.to_builtins(result)) if options.json else described(result))
         return 0
 
     return in_a_folder(train, prefix="hansa-rounds-", parent=options.folder)
@@ -126,6 +137,14 @@ def benchmark(options: Options, folder: Path) -> Figures:
         check_result(server.api, record, folder, options)
         size = server.api.model(record.model).size
         return figures(options, record, server.api.rounds(training), size=size, usage=usage)
+
+
+def beside_flower(result: Figures, options: Options, folder: Path) -> Figures:
+    """The same figures, with those of Flower at the same work."""
+    params = random_params(options.params)
+    peer = flower.benchmark(params, clients=options.clients, rounds=options.rounds, folder=folder)
+    ratio = round(peer.seconds_per_round_median / result.seconds_per_round_median, 2)
+    return replace(result, peer=peer, ratio=ratio)
 
 
 def invite(server: Server, names: Sequence[str]) -> list[str]:
@@ -248,11 +267,20 @@ def between(start: str | None, end: str | None) -> float:
 def described(result: Figures) -> str:
     """For people."""
     longest, shortest = max(result.seconds_per_round), min(result.seconds_per_round)
+    beside = "" if result.peer is None else f"\n{_beside(result, result.peer)}"
     return f"""{result.clients} clients x {result.params * 4 / 1e6:g} MB, {result.rounds} rounds, {result.rule}
 round    {result.seconds_per_round_median:.3f} s (median; {shortest:.3f} to {longest:.3f})
 memory   {result.server_rss_anon_mib:.0f} MiB of the server's own, {result.server_rss_mib:.0f} with pages of files
 work     {result.cpu_seconds:.2f} s of the server's CPU in {result.seconds:.2f} s
-traffic  {result.bytes / 1e6:,.1f} MB of params, sent and received; updates {result.encoding}"""
+traffic  {result.bytes / 1e6:,.1f} MB of params, sent and received; updates {result.encoding}{beside}"""
+
+
+def _beside(result: Figures, peer: flower.Figures) -> str:
+    longest, shortest = max(peer.seconds_per_round), min(peer.seconds_per_round)
+    return f"""Flower {peer.version} at the same work
+round    {peer.seconds_per_round_median:.3f} s (median; {shortest:.3f} to {longest:.3f}): {result.ratio:g} times as long
+memory   {peer.server_rss_anon_mib:.0f} MiB of the server's own, {peer.server_rss_mib:.0f} with pages of files
+work     {peer.cpu_seconds:.2f} s of the server's CPU"""
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -278,12 +306,15 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--encoding", choices=ROUNDED, default="whole", help="as what updates are sent: params, or differences (whole)"
     )
+    parser.add_argument("--peer", choices=["flower"], default="", help="who does the same work afterwards (nobody)")
     parser.add_argument("--workers", type=positive, metavar="W", help="processes that share the clients (at most 4)")
     parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="where to put the temporary data: decides what fsync costs"
     )
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of a summary")
     given = parser.parse_args(arguments)
+    if given.peer and (given.rule or given.encoding != "whole" or given.evaluate == "on"):
+        parser.error("--peer does FedAvg with whole params and no evaluation; leave --rule, --encoding, --evaluate out")
     workers = min(given.clients, given.workers or 4)
     return Options(**{**vars(given), "evaluate": given.evaluate == "on", "workers": workers})
 
