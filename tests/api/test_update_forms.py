@@ -201,6 +201,46 @@ async def test_what_is_wrong_is_told_and_nothing_is_kept(bob, task, spoil, code,
     shown(await put(bob, task, file), Upload)
 
 
+FORMS = [
+    {"content": content, "dtype": dtype}
+    for content in ("params", "difference")
+    for dtype in ("as_model", "float32", "float16", "bfloat16")
+    if (content, dtype) != ("params", "as_model")
+]
+NAN_OF = {"float32": (0x7FC00000).to_bytes(4, "little"), "float16": (0x7E00).to_bytes(2, "little"), "bfloat16": b"\xc0\x7f"}
+
+
+def with_nan(file):
+    layout, _ = encodings.read_layout(io.BytesIO(file.content), len(file))
+    placed, content = layout.placed("fc.bias"), bytearray(file.content)
+    bits = NAN_OF[placed.dtype]
+    content[placed.start : placed.start + len(bits)] = bits
+    return File(bytes(content))
+
+
+@pytest.mark.parametrize("plan", FORMS, ids=lambda plan: "-".join(plan.values()))
+async def test_in_every_form_what_is_wrong_is_told_nothing_is_kept_and_the_right_one_taken(
+    bob, carol, make_training, plan
+):
+    await call(lambda: start(make_training(bob, carol, encoding=plan)))
+    task = await call(lease, bob)
+    base = await base_of(task)
+    file = encoded(base, small_params(2.0), Encoding(**plan))
+    other = "params" if plan["content"] == "difference" else "difference"
+    spoiled = {
+        "'fc.bias' holds nan": ("not_finite", with_nan(file)),
+        "cut off": ("bad_model_file", File(file.content[:-1])),
+        "lacks 'fc.bias'": ("spec_mismatch", other_header(file, b"fc.bias", b"fc.bios")),
+        "offers the content": ("spec_mismatch", other_header(file, plan["content"].encode(), other.encode())),
+        "the task begins from": ("spec_mismatch", other_header(file, base.encode(), b"a" * 64)),
+    }
+
+    for told, (code, wrong) in spoiled.items():
+        async with nothing_changes():
+            assert told in refused(await put(bob, task, wrong), 422, code)
+    shown(await put(bob, task, file), Upload)
+
+
 async def test_a_difference_to_something_else_is_refused(bob, task):
     base = await base_of(task)
     file = other_header(encoded(base, small_params(2.0)), base.encode(), b"a" * 64)
