@@ -207,7 +207,11 @@ FORMS = [
     for dtype in ("as_model", "float32", "float16", "bfloat16")
     if (content, dtype) != ("params", "as_model")
 ]
-NAN_OF = {"float32": (0x7FC00000).to_bytes(4, "little"), "float16": (0x7E00).to_bytes(2, "little"), "bfloat16": b"\xc0\x7f"}
+NAN_OF = {
+    "float32": (0x7FC00000).to_bytes(4, "little"),
+    "float16": (0x7E00).to_bytes(2, "little"),
+    "bfloat16": b"\xc0\x7f",
+}
 
 
 def with_nan(file):

@@ -115,7 +115,7 @@ class Services:
                 if await work(uploads.held, target, place.digest) == uploads.stored(target, place.digest):
                     return
                 self.contents[place.digest] = content
-                await uploads._store(place, await work(uploads._put, place, bytearray(content)))
+                await uploads._keep(place, *await work(uploads._put_and_approve, place, bytearray(content)))
 
     async def report(self, client: int, task: Key, value: int | None, examples: int, now: datetime) -> str:
         digest = None if value is None else digests_of(content_of(value)).sha256

@@ -113,7 +113,7 @@ async def receive(request: UnreadRequest, place: Placement) -> Digests:
         await asyncio.wait([earlier])
     _receiving[place.target.task_id] = me
     try:
-        if place.length - place.offset <= BATCH:
+        if place.length <= BATCH:
             return await _receive_at_once(request, place)
         pieces = request.stream(limit=place.length - place.offset)
         return await _receive_in_batches(pieces, place)
@@ -213,7 +213,7 @@ async def _append(
 
     `begun`: what came of it already, from who is. Raises ConflictError `upload_offset` if it does not belong there.
     """
-    await work(arriving.take_up, place.offset)
+    await compute(arriving.take_up, place.offset)  # what is here is hashed anew, be it a gigabyte
     async with Behind(arriving, BODIES) as behind:
         is_slow, since_renewal = begun is not None, 0
         if begun is not None:
@@ -248,12 +248,6 @@ def _require_whole(digester: Digester, place: Placement) -> None:
 
 async def _renew(place: Placement) -> None:
     await share(tasks.renew, task_id=place.target.task_id, user_id=place.target.user_id, now=timezone.now())
-
-
-async def _store(place: Placement, digester: Digester) -> Digests:
-    """Check the complete file, move it into the store and note it."""
-    digests, approved = await compute(_approve, place, digester)
-    return await _keep(place, digests, approved)
 
 
 def _approve(place: Placement, digester: Digester) -> tuple[Digests, Approved]:
