@@ -722,6 +722,29 @@ async def test_files_are_looked_for_a_few_at_a_time(bob, carol, make_training, m
     assert await read(Task.objects.filter(state="offered").count) == 2
 
 
+async def test_what_cannot_be_looked_after_keeps_nothing_else_from_being(bob, carol, make_training, monkeypatch):
+    """The first to be met fails, as where the machine has no memory for it."""
+    await closed_round(make_training, bob, carol)
+    for add in (1.0, 2.0):
+        take_away(update(add).digest)
+    met, attend = [], mending.attend
+
+    async def failing_at_first(digest):
+        met.append(digest)
+        if len(met) == 1:
+            raise MemoryError
+        return await attend(digest)
+
+    monkeypatch.setattr(mending, "attend", failing_at_first)
+
+    await mending._sweep()
+    assert len(met) == 2
+    assert await read(Task.objects.filter(state="offered").count) == 1
+
+    await mending._sweep()
+    assert await read(Task.objects.filter(state="offered").count) == 2
+
+
 async def test_what_the_doctor_has_left_a_note_of_is_looked_at_and_set_aside(bob, carol, make_training, home):
     """By its SHA-256: damage that the checksums let pass is among it."""
     training = await closed_round(make_training, bob, carol)

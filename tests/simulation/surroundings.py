@@ -7,11 +7,13 @@ waits for. What the server would only log, because it must go on whatever happen
 
 import logging
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from threading import Event
@@ -129,7 +131,7 @@ class Surroundings:
         return aggregate(job, blob, stopping, findings)
 
     def _suspected(self, digest: str) -> None:
-        self.begun(f"attend {digest[:8]}", mending.attend(digest))
+        self.begun(f"attend {digest[:8]}", mending._guarded(partial(mending.attend, digest)))
 
 
 def outcome_of_who_lives(outcome: Callable[[Any], Any]) -> Callable[[Any], Any]:  # Any: its own types are private
@@ -157,7 +159,7 @@ class Log:
             raise exc_info
 
     def exception(self, *line: object) -> None:
-        raise  # noqa: PLE0704  # the error that the caller is handling
+        self.error(exc_info=sys.exception())
 
 
 def _no_step(*span: object, **noted: object) -> nullcontext[None]:

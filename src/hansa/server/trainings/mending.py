@@ -84,7 +84,7 @@ async def _sweep() -> None:
         await _guarded(partial(_settle_doubt, digest))
     for batch in dependants.batched(await read(dependants.indispensable)):
         for digest in await work(_not_there, await read(dependants.known, batch)):
-            await attend(digest)
+            await _guarded(partial(attend, digest))
 
 
 async def _settle_doubt(digest: str) -> None:
@@ -127,7 +127,7 @@ def _digests() -> list[str]:
 async def _examine(known: Known) -> None:
     damage = await compute(inspection.inspect, known)
     if damage is not None:
-        await attend(known.digest)
+        await _guarded(partial(attend, known.digest))
 
 
 async def attend(digest: str, *, inspect: Callable[[Known], Damage | None] = inspection.inspect) -> Damage | None:
