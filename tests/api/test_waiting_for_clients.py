@@ -18,6 +18,7 @@ from support.federation import Worker, at_work, ended, moved_by, orchestrating, 
 from support.work import BUFFERS, add_up, lease, settle, start, update, upload_and_report
 
 MOMENT = attendance.MOMENT.total_seconds()
+TOLD_AGAIN = attendance.TOLD_AGAIN
 WANTS_TWO = {"participation": {"min_to_start": 2, "min_to_go_on": 2}}
 ONE_OF_TWO = (
     "1 of the 2 clients that round 1 waits for are there; 2 take part. Start more of them: it goes on by itself when "
@@ -40,7 +41,7 @@ async def ask(*clients):
 
 
 async def there(training, clock):
-    return (await read(attendance.there, [training.id], clock())).get(training.id, 0)
+    return (await read(attendance.there, [training.id], clock()))[training.id].there
 
 
 @pytest.fixture
@@ -188,13 +189,38 @@ async def test_a_client_that_gives_its_task_back_is_not_there_until_it_asks_agai
     assert await there(waiting, clock) == 2
 
 
-async def test_a_client_with_an_endpoint_is_there_unless_it_was_lost(waiting, dave, clock):
+@pytest.fixture
+async def told(waiting, dave):
+    """Dave takes part in it too, and is told of his tasks."""
     dave.user.message_endpoint = "https://dave.example/"
     await call(dave.user.save)
     await call(trainings.add_clients, training_id=waiting.id, clients=[dave.user])
+    return waiting.participations.filter(client=dave.user)
+
+
+async def test_a_client_with_an_endpoint_is_there_unless_it_was_lost_a_moment_ago(bob, waiting, told, clock):
     assert await there(waiting, clock) == 2
-    await read(lambda: waiting.participations.filter(client=dave.user).update(absent=True))
+    await read(lambda: told.update(absent=True, absent_since=clock()))
     assert await there(waiting, clock) == 1
+    clock.advance(TOLD_AGAIN.total_seconds())
+    await ask(bob)
+    assert await there(waiting, clock) == 2
+
+
+async def test_a_client_that_is_told_and_never_asks_is_counted_on_again_without_anybodys_doing(
+    alice, bob, waiting, told, clock
+):
+    """Else the training waited for ever: whoever is only told has no way to say that it is back."""
+    await read(lambda: told.update(absent=True, absent_since=clock()))
+
+    waits = await call(settle, waiting)
+    assert (waits.reason, waits.until) == (ONE_OF_TWO.replace("2 take part", "3 take part"), clock() + TOLD_AGAIN)
+    clock.advance(TOLD_AGAIN.total_seconds())
+    await ask(bob)
+    await call(settle, waiting)
+
+    (first,) = await rounds_of(alice, waiting)
+    assert first["reason"] == "round 1 of 2 begins; 2 clients are there"
 
 
 async def test_who_is_excluded_has_left_or_has_no_open_account_is_not_there(waiting, bob, clock):

@@ -260,6 +260,8 @@ class Play:
     def _program(self, client: int, name: str, habits: Habits) -> Program | PushProgram:
         if client in self.schedule.push and name == "a":
             return PushProgram(client, habits, self.line)
+        if client in self.schedule.push:
+            habits = replace(habits, restless=True)  # the client's other program trains to other bytes
         return Program(client, name, habits, self.line)
 
     def run(self) -> None:

@@ -130,7 +130,7 @@ def _between_rounds(facts: Facts) -> Decision:
 
 def _awaiting_clients(facts: Facts) -> Wait | GoOn:
     if too_few := _too_few(facts):
-        return Wait(too_few)
+        return Wait(too_few, facts.more_there_at)
     return GoOn(f"{facts.there} clients are there, enough for round {facts.rounds_done + 1}")
 
 

@@ -80,6 +80,8 @@ class Facts:
     """Those who take part and cannot be selected, because their tasks failed too often."""
     there: int = 0
     """Of the participants those who are known to be there; counted where the plan asks for more than one."""
+    more_there_at: datetime | None = None
+    """When there may be one more without anybody's doing."""
     awaits_clients: bool = False
     """PAUSED by a `Pause`, not by a person."""
     failures: int = 0

@@ -149,7 +149,9 @@ def test_what_cannot_be_mended_by_waiting_is_no_pause() -> None:
 def test_a_training_that_waits_for_clients_goes_on_by_itself_once_enough_are_there() -> None:
     awaiting = {"status": TrainingStatus.PAUSED, "awaits_clients": True, "plan": WANTS_THREE}
     assert between(**awaiting, there=3) == GoOn("3 clients are there, enough for round 1")
-    assert between(**awaiting, there=2) == Wait(between(plan=WANTS_THREE, there=2).reason)
+    too_few = between(plan=WANTS_THREE, there=2).reason
+    assert between(**awaiting, there=2) == Wait(too_few)
+    assert between(**awaiting, there=2, more_there_at=OPENED) == Wait(too_few, OPENED)
 
 
 def test_a_pause_by_a_person_is_never_ended_by_the_server() -> None:

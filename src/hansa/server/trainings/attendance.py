@@ -1,12 +1,12 @@
 """Which participants are there: whom a round that begins now would find.
 
 There is who waits for work, or works on a task, be it one of another training; who has asked for work or reported a
-moment ago; and who is told of its tasks at an endpoint of its own. Who was lost is not, until it asks again. Who has
+moment ago; and who is told of its tasks at an endpoint of its own. Who was lost is not, until it asks again, or, where
+it is told and need not ask, until some minutes have passed: nothing but telling it shows whether it is back. Who has
 asked is known in memory only: after a restart clients are there again as they ask.
 """
 
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,6 +23,8 @@ from hansa.server.trainings.models import Participation, Task, Training
 
 MOMENT: Final = timedelta(seconds=90)
 """A little longer than an idle client's question for work waits, so that it is there from one to the next."""
+TOLD_AGAIN: Final = timedelta(minutes=5)
+"""After which a client with an endpoint that was lost is counted on once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,16 @@ class Standing:
     """It waits for work, or has asked for it a moment ago and was not lost since."""
     is_told: bool
     """It has an endpoint, and was not lost."""
+    told_again: bool
+    """It has one, and was lost, but not these last minutes."""
+    told_again_at: datetime | None
+    """When that will be so."""
     absent: bool
 
     @property
     def there(self) -> bool:
         """A round that begins now would find it."""
-        return self.at_work or (self.just_reported and not self.absent) or self.free
+        return self.at_work or (self.just_reported and not self.absent) or self.free or self.told_again
 
     @property
     def free(self) -> bool:
@@ -69,16 +75,52 @@ def standings(participations: QuerySet[Participation], now: datetime) -> list[St
     tasks = Task.objects.filter(participation__client=OuterRef("client"))
     rows = participations.annotate(at_work=Exists(tasks.filter(held)), just_reported=Exists(tasks.filter(reported)))
     columns = ("id", "training_id", "at_work", "just_reported", "client_id", "client__message_endpoint", "absent")
-    return [
-        Standing(row, training, works, came, _asks(client, now), bool(endpoint) and not absent, absent)
-        for row, training, works, came, client, endpoint, absent in rows.values_list(*columns)
-    ]
+    found: list[Standing] = []
+    for *row, endpoint, absent, since in rows.values_list(*columns, "absent_since"):
+        participation, training, works, came, client = row
+        is_told, again = bool(endpoint) and not absent, _told_again_at(since, now) if endpoint and absent else None
+        found.append(
+            Standing(
+                participation_id=participation,
+                training_id=training,
+                at_work=works,
+                just_reported=came,
+                asks=_asks(client, now),
+                is_told=is_told,
+                told_again=bool(endpoint) and absent and again is None,
+                told_again_at=again,
+                absent=absent,
+            )
+        )
+    return found
 
 
-def there(trainings: Collection[UUID], now: datetime) -> dict[UUID, int]:
-    """How many of those who may be selected are there, by training."""
-    standing = standings(selectable().filter(training__in=trainings), now)
-    return Counter(each.training_id for each in standing if each.there)
+def _told_again_at(since: datetime | None, now: datetime) -> datetime | None:
+    """None: now. Of who was lost before that was written down, nothing is known."""
+    return None if since is None or since + TOLD_AGAIN <= now else since + TOLD_AGAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Of one training."""
+
+    there: int
+    """How many of those who may be selected are there."""
+    more_at: datetime | None
+    """When the next one will be without doing anything, as far as is known."""
+
+
+def there(trainings: Collection[UUID], now: datetime) -> dict[UUID, Attendance]:
+    """By training; without those that have nobody who may be selected."""
+    standing: dict[UUID, list[Standing]] = {}
+    for each in standings(selectable().filter(training__in=trainings), now):
+        standing.setdefault(each.training_id, []).append(each)
+    return {training: _attendance(those) for training, those in standing.items()}
+
+
+def _attendance(standing: Sequence[Standing]) -> Attendance:
+    later = [each.told_again_at for each in standing if not each.there and each.told_again_at is not None]
+    return Attendance(sum(each.there for each in standing), min(later, default=None))
 
 
 async def arrived(user_id: UUID, now: datetime) -> None:

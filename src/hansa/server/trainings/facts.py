@@ -17,6 +17,7 @@ from hansa.rounds.plan import min_there
 from hansa.rounds.states import LIVE_ROUND_STATES, RoundState, TaskState, TrainingStatus
 from hansa.server.prepared import Rows, Slot
 from hansa.server.trainings import attendance, telling
+from hansa.server.trainings.attendance import Attendance
 from hansa.server.trainings.models import Participation, Round, Task, Training
 
 HANDOVER = timedelta(seconds=10)
@@ -80,18 +81,20 @@ def _within(training: Training, phase: RoundFacts) -> Facts:
 
 
 def _between(
-    training: Training, participants: tuple[int, int], latest: tuple[int, str], there: Mapping[UUID, int]
+    training: Training, participants: tuple[int, int], latest: tuple[int, str], there: Mapping[UUID, Attendance]
 ) -> Facts:
     """The facts of a training without a live round."""
     selectable, excluded = participants
     attempt, reason = latest
+    found = there.get(training.id, Attendance(0, None))
     return Facts(
         status=TrainingStatus(training.status),
         plan=training.parsed_plan,
         rounds_done=training.rounds_done,
         participants=selectable,
         excluded=excluded,
-        there=there.get(training.id, 0),
+        there=found.there,
+        more_there_at=found.more_at,
         awaits_clients=training.awaits_clients,
         failures=training.failures,
         last_failure=reason,
@@ -110,7 +113,7 @@ def _participants(of: QuerySet[Training]) -> dict[UUID, tuple[int, int]]:
     return {row["training_id"]: (row["selectable"], row["every"] - row["selectable"]) for row in counted}
 
 
-def _there(between: Sequence[Training], now: datetime) -> dict[UUID, int]:
+def _there(between: Sequence[Training], now: datetime) -> dict[UUID, Attendance]:
     """Of trainings whose next round wants more than one client to be there: how many are."""
     asking = [
         training.id

@@ -67,6 +67,8 @@ class Participation(models.Model):
     active = models.BooleanField(default=True)
     absent = models.BooleanField(default=False)
     """It was lost in a round, and has not come since: later rounds invite it, but do not wait for it."""
+    absent_since = models.DateTimeField(null=True, blank=True)
+    """When it was lost last."""
     failures = models.PositiveIntegerField(default=0)
     """Tasks in a row that it took, and that failed or were lost."""
     excluded = models.CharField(max_length=500, blank=True)

@@ -61,7 +61,7 @@ def take(outcome: Outcome, now: datetime) -> None:
             case State.REJECTED:
                 _remove(task, outcome.reason)
             case State.UNREACHABLE:
-                _lose(task, outcome.reason)
+                _lose(task, outcome.reason, now)
             case State.PENDING:
                 _offered(task).update(reason=_because("not told yet", outcome.reason))
             case State.DROPPED:
@@ -98,9 +98,9 @@ def _fail(task: Task, reason: str) -> None:
     eventlog.note_task(EventKind.TASK_FAILED, task, reason=refused)
 
 
-def _lose(task: Task, reason: str) -> None:
+def _lose(task: Task, reason: str, now: datetime) -> None:
     _log(task, "cannot be told")
-    mark_absent(_offered(task))
+    mark_absent(_offered(task), now)
     untold = _because("the client could not be told", reason)
     if _offered(task).update(state=TaskState.LOST.value, reason=untold):
         eventlog.note_task(EventKind.TASK_LOST, task, reason=untold)

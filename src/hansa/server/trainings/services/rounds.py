@@ -115,7 +115,7 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
             finish_round(decision.reason, training, now)
         case AbandonRound():
             if not decision.failure:  # nobody came: those are not drawn again at once
-                mark_absent(_not_come_for(training, now))
+                mark_absent(_not_come_for(training, now), now)
             abandon(training_id=training.id, reason=decision.reason, now=now, failure=decision.failure)
         case Pause():
             _pause(training, decision.reason)
@@ -133,7 +133,7 @@ def _carry_out(decision: Decision, training: Training, now: datetime) -> None:  
 
 def _expire_leases(reason: str, training: Training, now: datetime) -> None:
     expired = _tasks(training, TaskState.LEASED).filter(lease_until__lte=now)
-    mark_absent(expired)
+    mark_absent(expired, now)
     eventlog.note_tasks(EventKind.TASK_LOST, expired, reason=reason)
     lost = expired.update(state=TaskState.LOST.value, reason=reason, lease_until=None)
     measures.once_committed(measures.LEASES_LOST, lost)
@@ -141,7 +141,7 @@ def _expire_leases(reason: str, training: Training, now: datetime) -> None:
 
 def _drop_offers(reason: str, training: Training, now: datetime) -> None:
     not_come_for = _not_come_for(training, now)
-    mark_absent(not_come_for)
+    mark_absent(not_come_for, now)
     eventlog.note_tasks(EventKind.TASK_LOST, not_come_for, reason=reason)
     not_come_for.update(state=TaskState.LOST.value, reason=reason)
 
@@ -230,10 +230,10 @@ def end_live_round(*, training_id: UUID, reason: str, now: datetime) -> None:
     release_updates(training=training, rounds_done=training.rounds_done)
 
 
-def mark_absent(tasks: QuerySet[Task]) -> None:
+def mark_absent(tasks: QuerySet[Task], now: datetime) -> None:
     """Their clients are gone until they come for a task again."""
     gone = dict(tasks.values_list("participation_id", "participation__client_id"))
-    Participation.objects.filter(id__in=gone).update(absent=True)
+    Participation.objects.filter(id__in=gone).update(absent=True, absent_since=now)
     transaction.on_commit(lambda: presence.lost(gone.values()))
 
 

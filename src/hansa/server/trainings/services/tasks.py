@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import BigIntegerField, CharField, DateTimeField, FloatField, JSONField, UUIDField
+from django.utils import timezone
 
 from hansa.protocol.errors import ErrorCode
 from hansa.protocol.events import EventKind
@@ -207,7 +208,7 @@ def give_back(*, task_id: UUID, user_id: UUID, reason: str, failed: bool) -> Non
         target = TaskState.FAILED if failed else TaskState.LOST
         held = Task.objects.filter(id=task_id, state=TaskState.LEASED.value)
         if not failed:
-            mark_absent(held)
+            mark_absent(held, timezone.now())
         if held.update(state=target.value, reason=reason, lease_until=None):
             eventlog.note_again(EventKind.TASK_FAILED if failed else EventKind.TASK_LOST, task, reason=reason)
             if failed:
