@@ -127,29 +127,6 @@ async def test_a_batch_that_took_a_minute_is_not_rested_from_for_two(monkeypatch
     assert rests == [LONGEST_REST]
 
 
-async def test_after_a_batch_that_is_not_full_there_is_no_rest(monkeypatch):
-    """Whoever came while it was under way goes on at once."""
-    rests, begun, go_on = [], asyncio.Event(), asyncio.Event()
-
-    async def together(numbers):
-        begun.set()
-        await go_on.wait()
-        return numbers
-
-    async def note(seconds):
-        rests.append(seconds)
-
-    batches = Batches(together, most=2, rest=2.0)
-    first = asyncio.create_task(batches.ask(1))
-    await begun.wait()
-    behind = [asyncio.create_task(batches.ask(number)) for number in (2, 3, 4)]
-    monkeypatch.setattr("hansa.server.lifecycle.batches.asyncio.sleep", note)
-    go_on.set()
-
-    assert await asyncio.gather(first, *behind) == [1, 2, 3, 4]
-    assert len(rests) == 1  # after 2 and 3, which were a full one, before 4
-
-
 @pytest.mark.parametrize("times", [1, 2, 5])
 async def test_who_is_cancelled_however_often_waits_for_the_batch_that_has_begun(times):
     """A client that goes, and comes again while the commit of its first try is slow, cancels that try twice."""

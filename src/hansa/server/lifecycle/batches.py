@@ -9,7 +9,6 @@ company, and the busier the server, the larger its batches.
 Where an answer makes its asker come again at once with something else, `rest` lets that in between: after a full batch
 the next is begun only after so many times the seconds that it took, so that a thousand who ask together are answered in
 a steady row instead of all at once, and whoever asks for something else meanwhile waits for one batch, not for twenty.
-Those who come a few at a time are never rested from.
 """
 
 import asyncio
@@ -27,9 +26,8 @@ R = TypeVar("R")
 MOST = 50
 """Asks in one batch: whoever is in it waits for all of it, and a writer for as long."""
 
-LONGEST_REST = 0.1
-"""Seconds. A batch that took long on a busy machine makes nobody wait for long: else more than a batch came in
-the meantime, and the row of those who wait grew and grew."""
+LONGEST_REST = 0.2
+"""Seconds. A batch that took long, because the machine was busy, makes nobody wait for long."""
 
 
 @dataclass(slots=True)
@@ -95,7 +93,7 @@ class Batches(Generic[A, R]):
                 batch, queue.waiting = queue.waiting[: self._most], queue.waiting[self._most :]
                 began = self._clock()
                 await self._answer([ask for ask in batch if not ask.answer.done()])
-                if self._rest and queue.waiting and len(batch) == self._most:
+                if self._rest and queue.waiting:
                     await asyncio.sleep(min(self._rest * (self._clock() - began), LONGEST_REST))
         finally:
             queue.worker = None
