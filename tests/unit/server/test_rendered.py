@@ -76,6 +76,21 @@ async def test_an_archive_is_rendered_once_however_many_want_it_at_once(renderin
     assert state_of(content(rendering))["3.bias"].tolist() == [5.0] * 3
 
 
+async def test_who_looked_before_it_was_there_and_asks_after_finds_it(rendering, renders, monkeypatch):
+    """A look may be long on its way back: another asker's rendering has come and gone meanwhile."""
+    size, touch, looks = await rendered.size_of(rendering), rendered._touch, []
+
+    def late(asked):
+        looks.append(asked)
+        return None if len(looks) == 1 else touch(asked)
+
+    monkeypatch.setattr(rendered, "_touch", late)
+
+    assert await rendered.size_of(rendering) == size
+    assert len(renders) == 1
+    assert len(looks) == 2
+
+
 async def test_who_gives_up_does_not_take_it_from_the_others(rendering, renders):
     first = asyncio.create_task(rendered.size_of(rendering))
     second = asyncio.create_task(rendered.size_of(rendering))

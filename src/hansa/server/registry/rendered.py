@@ -107,6 +107,8 @@ def _touch(rendering: Rendering) -> int | None:
 
 
 def _render_size(rendering: Rendering) -> int:
+    if (size := _touch(rendering)) is not None:
+        return size  # rendered between its asker's look and this
     with _render(rendering) as file:
         return os.fstat(file.fileno()).st_size
 
