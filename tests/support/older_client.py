@@ -156,16 +156,24 @@ class OlderClient:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 client.notifications.append(body)
-                thread = threading.Thread(target=client._obey, args=(body,))
+                answered = threading.Event()
+                thread = threading.Thread(target=client._obey_once, args=(answered, body))
+                thread.start()  # before it is in the list: whoever joins those may come in between
                 client._working.append(thread)
-                self.send_response(ANSWERS[body["notification_type"]])
-                self.end_headers()
-                thread.start()
+                try:
+                    self.send_response(ANSWERS[body["notification_type"]])
+                    self.end_headers()
+                finally:
+                    answered.set()
 
             def log_message(self, *arguments: object) -> None:
                 pass
 
         return Receiver
+
+    def _obey_once(self, answered: threading.Event, told: Message) -> None:
+        answered.wait()
+        self._obey(told)
 
     def _obey(self, told: Message) -> None:
         kind, body = told["notification_type"], told["body"]
