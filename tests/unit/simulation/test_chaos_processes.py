@@ -41,6 +41,23 @@ def test_a_bound_process_does_not_begin_when_its_parent_has_ended_before():
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 
+def test_a_ctrl_c_in_the_middle_of_a_birth_is_heard_when_the_process_can_be_killed(tmp_path, monkeypatch):
+    sleeper, born = process(tmp_path, SLEEPER), subprocess.Popen
+
+    def interrupted(*command, **options):
+        child = born(*command, **options)
+        signal.raise_signal(signal.SIGINT)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sleeper.start()
+
+    assert sleeper.ended() is None
+    sleeper.kill()
+    assert sleeper.ended() == -signal.SIGKILL
+
+
 def test_a_killed_process_is_gone_and_starts_again_with_another_pid(tmp_path):
     sleeper = process(tmp_path, SLEEPER)
     sleeper.start()

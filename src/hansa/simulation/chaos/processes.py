@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class Process:
 
     def start(self, *, crash_at: str = "") -> None:
         """Start it, in a session of its own: a Ctrl-C is for who started it to act upon."""
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, _interrupted_after():
             self._running = subprocess.Popen(  # noqa: S603  # our own program
                 bound_command(self.command),
                 env={**self.environment, VARIABLE: crash_at} if crash_at else dict(self.environment),
@@ -133,3 +134,21 @@ def run_to_its_end(name: str, command: Sequence[str], environment: Mapping[str, 
 
 def _ending(code: int) -> str:
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+
+@contextmanager
+def _interrupted_after() -> Iterator[None]:
+    """A Ctrl-C that comes meanwhile is heard at the end. In the middle of a process's birth it would leave one that
+    nobody has a hold of, and that goes on writing where its folder has just been removed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
