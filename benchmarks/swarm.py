@@ -24,9 +24,9 @@ from harness import BenchmarkError, cpu_seconds
 STEP = 0.001
 PATIENCE_SECONDS = 240.0
 LOOK_SECONDS = 0.02
+"""Between two looks whether the version is there."""
 WORK_SECONDS = 2.0
 """Of a client that comes to a training, between its coming and its report."""
-"""Between two looks whether the version is there."""
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class Orders(msgspec.Struct, frozen=True):
     """In which the reports come; 0: nobody works, the clients are woken and that is all."""
     seed: int
     coming: bool = False
-    """The clients come one by one in the first half of the seconds, to a training that has started."""
+    """The clients come one by one in these seconds, to a training that has started, and work for `WORK_SECONDS`."""
     version: str = ""
     """The path of the version that must come out; empty: none does."""
 

@@ -38,13 +38,12 @@ class Standing:
     just_reported: bool
     asks: bool
     """It waits for work, or has asked for it a moment ago and was not lost since."""
-    is_told: bool
-    """It has an endpoint, and was not lost."""
-    told_again: bool
-    """It has one, and was lost, but not these last minutes."""
-    told_again_at: datetime | None
-    """When that will be so."""
+    has_endpoint: bool
+    """It is told of its tasks."""
     absent: bool
+    """It was lost, and has not come since."""
+    told_again_at: datetime | None
+    """When one that is told and was lost these last minutes is counted on once more."""
 
     @property
     def there(self) -> bool:
@@ -52,9 +51,14 @@ class Standing:
         return self.at_work or (self.just_reported and not self.absent) or self.free or self.told_again
 
     @property
+    def told_again(self) -> bool:
+        """It is told, and was lost, but not these last minutes."""
+        return self.has_endpoint and self.absent and self.told_again_at is None
+
+    @property
     def free(self) -> bool:
         """It is there, and has nothing else to do."""
-        return (self.asks or self.is_told) and not self.at_work
+        return (self.asks or (self.has_endpoint and not self.absent)) and not self.at_work
 
     @property
     def expected(self) -> bool:
@@ -75,29 +79,19 @@ def standings(participations: QuerySet[Participation], now: datetime) -> list[St
     tasks = Task.objects.filter(participation__client=OuterRef("client"))
     rows = participations.annotate(at_work=Exists(tasks.filter(held)), just_reported=Exists(tasks.filter(reported)))
     columns = ("id", "training_id", "at_work", "just_reported", "client_id", "client__message_endpoint", "absent")
-    found: list[Standing] = []
-    for *row, endpoint, absent, since in rows.values_list(*columns, "absent_since"):
-        participation, training, works, came, client = row
-        is_told, again = bool(endpoint) and not absent, _told_again_at(since, now) if endpoint and absent else None
-        found.append(
-            Standing(
-                participation_id=participation,
-                training_id=training,
-                at_work=works,
-                just_reported=came,
-                asks=_asks(client, now),
-                is_told=is_told,
-                told_again=bool(endpoint) and absent and again is None,
-                told_again_at=again,
-                absent=absent,
-            )
+    return [
+        Standing(
+            participation_id=row,
+            training_id=training,
+            at_work=works,
+            just_reported=came,
+            asks=_asks(client, now),
+            has_endpoint=bool(endpoint),
+            absent=absent,
+            told_again_at=since + TOLD_AGAIN if endpoint and absent and since and since + TOLD_AGAIN > now else None,
         )
-    return found
-
-
-def _told_again_at(since: datetime | None, now: datetime) -> datetime | None:
-    """None: now. Of who was lost before that was written down, nothing is known."""
-    return None if since is None or since + TOLD_AGAIN <= now else since + TOLD_AGAIN
+        for row, training, works, came, client, endpoint, absent, since in rows.values_list(*columns, "absent_since")
+    ]
 
 
 @dataclass(frozen=True, slots=True)
