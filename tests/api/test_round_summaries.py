@@ -25,6 +25,18 @@ async def done_round(alice, bob, carol, make_training, **plan):
     return training
 
 
+async def test_of_a_round_that_goes_on_participants_are_told_nothing(alice, bob, carol, make_training):
+    training = await done_round(alice, bob, carol, make_training)
+    row = await read(Round.objects.get, training=training.id, number=1)
+    known = [(await metrics_of(who, training))[0].train.keys() for who in (alice, bob)]
+    await call(lambda: Round.objects.filter(id=row.id).update(measured=None))
+
+    assert known == [{"loss"}, {"loss"}]
+    told = [(await metrics_of(who, training))[0] for who in (alice, bob)]
+    assert [each.train.keys() for each in told] == [{"loss"}, set()], "what each report changes is that client's value"
+    assert [each.version for each in told] == [1, 1]
+
+
 async def metrics_of(person, training):
     return shown(await person.get(f"/api/trainings/{training.id}/metrics/"), list[wire.RoundMetrics])
 
@@ -107,13 +119,26 @@ async def test_a_long_training_has_a_short_headline_that_ends_with_its_last_roun
     assert values[-1] == 201.0
 
 
-async def test_participants_are_told_means_and_no_other_clients_own_value(alice, bob, carol, root, make_training):
+async def test_a_mean_of_two_is_told_to_neither_for_each_would_know_the_others_value(
+    alice, bob, carol, root, make_training
+):
     training = await done_round(alice, bob, carol, make_training)
 
-    (seen,) = await metrics_of(root, training)
-    assert seen.train["loss"] == wire.Spread(mean=7.0, minimum=4.0, maximum=8.0, clients=2)
+    for steers in (alice, root):
+        (seen,) = await metrics_of(steers, training)
+        assert seen.train["loss"] == wire.Spread(mean=7.0, minimum=4.0, maximum=8.0, clients=2)
+    for participant in (bob, carol):
+        (seen,) = await metrics_of(participant, training)
+        assert seen.train["loss"] == wire.Spread(mean=None, minimum=None, maximum=None, clients=2)
+
+
+async def test_participants_are_told_means_of_three_and_their_own_value(alice, bob, carol, make_training):
+    training = await done_round(alice, bob, carol, make_training)
+    of_three = {"train": {"loss": [7.0, 4.0, 8.0, 3]}, "evaluate": {}}
+    await call(lambda: Round.objects.filter(training=training.id, number=1).update(measured=of_three))
+
     (seen,) = await metrics_of(bob, training)
-    assert seen.train["loss"] == wire.Spread(mean=7.0, minimum=None, maximum=None, clients=2)
+    assert seen.train["loss"] == wire.Spread(mean=7.0, minimum=None, maximum=None, clients=3)
 
     alone = {"train": {"loss": [8.0, 8.0, 8.0, 1]}, "evaluate": {}}
     await call(lambda: Round.objects.filter(training=training.id, number=1).update(measured=alone))

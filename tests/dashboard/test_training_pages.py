@@ -18,6 +18,7 @@ from hansa.server.dashboard.overview import cards
 from hansa.server.dashboard.page import Page
 from hansa.server.dashboard.plan_words import told
 from hansa.server.lifecycle.bridge import call, read
+from hansa.server.trainings import summaries
 from hansa.server.trainings.models import Participation, Round, Update
 from support.work import add_up, lease, report_of, settle, start, update, upload
 
@@ -63,8 +64,42 @@ async def test_the_numbers_of_the_curves_are_there_as_csv_and_json(browser, alic
     assert (drawn["round"], drawn["mean"], drawn["value"], drawn["client"]) == ([1], [2.0], [3.0], "carol")
 
 
-async def test_a_participant_gets_the_curves_of_all_and_of_itself_and_of_nobody_else(browser, bob, trained):
+async def of_three(trained):
+    """As if a third client had measured as well, and the round were done."""
+    row = await read(lambda: trained.rounds.select_related("training").get(number=1))
+    measured = await read(summaries.reckoned, row)
+    row.measured = {kind: {key: [*each[:3], 3] for key, each in of.items()} for kind, of in measured.items()}
+    row.state = "done"
+    await read(row.save)
+
+
+async def test_two_participants_get_their_own_values_and_no_mean_for_it_tells_each_the_others(
+    browser, alice, bob, carol, trained
+):
+    path = f"/trainings/{trained.id}/data/curves/"
+    await of_three(trained)
+    row = await read(lambda: trained.rounds.get(number=1))
+    row.measured = {kind: {key: [*each[:3], 2] for key, each in of.items()} for kind, of in row.measured.items()}
+    await read(row.save)
+
+    for who, own in ((bob, 1.0), (carol, 3.0)):
+        window = await browser(who)
+        loss = (await window.get(path)).json()["curves"][0]
+        assert (loss["mean"], loss["minimum"], loss["maximum"], loss["clients"]) == ([own], [None], [None], [1])
+        page = (await window.get(f"/trainings/{trained.id}/")).text
+        assert f"loss: {own:g} in round 1" in page
+        assert "your own value alone" in page
+        assert "loss: 2 in round 1" not in page
+        assert (await read(cards, [trained], who.user, timezone.now()))[0].metric == ""
+        assert "loss <b>2" not in (await window.get(f"/models/{trained.model_id}/")).text
+    window = await browser(alice)
+    assert (await window.get(path)).json()["curves"][0]["mean"] == [2.0]
+    assert "loss <b>2" in (await window.get(f"/models/{trained.model_id}/")).text
+
+
+async def test_a_participant_gets_the_curves_of_three_and_of_itself_and_of_nobody_else(browser, bob, trained):
     window, path = await browser(bob), f"/trainings/{trained.id}/data/curves/"
+    await of_three(trained)
 
     assert (await window.get(f"{path}?client=bob")).json()["curves"][0]["value"] == [1.0]
     assert (await window.get(path)).json()["curves"][0]["mean"] == [2.0]
@@ -91,7 +126,8 @@ async def test_a_mean_of_one_client_is_for_nobody_but_that_client_and_who_steers
     await read(lambda: row.tasks.filter(participation__client=bob.user).update(metrics={}))
     path = f"/trainings/{trained.id}/data/curves/"
 
-    assert (await (await browser(bob)).get(path)).json()["curves"] == []
+    told = (await (await browser(bob)).get(path)).json()["curves"]
+    assert {each["kind"] for each in told} == {"update"}, "what was measured of its own update"
     for who in (alice, carol):
         assert (await (await browser(who)).get(path)).json()["curves"][0]["mean"] == [1.625]
     headlines = [(await read(cards, [trained], who.user, timezone.now()))[0].metric for who in (alice, bob)]

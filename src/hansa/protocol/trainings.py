@@ -245,7 +245,7 @@ class Spread(Answer, frozen=True):
     """One metric over the clients of one round."""
 
     mean: float | None
-    """Weighted by examples. Null for a participant where one other client alone measured it: that is its own value."""
+    """Weighted by examples. Null for a participant where two at most measured it, so that it tells another's value."""
     minimum: float | None
     """Null for participants, as is `maximum`: the ends of a spread are single clients' values."""
     maximum: float | None

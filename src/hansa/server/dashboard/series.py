@@ -1,6 +1,7 @@
 """What a training's clients measured, round by round, as curves: of all of them, and of one that is looked at.
 
-Who may know what of it is `measurements`' to say: a mean that the viewer may not know is no point of a curve.
+Who may know what of it is `measurements`' to say. Where the viewer may not know a mean, its own value stands for it;
+and where it has none either, there is no point.
 """
 
 from collections import defaultdict
@@ -36,11 +37,13 @@ def series(user: User, training: Training, client: str = "") -> Sequence[Series]
     """Every metric, those that say most first. Raises NotFoundError as `measurements.looked_at`."""
     seen = measurements.sight(user, training)
     points: dict[Name, list[Point]] = defaultdict(list)
-    for number, _, measured in measurements.by_round(training):
+    for number, _, measured in measurements.by_round(training, seen):
         for kind, each in measured.items():
             for key, row in each.items():
                 name = kind, key
                 mean, low, high, clients = seen.of(name, number, row)
+                if mean is None:
+                    mean, clients = seen.own.get(name, {}).get(number), 1
                 if mean is not None:
                     ends = mean if low is None else low, mean if high is None else high
                     points[name].append(Point(number, mean, *ends, clients))

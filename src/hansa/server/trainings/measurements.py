@@ -1,8 +1,9 @@
 """What a training's clients measured, round by round, as a viewer may know it.
 
 Whoever steers a training sees means and extremes, and what each client measured. Everybody else who sees it sees means
-over clients: the ends of a spread are single clients' values, and so is a mean of one (`discretion`). What somebody
-measured as a client of the training is their own to see.
+over three clients and more: the ends of a spread are single clients' values, and means of fewer give them away
+(`discretion`). So does a mean that is watched while one report after the other comes in: of a round that goes on they
+see nothing. What somebody measured as a client of the training is their own to see.
 """
 
 from collections import defaultdict
@@ -35,7 +36,7 @@ class Measured(NamedTuple):
     """One metric in one round, as far as the viewer may know it."""
 
     mean: float | None
-    """None: it is one other client's own value."""
+    """None: it is of so few that another client's value would be known from it."""
     minimum: float | None
     maximum: float | None
     clients: int
@@ -57,10 +58,10 @@ class Sight:
         if self.extremes:
             return Measured(*row)
         mean, _, _, clients = row
-        if name[0] == summaries.OF_UPDATES:  # of two, who knows one knows the other
+        if name[0] == summaries.OF_UPDATES:  # every norm is its client's own affair
             return Measured(None, None, None, clients)
-        told = mean if clients >= self.fewest or number in self.own.get(name, ()) else None
-        return Measured(told, None, None, clients)
+        of_itself = clients == 1 and number in self.own.get(name, ())
+        return Measured(mean if of_itself or clients >= self.fewest else None, None, None, clients)
 
 
 def sight(viewer: User, training: Training) -> Sight:
@@ -111,12 +112,15 @@ def looked_at(viewer: User, training: Training, client: str) -> Participation:
     return found
 
 
-def by_round(training: Training) -> Iterator[tuple[int, int, summaries.Measured]]:
-    """Of each round that made a version its number, the version's, and what was measured: reckoned from its tasks for
-    one that goes on.
+def by_round(training: Training, seen: Sight) -> Iterator[tuple[int, int, summaries.Measured]]:
+    """Of each round that made a version its number, the version's, and what was measured: of one that goes on what came
+    so far, for who may know each value of it.
     """
     for number, version, measured in _MADE(training=training.id):
-        yield number, version, _reckoned(training, number) if measured is None else _WRITTEN.decode(measured)
+        if measured is not None:
+            yield number, version, _WRITTEN.decode(measured)
+        else:
+            yield number, version, _reckoned(training, number) if seen.extremes else _NOTHING_YET
 
 
 def _reckoned(training: Training, number: int) -> summaries.Measured:
@@ -158,10 +162,11 @@ def metrics(viewer: User, training_id: UUID) -> list[wire.RoundMetrics]:
             train=told(number, TaskKind.TRAIN, measured),
             evaluate=told(number, TaskKind.EVALUATE, measured),
         )
-        for number, version, measured in by_round(training)
+        for number, version, measured in by_round(training, seen)
     ]
 
 
+_NOTHING_YET: summaries.Measured = {kind.value: {} for kind in summaries.MEASURING}
 _WRITTEN = msgspec.json.Decoder(summaries.Measured)
 """Of `Round.measured`. PostgreSQL gives large floats of JSON back as whole numbers: here they are floats again."""
 _REPORTED = msgspec.json.Decoder(dict[str, float])
