@@ -20,6 +20,7 @@ FOR_TESTS = ROOT / "tests/system/browser/vendor"
 
 FILES = {
     "htmx.org": (SERVED, ("dist/htmx.min.js", "LICENSE")),
+    "idiomorph": (SERVED, ("dist/idiomorph-ext.min.js", "LICENSE")),
     "uplot": (SERVED, ("dist/uPlot.iife.min.js", "dist/uPlot.min.css", "LICENSE")),
     "axe-core": (FOR_TESTS, ("axe.min.js", "LICENSE")),
 }

@@ -25,7 +25,7 @@ async def eventful(training, bob, carol, monkeypatch):
 
 def told(page):
     """The sentences of a page, newest first."""
-    return re.findall(r"<li><time.*?<span>([^<]*)</span></li>", page.text, re.DOTALL)
+    return re.findall(r'<li id="event-\d+"><time.*?<span>([^<]*)</span></li>', page.text, re.DOTALL)
 
 
 def older(page):

@@ -19,11 +19,12 @@ models/{model}/  models/{model}/metrics/  models/{model}/versions/  models/{mode
 """
 PAGES = """
 trainings/{training}/  trainings/{training}/?highlight=carol  trainings/{training}/parts/round/?round=1
+trainings/{training}/parts/updates/?round=1  trainings/{training}/parts/clients/  trainings/{training}/parts/versions/
 trainings/{training}/parts/curves/?highlight=carol  trainings/{training}/parts/log/?client=carol
 trainings/{training}/events/  trainings/{training}/events/?client=carol
 trainings/{training}/data/curves/  trainings/{training}/data/curves/?format=csv
 trainings/{training}/data/round/?round=1  trainings/{training}/data/round/?round=1&format=csv
-trainings/  models/{model}/
+/  trainings/  models/  models/{model}/  models/{model}/ask/  people/  account/
 """
 
 
@@ -50,7 +51,7 @@ def addresses(table, training):
 async def found_by(person, window, training):
     """All that is told to a person, by its address."""
     asked = [(person, f"/api/{each}") for each in addresses(API, training)]
-    asked += [(window, f"/{each}") for each in addresses(PAGES, training)]
+    asked += [(window, f"/{each.removeprefix('/')}") for each in addresses(PAGES, training)]
     answers = {path: await by.get(path) for by, path in asked}
     assert {answer.status_code for answer in answers.values()} == {200}, answers
     return {path: A_MOMENT.sub("", answer.text) for path, answer in answers.items()}

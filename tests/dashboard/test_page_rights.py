@@ -22,6 +22,7 @@ PAGES = """
 /trainings/<training>/                      302     404       200          200    200
 /trainings/<training>/parts/standing/       302     404       200          200    200
 /trainings/<training>/parts/round/          302     404       200          200    200
+/trainings/<training>/parts/updates/        302     404       200          200    200
 /trainings/<training>/parts/curves/         302     404       200          200    200
 /trainings/<training>/parts/versions/       302     404       200          200    200
 /trainings/<training>/parts/clients/        302     404       200          200    200

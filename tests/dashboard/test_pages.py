@@ -21,6 +21,15 @@ async def test_who_is_not_signed_in_is_asked_to_and_comes_back(nobody):
     assert (answer.status_code, answer.headers["location"]) == (302, "/sign-in/?next=/trainings/%3Fstatus%3Dongoing")
 
 
+@pytest.mark.parametrize("asks", [{"HX-Request": "true"}, {"X-Requested-With": "fetch"}])
+async def test_a_script_is_told_that_nobody_is_signed_in_and_not_given_the_page_to_sign_in_on(nobody, training, asks):
+    for path in ("", "parts/round/", "data/curves/"):
+        answer = await nobody.get(f"/trainings/{training.id}/{path}", headers=asks)
+        assert answer.status_code == 401, path
+        assert "credentials were not provided" in words(answer)
+        assert "password" not in words(answer).lower()
+
+
 async def test_a_page_is_kept_by_nobody_and_allows_no_inline_script(browser, alice):
     page = await (await browser(alice)).get("/")
 
@@ -151,7 +160,7 @@ async def test_a_trainings_page_has_its_parts_and_each_can_be_fetched_alone(brow
     window = await browser(alice)
     whole = (await window.get(f"/trainings/{training.id}/")).text
 
-    for part in ("standing", "round", "curves", "clients", "log"):
+    for part in ("standing", "round", "updates", "curves", "versions", "clients", "log"):
         page = await window.get(f"/trainings/{training.id}/parts/{part}/")
         assert page.status_code == 200
         assert "<html" not in page.text
@@ -160,6 +169,19 @@ async def test_a_trainings_page_has_its_parts_and_each_can_be_fetched_alone(brow
     assert (await window.get(f"/trainings/{training.id}/parts/secrets/")).status_code == 404
     assert "bob&#x27;s update in round 1 was accepted" in whole
     assert "carol" in whole
+
+
+async def test_a_part_that_is_as_it_was_is_not_sent_again(browser, alice, bob, started):
+    window, path = await browser(alice), f"/trainings/{started.id}/parts"
+    tags = {part: (await window.get(f"{path}/{part}/")).headers["etag"] for part in ("standing", "clients", "versions")}
+
+    for part, tag in tags.items():
+        same = await window.get(f"{path}/{part}/", headers={"If-None-Match": tag})
+        assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag), part
+    await call(lambda: trainings.pause(training_id=started.id))
+    other = await window.get(f"{path}/standing/", headers={"If-None-Match": tags["standing"]})
+    assert other.status_code == 200
+    assert "paused" in words(other)
 
 
 async def test_a_participant_sees_who_stands_where_and_not_what_others_measured_or_why_they_failed(

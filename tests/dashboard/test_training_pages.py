@@ -44,11 +44,12 @@ def rows(answer):
 
 async def test_each_update_is_shown_with_its_cosine_to_what_the_round_came_to(browser, alice, trained):
     cosines = await read(lambda: list(Update.objects.values_list("cosine", flat=True)))
-    page = (await (await browser(alice)).get(f"/trainings/{trained.id}/parts/round/?round=1")).text
+    window = await browser(alice)
+    lanes, plane = [await window.get(f"/trainings/{trained.id}/parts/{part}/?round=1") for part in ("round", "updates")]
 
     assert cosines == [pytest.approx(1.0), pytest.approx(1.0)], "both moved every param by the same"
-    assert page.count(">1.000</td>") == 2
-    assert "Norms and cosines of 2 updates" in page
+    assert lanes.text.count(">1.000</td>") == 2
+    assert "Norms and cosines of 2 updates" in plane.text
 
 
 async def test_the_numbers_of_the_curves_are_there_as_csv_and_json(browser, alice, trained):

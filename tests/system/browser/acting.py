@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 from safetensors.numpy import save
 
+from support.serving import PASSWORD, Serving
 from system.browser.conftest import Window
 
 AXE = (Path(__file__).parent / "vendor/axe-core/axe.min.js").read_text()
@@ -80,3 +81,18 @@ def work(client: httpx.Client, value: float = 1.0, metrics: dict[str, float] | N
     assert client.put(f"/api/tasks/{task['id']}/update/{digest}/", content=sent).status_code == 200
     said = {"digest": digest, "num_examples": 3, "metrics": metrics or {"loss": 0.5}, "seconds": 0.1}
     assert client.post(f"/api/tasks/{task['id']}/report/", json=said).status_code == 200
+
+
+def token_of(server: Serving) -> str:
+    """The administrator's."""
+    with server.client() as client:
+        token: str = client.post("/api/tokens/", auth=("root", PASSWORD), json={"name": "tests"}).json()["token"]
+    return token
+
+
+async def sign_in(window: Window, username: str = "root", password: str = PASSWORD) -> None:
+    """By the form."""
+    await window.go("/sign-in/?next=/account/")
+    await window.page.get_by_label("User name").fill(username)
+    await window.page.get_by_label("Password").fill(password)
+    await window.press("Sign in")

@@ -7,7 +7,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from support.serving import PASSWORD, furnish, serving
-from system.browser.acting import begun, findings_everywhere, stored, work
+from system.browser.acting import begun, findings_everywhere, sign_in, stored, token_of, work
 from system.browser.conftest import SCRIPT, watched
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -40,18 +40,6 @@ async def desk(server, chromium):
     async with watched(chromium, server.url) as window:
         await sign_in(window)
         yield window
-
-
-def token_of(server):
-    with server.client() as client:
-        return client.post("/api/tokens/", auth=("root", PASSWORD), json={"name": "tests"}).json()["token"]
-
-
-async def sign_in(window):
-    await window.go("/sign-in/?next=/account/")
-    await window.page.get_by_label("User name").fill("root")
-    await window.page.get_by_label("Password").fill(PASSWORD)
-    await window.press("Sign in")
 
 
 @pytest.fixture(scope="module")
@@ -178,14 +166,14 @@ async def test_a_page_follows_again_when_the_server_was_killed_and_has_each_even
             )
             await page.locator("body[data-heard]").wait_for()
             first.kill()
-            await page.locator("body.cut-off").wait_for()
+            await page.get_by_text("The server does not answer").wait_for()
             with serving(home, port=first.port) as second:
                 with second.client(Authorization=f"Token {token}") as actor:
                     actor.post(f"/api/trainings/{training}/start/")
                     with second.client(Authorization=f"Token {client_token}") as client:
                         work(client)
                     await page.get_by_text("round 1 made version 1").wait_for()
-                    await page.locator("body:not(.cut-off)").wait_for()
+                    await expect(page.locator(".trouble")).to_be_empty()
                     while actor.get(f"/api/trainings/{training}/").json()["status"] != "completed":
                         actor.get(f"/api/trainings/{training}/?wait=5&revision=0")
                     events = actor.get(f"/api/trainings/{training}/events/").json()["events"]

@@ -91,7 +91,9 @@ class Page(APIView):
         """A refusal as a page."""
         request = self.request._request
         if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
-            return HttpResponseRedirect(f"{reverse('sign-in')}?next={quote(request.get_full_path())}")
+            if not by_script(request):
+                return HttpResponseRedirect(f"{reverse('sign-in')}?next={quote(request.get_full_path())}")
+            exc = _SignedOut(str(exc.detail))
         refusal: Response = await super().handle_exception(exc)
         page = await read(refusal_page, request, refusal)
         for name in ("Retry-After", "Allow"):
@@ -120,11 +122,22 @@ class Change(Page):
         return self.back()
 
 
+class _SignedOut(exceptions.APIException):
+    """401 also where a session would be the credential: DRF makes that 403, as it knows no challenge for one."""
+
+    status_code = 401
+
+
+def by_script(request: HttpRequest) -> bool:
+    """Whether a script of ours asks, for a part of a page: it would put a page to sign in on in that part's place."""
+    return "HX-Request" in request.headers or "X-Requested-With" in request.headers
+
+
 def render(request: HttpRequest, template: str, shown: Shown, *, status: int = 200) -> HttpResponse:
     """A template as an answer. Pages show what is, and what only one person may see: nobody keeps them."""
     response = HttpResponse(render_to_string(template, dict(shown), request), status=status)
     response["Cache-Control"] = "no-store, private"
-    response["Vary"] = "Cookie, HX-Request"
+    response["Vary"] = "Cookie, HX-Request, X-Requested-With"
     return response
 
 

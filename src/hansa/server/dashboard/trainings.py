@@ -1,7 +1,9 @@
 """A training's page: where it is and why, who did what in each round, what was learned."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from hashlib import blake2b
 from typing import Any, Final
 from uuid import UUID
 
@@ -38,10 +40,9 @@ MOVES: Final[Mapping[str, tuple[str, frozenset[TrainingStatus]]]] = {
     ),
 }
 """What the actor may do: the button, and in which states there is one."""
-
-
-PARTS: Final = ("standing", "round", "curves", "versions", "clients", "log")
-"""What is fetched anew when something happened."""
+STANDING: Final = "standing"
+_TOKEN: Final = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"')
+"""Of the forms: another in every answer, and as good as the one before."""
 
 
 class Training(Page):
@@ -53,8 +54,8 @@ class Training(Page):
         """All parts of it, and the last event before any of them was read: what comes behind it may not be in them."""
         known = events.newest(asked["training_id"])
         shown = standing(user, asked["training_id"])
-        for part in PARTS[1:]:
-            shown |= _SHOWN[part](self, user, shown)
+        for part in dict.fromkeys(_SHOWN.values()):
+            shown |= part(self, user, shown)
         return {**shown, "after": known}
 
 
@@ -64,14 +65,20 @@ class Part(Page):
     def show(self, user: User, **asked: Any) -> Shown:  # Any: as above
         """What that part needs, and the training."""
         part = asked["part"]
-        if part not in PARTS:
-            raise NotFoundError(f"A training's page has no part {part!r}. There are: {', '.join(PARTS)}.")
+        if part != STANDING and part not in _SHOWN:
+            raise NotFoundError(f"A training's page has no part {part!r}. There are: {STANDING}, {', '.join(_SHOWN)}.")
         shown = standing(user, asked["training_id"])
-        return shown if part == PARTS[0] else {**shown, **_SHOWN[part](self, user, shown)}
+        return shown if part == STANDING else {**shown, **_SHOWN[part](self, user, shown)}
 
     def rendered(self, request: Request, shown: Shown, *, status: int = 200) -> HttpResponse:
-        """That part alone."""
-        return render(request._request, f"dashboard/parts/{self.kwargs['part']}.html", shown, status=status)
+        """That part alone; 304 without it for who has it as it is."""
+        answer = render(request._request, f"dashboard/parts/{self.kwargs['part']}.html", shown, status=status)
+        answer["ETag"] = f'"{blake2b(_TOKEN.sub(b"", answer.content), digest_size=16).hexdigest()}"'
+        if request.headers.get("If-None-Match") != answer["ETag"]:
+            return answer
+        same = HttpResponse(status=304)
+        same["ETag"] = answer["ETag"]
+        return same
 
 
 def standing(user: User, training_id: UUID) -> dict[str, Any]:  # Any: what a template is given
@@ -94,11 +101,13 @@ def standing(user: User, training_id: UUID) -> dict[str, Any]:  # Any: what a te
 
 _SHOWN: Final[Mapping[str, Callable[[Page, User, Shown], Shown]]] = {
     "round": round_part,
+    "updates": round_part,
     "curves": curves_part,
     "versions": versions_part,
     "clients": clients_part,
     "log": log_part,
 }
+"""Beside where the training is, the parts of its page, which are fetched anew when something happened."""
 
 
 class Move(Change):

@@ -58,8 +58,9 @@
   const refresh = async () => {
     const part = document.getElementById("part-curves");
     if (!part || !part.dataset.source) return;
-    const answer = await fetch(part.dataset.source, { headers: { Accept: "application/json" } });
-    if (!answer.ok) return;
+    const asked = { headers: { Accept: "application/json", "X-Requested-With": "fetch" } };
+    const answer = await fetch(part.dataset.source, asked).catch(() => ({ ok: false, status: 0 }));
+    if (!answer.ok) return void document.dispatchEvent(new CustomEvent("hansa:refused", { detail: answer.status }));
     const { curves } = await answer.json();
     const figures = new Map([...part.querySelectorAll("figure[data-metric]")].map((each) => [name(each.dataset.kind, each.dataset.metric), each]));
     if (curves.length !== figures.size) return void htmx.trigger(part, "redraw"); // there are others now

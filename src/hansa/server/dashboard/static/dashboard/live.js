@@ -7,16 +7,32 @@
   if (!place || !window.EventSource) return;
 
   // By what an event happened to: the part of its kind before the dot. Of a kind that is not known here: all.
-  const all = ["standing", "round", "curves", "versions", "clients", "log"];
+  const all = ["standing", "round", "updates", "curves", "versions", "clients", "log"];
   const changes = {
     training: ["standing", "round", "clients", "log"],
     participant: ["standing", "clients", "log"],
-    round: ["standing", "round", "curves", "versions", "log"],
+    round: ["standing", "round", "updates", "curves", "versions", "log"],
     task: ["standing", "round", "clients", "log"],
     "task.leased": ["round", "log"],
     "task.reported": ["standing", "round", "log"],
     "task.late": all,
   };
+
+  // What is new takes its place within what is there: the focus, what is selected, scrolled to or opened stays so.
+  Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.localName === "details");
+  Idiomorph.defaults.callbacks.beforeNodeMorphed = (node) => !node.dataset || !("keep" in node.dataset);
+
+  // A part that is as it was is not sent again.
+  const known = new Map(); // the part's id → its tag
+  document.addEventListener("htmx:configRequest", (event) => {
+    const tag = known.get(event.target.id);
+    if (tag) event.detail.headers["If-None-Match"] = tag;
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr } = event.detail;
+    if (xhr.status === 304) event.detail.shouldSwap = false;
+    else if (xhr.getResponseHeader("ETag")) known.set(event.target.id, xhr.getResponseHeader("ETag"));
+  });
 
   // A page of hundreds of clients takes long to make: it is asked for so seldom that it takes a twentieth of that time.
   const SHARE = 20, LEAST = 1000, MOST = 15000;
@@ -45,18 +61,27 @@
   };
   document.addEventListener("visibilitychange", soon);
 
-  let source;
+  const say = (name, detail) => document.dispatchEvent(new CustomEvent(`hansa:${name}`, { detail }));
+  let source, again;
   const follow = () => {
     source = new EventSource(`${place.dataset.events}?after=${place.dataset.after}`);
     source.onmessage = heard;
-    source.onopen = () => document.body.classList.remove("cut-off");
+    source.onopen = () => say("answered");
     source.onerror = () => {
-      document.body.classList.add("cut-off");
-      // A line that breaks is taken up again by the browser; one that was refused (503) it gives up.
-      if (source.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
+      // A line that breaks is taken up again by the browser; one that was refused it gives up, and does not say why.
+      if (source.readyState === EventSource.CLOSED) refused();
+      else say("refused", 0);
     };
   };
+  const refused = async () => {
+    const asked = await fetch(document.getElementById("standing").getAttribute("hx-get"), {
+      headers: { "X-Requested-With": "fetch" },
+    }).catch(() => ({ status: 0 }));
+    say("refused", asked.status < 400 ? 0 : asked.status);
+    again = setTimeout(follow, [401, 403, 404].includes(asked.status) ? 30000 : 5000);
+  };
   follow();
-  // A stream keeps one of the browser's few connections: it ends with its page.
-  addEventListener("pagehide", () => source.close());
+  // A stream keeps one of the browser's few connections: it ends with its page, and begins again where one comes back.
+  addEventListener("pagehide", () => { clearTimeout(again); source.close(); });
+  addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
 })();

@@ -62,9 +62,10 @@
     });
   };
 
-  // The page that was answered takes the place of this one.
+  // The page that was answered takes the place of this one. False: it is none of ours.
   const show = (answer, address) => {
     const page = new DOMParser().parseFromString(answer, "text/html");
+    if (!page.querySelector("main#content")) return false;
     const main = document.adoptNode(page.querySelector("main"));
     const first = main.querySelector("[autofocus]");
     if (first) first.removeAttribute("autofocus"); // the browser heeds it in a document that is loaded, and complains here
@@ -73,6 +74,7 @@
     if (address && address !== location.href) history.pushState(null, "", address);
     enliven(main);
     (first || main).focus();
+    return true;
   };
 
   const send = (form) => {
@@ -87,12 +89,21 @@
       status.textContent =
         event.loaded < event.total ? `${size(event.loaded)} of ${size(event.total)}` : "Sent. It is being looked at.";
     };
-    request.onload = () => show(request.responseText, request.responseURL);
-    request.onerror = () => {
+    const failed = (why) => {
       button.disabled = false;
       bar.hidden = true;
-      status.textContent = "The connection broke, or the server refused a file of this size. Nothing was made.";
+      status.textContent = why;
     };
+    request.onload = () => {
+      if (request.status === 401) {
+        document.dispatchEvent(new CustomEvent("hansa:refused", { detail: 401 }));
+        failed("Nothing was made: you have been signed out.");
+      } else if (!show(request.responseText, request.responseURL))
+        failed(`What answered is not this server's page (status ${request.status}). Nothing may have been made: look at the list, and try again.`);
+    };
+    request.onerror = () =>
+      failed("The connection broke, or the server refused a file of this size. Nothing was made.");
+    request.setRequestHeader("X-Requested-With", "XMLHttpRequest");
     button.disabled = true;
     request.send(new FormData(form));
   };
