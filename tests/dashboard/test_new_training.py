@@ -58,6 +58,10 @@ def test_what_a_form_does_not_say_is_not_in_its_plan():
         ("cohort.fraction", "2", "Write a number of 1 at most."),
         ("closing.quorum", "-1", "Write a whole number of 1 or more."),
         ("client.extra", "{no json", 'Write a JSON object, such as {"batch": 32}.'),
+        ("client.extra", f'{{"a": {"[" * 900}{"]" * 900}}}', 'Write a JSON object, such as {"batch": 32}.'),
+        ("client.extra", '{"a": "\\ud800"}', 'Write a JSON object, such as {"batch": 32}.'),
+        ("rounds", "9" * 4000, "Write a whole number of 1000000 at most."),
+        ("rounds", "9" * 5000, "Write a whole number."),
         ("daisy_chain.period", "3", "Give rounds a multiple of the period, such as 6."),
         (
             "aggregator.trim",
@@ -179,11 +183,43 @@ async def test_a_pasted_plan_fills_in_the_form_and_one_that_is_none_is_told(brow
         ("{", "Expecting property name"),
         ('{"rounds": 0}', "Rounds: Write a whole number of 1 or more."),
         ("[]", "A plan is a JSON object"),
+        ('{"seed": NaN}', "This is no JSON: JSON is malformed"),
+        ('{"client": {"extra": {"a": "\\ud800"}}}', "This is no JSON"),
+        (f'{{"client": {{"extra": {"[" * 500 + "]" * 500}}}}}', "nested deeper than 32 lists and objects"),
+        ("[" * 40_000, "nested deeper than 32 lists and objects"),
+        (f'{{"rounds": {"9" * 5000}}}', "This is no JSON: Integer value out of range"),
+        (f'"{"a" * 100_000}"', "This has 100,002 characters. 100,000 are read at most."),
     ):
         refused = await window.send_form("/trainings/new/", do="read", json=pasted)
         assert refused.status_code == 400
         assert said in beside(refused, "json")
         assert pasted in words(refused)
+
+
+async def test_json_that_is_typed_is_checked_and_told_in_words_beside_the_form(browser, alice):
+    window = await browser(alice)
+
+    told = await window.send_form("/trainings/check/", **{"do": "json", "json": '{"rounds": 7}', "plan.rounds": "3"})
+    assert "7 rounds; each asks all participants" in words(told)
+    assert "The form does not say it yet" in words(told)
+    assert "<textarea" not in told.text, "what is being typed is left alone"
+    wrong = await window.send_form("/trainings/check/", do="json", json='{"rounds": -1}')
+    assert '<a href="#json">JSON</a>: Rounds: Write a whole number of 1 or more.' in words(wrong)
+
+
+async def test_json_that_was_changed_by_hand_is_neither_overwritten_nor_left_out_of_a_training(browser, alice, model):
+    window = await browser(alice)
+    form = {"model": str(model.id), "plan.rounds": "3", "json_made": '{\r\n  "rounds": 3\r\n}'}
+
+    followed = await window.send_form("/trainings/check/", **form, json='{\n  "rounds": 3\n}')
+    assert '<div id="plan-json" class="field" hx-swap-oob="true">' in followed.text
+    left = await window.send_form("/trainings/check/", **form, json='{"rounds": 12}')
+    assert "plan-json" not in left.text
+    refused = await window.send_form("/trainings/new/", **form, json='{"rounds": 12}')
+    assert refused.status_code == 400
+    assert "changed by hand, and the form was not" in beside(refused, "json")
+    assert '{"rounds": 12}' in words(refused)
+    assert not await read(Training.objects.exists)
 
 
 async def test_only_ones_own_models_are_offered_and_only_they_can_be_trained(browser, mallory, model):

@@ -144,6 +144,25 @@ async def test_a_training_is_made_started_and_given_a_machine_by_keyboard_alone(
     await page.locator("#part-versions").get_by_text("dora").wait_for()
 
 
+async def test_json_beside_the_form_is_checked_as_it_is_typed_and_stays_as_it_was_typed(desk, actor):
+    stored(actor, "pasted")
+    page = desk.page
+    await desk.go("/trainings/new/")
+    beside = page.get_by_label("As JSON")
+    await page.get_by_label("Rounds", exact=True).fill("3")
+    await expect(beside).to_have_value(re.compile('"rounds": 3'))
+
+    await beside.fill('{"rounds": 0}')
+    await page.locator("#check").get_by_text("Rounds: Write a whole number of 1 or more.").wait_for()
+    await beside.fill('{"rounds": 12}')
+    await page.locator("#check").get_by_text("12 rounds; each asks all participants to train.").wait_for()
+    await page.get_by_label("Rounds", exact=True).fill("4")
+    await page.locator("#check").get_by_text("4 rounds; each asks all participants to train.").wait_for()
+    await expect(beside).to_have_value('{"rounds": 12}')
+    await page.get_by_role("button", name="Fill in the form from this JSON").click()
+    await expect(page.get_by_label("Rounds", exact=True)).to_have_value("12")
+
+
 async def test_a_page_follows_again_when_the_server_was_killed_and_has_each_event_once(tmp_path, chromium):
     home = furnish(tmp_path / "home")
     with serving(home) as first:

@@ -16,7 +16,7 @@ from hansa.protocol.errors import ErrorCode
 from hansa.rounds import plan as plans
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import MayOwn, caller
-from hansa.server.dashboard import plan_faults, plan_fields, plan_words
+from hansa.server.dashboard import plan_faults, plan_fields, plan_words, typed_json
 from hansa.server.dashboard.page import Change, Page, Shown, render
 from hansa.server.dashboard.plan_fields import Field, Group
 from hansa.server.dashboard.refusals import Wrong, status_of, wrong_fields
@@ -29,10 +29,9 @@ from hansa.server.trainings.asking import wanted
 FORM: Final = plan_fields.groups(plans.schema())
 OFFERED: Final = 200
 """Models, and names of clients, that a field offers."""
+BY_HAND: Final = "This was changed by hand, and the form was not. Fill in the form from it, or undo the change."
 SOUND: Final = plans.to_data(plans.fedavg(rounds=1))
 """A plan with which nothing is wrong, while the message around one is looked at."""
-LARGEST_JSON: Final = 100_000
-"""Characters of a plan that is pasted."""
 _LABELS: Final = {
     "model": "Model",
     "name": "Name",
@@ -97,6 +96,8 @@ class NewTraining(Page):
             said, wrong = _as_pasted(said)
             return await read(self._again, request, said, wrong, 400 if wrong else 200)
         wrong = await read(faults, user, said)
+        if _is_by_hand(said):
+            wrong = {"json": BY_HAND, **wrong}
         if not said.get("model"):
             wrong = {"model": "Choose the model that is to be trained.", **wrong}
         if wrong:
@@ -118,12 +119,21 @@ class CheckTraining(Change):
     permission_classes = (IsAuthenticated, MayOwn)
 
     async def post(self, request: Request) -> HttpResponseBase:
-        """What is wrong, beside its fields; or the plan in words."""
-        return await read(self._checked, request)
+        """What is wrong, beside its fields; or the plan in words. `do` tells that the JSON is what was typed in."""
+        return await read(self._checked_json if request.POST.get("do") == "json" else self._checked, request)
 
     def _checked(self, request: Request) -> HttpResponse:
-        shown = checked(caller(request), _said(request))
-        shown = {**shown, "told": _everywhere(shown["found"])}
+        said = _said(request)
+        shown = checked(caller(request), said)
+        shown = {**shown, "told": _everywhere(shown["found"]), "anew": not _is_by_hand(said)}
+        return render(request._request, "dashboard/parts/plan_checked.html", shown)
+
+    def _checked_json(self, request: Request) -> HttpResponse:
+        said, wrong = _as_pasted(_said(request))
+        if wrong:
+            shown: Shown = {"found": [("json", "JSON", wrong["json"])]}
+        else:
+            shown = {"words": plan_words.told(plans.parse(message(said)["plan"])), "by_hand": True}
         return render(request._request, "dashboard/parts/plan_check.html", shown)
 
 
@@ -164,6 +174,7 @@ def checked(user: User, said: Mapping[str, str]) -> Shown:
     told = () if any(field.startswith("plan-") or not field for field in wrong) else plan_words.told(plans.parse(plan))
     return {
         "json": json.dumps(plan, indent=2, ensure_ascii=False),
+        "made": json.dumps(plan, indent=2, ensure_ascii=False),
         "words": told,
         "found": [(field, _LABELS.get(field, ""), sentence) for field, sentence in wrong.items()],
     }
@@ -217,12 +228,18 @@ def _said(request: Request) -> dict[str, str]:
     return {name: str(value) for name, value in request.POST.items()}
 
 
+def _is_by_hand(said: Mapping[str, str]) -> bool:
+    """Whether the JSON is another than the one that the form had made."""
+    typed, made = ("\n".join(said.get(name, "").split()) for name in ("json", "json_made"))
+    return bool(typed and made and typed != made)
+
+
 def _as_pasted(said: Mapping[str, str]) -> tuple[dict[str, str], Wrong]:
     """The form as the pasted plan has it, or unchanged with what is wrong with that."""
     try:
-        plan = json.loads(said.get("json", "")[:LARGEST_JSON])
-    except (ValueError, RecursionError) as error:
-        return dict(said), {"json": f"This is no JSON: {error}."}
+        plan = typed_json.read(said.get("json", ""))
+    except ValueError as error:
+        return dict(said), {"json": str(error)}
     if not isinstance(plan, dict):
         return dict(said), {"json": 'A plan is a JSON object, such as {"rounds": 20}.'}
     if wrong := by_id(plan_faults.faults(FORM, plan)):

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from hansa.server.dashboard import typed_json
+
 Json = Mapping[str, Any]  # Any: any JSON
 
 LABELS: Final[Mapping[str, tuple[str, str]]] = {
@@ -151,14 +153,14 @@ class Field:
 
     def read(self, text: str) -> Any:  # Any: any JSON
         """What a text says; the text itself where it says nothing of that kind."""
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError):
             match self.kind:
                 case "whole":
                     return int(text)
                 case "number":
                     return int(text) if text.isdecimal() else float(text)
                 case "json":
-                    return json.loads(text)
+                    return typed_json.read(text)
         return text == "true" if self.kind == "switch" else text
 
 
