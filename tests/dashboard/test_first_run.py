@@ -2,7 +2,7 @@
 
 import pytest
 
-from hansa.server.accounts import attempts, first_run
+from hansa.server.accounts import attempts, first_run, registration
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.bridge import call, read
 
@@ -66,6 +66,22 @@ async def test_a_code_works_once_and_then_the_page_is_gone(nobody, code, send):
 
     assert (again.status_code, again.headers["location"]) == (302, "/sign-in/")
     assert await administrators() == ["me"]
+
+
+async def test_who_is_slower_than_another_is_led_to_signing_in(nobody, code, send, monkeypatch):
+    drafted = registration.draft
+
+    def draft(said):
+        """While the slower one's password is looked at, the faster one is done."""
+        User.objects.create_superuser("faster")
+        return drafted(said)
+
+    monkeypatch.setattr(registration, "draft", draft)
+    slower = await send(code=code)
+
+    assert (slower.status_code, slower.headers["location"]) == (302, "/sign-in/")
+    assert "This server has an administrator already" in (await nobody.get("/sign-in/")).text
+    assert await administrators() == ["faster"]
 
 
 async def test_a_server_with_an_administrator_offers_none(root, nobody):

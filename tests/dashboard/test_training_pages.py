@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from dashboard.conftest import beside, words
 from hansa.rounds import plan as plans
-from hansa.server.accounts.models import Invitation
+from hansa.server.accounts.models import Invitation, User
 from hansa.server.dashboard.outliers import outliers
 from hansa.server.dashboard.overview import cards
 from hansa.server.dashboard.page import Page
@@ -20,6 +20,7 @@ from hansa.server.dashboard.plan_words import told
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings import summaries
 from hansa.server.trainings.models import Participation, Round, Update
+from hansa.server.trainings.services import trainings as services
 from support.work import add_up, lease, report_of, settle, start, update, upload
 
 
@@ -203,6 +204,18 @@ async def test_a_name_that_cannot_be_had_is_told(browser, alice, trained, name, 
 
     assert said in beside(page, "name-to-connect")
     assert f'value="{name}"' in page.text
+    assert not await read(Invitation.objects.exists)
+
+
+async def test_a_machine_that_cannot_join_is_not_invited_either(browser, alice, trained):
+    await call(lambda: services.cancel(training_id=trained.id, now=timezone.now()))
+
+    window = await browser(alice)
+    page = await window.send_form(f"/trainings/{trained.id}/participants/connect/", username="hospital-a")
+
+    assert page.status_code == 409
+    assert "nobody can join it any more" in words(page)
+    assert not await read(User.objects.filter(username="hospital-a").exists)
     assert not await read(Invitation.objects.exists)
 
 

@@ -1,6 +1,7 @@
 """Inviting a machine by a form: its name, how long its code is good for, and the line that is pasted there."""
 
 import shlex
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -36,14 +37,15 @@ class Invited:
     """What is pasted into a shell on that machine."""
 
 
-async def invite(request: Request) -> Invited:
-    """By the fields `username` and `expires`. The code is in this answer and nowhere else.
+async def invite(request: Request, by: Callable[..., Invitation] = services.invite) -> Invited:
+    """By the fields `username` and `expires`, and a service that takes what is in them. The code is in this answer and
+    nowhere else.
 
     Raises ValidationError by the names of the API, ServiceError that is about `username`.
     """
     asked = _asked(str(request.POST.get("username", "")).strip(), str(request.POST.get("expires", USUAL)))
     made = await call(
-        services.invite,
+        by,
         actor=caller(request),
         username=asked.username,
         expires_in_seconds=asked.expires_in_seconds,

@@ -1,5 +1,6 @@
 """Who joins a training, and who is taken out: the forms of its page, and the page of a new machine's code."""
 
+from functools import partial
 from uuid import UUID
 
 from django.contrib import messages
@@ -70,12 +71,9 @@ class Connect(_Form):
 
     async def post(self, request: Request, training_id: UUID) -> HttpResponseBase:
         """Invite it, let it into the training, and show the line to paste there. The code is shown this once."""
-        user = caller(request)
-        training = await read(selectors.steered_training, user, training_id)
+        training = await read(selectors.steered_training, caller(request), training_id)
         try:
-            invited = await invitations.invite(request)
-            clients = await read(naming.to_join, user, [invited.invitation.username])
-            await call(services.add_clients, training_id=training_id, clients=clients)
+            invited = await invitations.invite(request, by=partial(services.connect, training_id=training_id))
         except (ServiceError, ValidationError) as refusal:
             return await self.refused(request, MACHINE, str(request.POST.get("username", "")), refusal)
         shown = {

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.contrib.auth import login, views
 from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
@@ -89,6 +90,9 @@ class FirstRun(FormView):  # type: ignore[type-arg]  # generic for the stubs alo
             user = self._made(said)
         except exceptions.ValidationError as refusal:
             return self._refused(form, refusal.detail)
+        except ServiceError as refusal:  # somebody was faster
+            messages.error(self.request, refusal.detail)
+            return HttpResponseRedirect(reverse("sign-in"))
         login(self.request, user, BY_SESSION)
         return super().form_valid(form)
 

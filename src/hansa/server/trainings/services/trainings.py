@@ -10,6 +10,7 @@ import msgspec
 from django.db import transaction
 from django.db.models import Max
 
+from hansa.protocol.accounts import Invitation
 from hansa.protocol.errors import ErrorCode
 from hansa.protocol.events import EventKind
 from hansa.rounds import plan as plans
@@ -18,6 +19,7 @@ from hansa.rounds.decisions import Wait
 from hansa.rounds.encoding import check_encoding_of
 from hansa.rounds.shorthands import Shorthand
 from hansa.rounds.states import TRAINING_MOVES, TaskState, TrainingStatus, sources
+from hansa.server.accounts import services as accounts
 from hansa.server.accounts.models import User
 from hansa.server.changes import change
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, NotFoundError
@@ -228,6 +230,14 @@ def add_clients(*, training_id: UUID, clients: Sequence[User]) -> None:
             raise ConflictError(f"The training is {training.status}; nobody can join it any more. {_next(training)}")
         _join(training, clients)
         _moved(training_id)
+
+
+def connect(*, training_id: UUID, actor: User, username: str, expires_in_seconds: float, now: datetime) -> Invitation:
+    """Invite a machine and let it join: both, or neither. Raises as `accounts.services.invite` and `add_clients`."""
+    with transaction.atomic():  # each of the two has its crash points
+        invited = accounts.invite(actor=actor, username=username, expires_in_seconds=expires_in_seconds, now=now)
+        add_clients(training_id=training_id, clients=[User.objects.get(username=username)])
+    return invited
 
 
 def remove_clients(
