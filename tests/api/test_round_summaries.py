@@ -87,15 +87,16 @@ async def test_the_headline_is_a_tested_accuracy_before_a_loss_and_before_what_w
 
     async def headline(measured):
         await call(lambda: Round.objects.filter(training=training.id, number=1).update(measured=measured))
-        return await read(summaries.headline, training.id, 1, fewest=1)
+        return (await read(summaries.headlines, {training.id: (1, 1)})).get(training.id)
 
-    assert await read(summaries.headline, training.id, 1, fewest=1) == ("loss", [7.0])
-    assert await read(summaries.headline, training.id, 1, fewest=3) is None, "two clients have measured it"
+    told = await read(summaries.headlines, {training.id: (1, 1)})
+    assert told == {training.id: summaries.Line("loss", [1], [7.0])}
+    assert await read(summaries.headlines, {training.id: (1, 3)}) == {}, "two clients have measured it"
     assert await headline({"train": {}, "evaluate": {}}) is None
     both = {"train": {"accuracy": spread}, "evaluate": {"auc": spread, "loss_ce": spread}}
-    assert await headline(both) == ("loss_ce", [0.5])
+    assert await headline(both) == summaries.Line("loss_ce", [1], [0.5])
     both["evaluate"]["accuracy"] = spread
-    assert await headline(both) == ("accuracy", [0.5])
+    assert await headline(both) == summaries.Line("accuracy", [1], [0.5])
     assert summaries.preference((TaskKind.EVALUATE.value, "x")) < summaries.preference(("train", "accuracy"))
 
 
@@ -112,11 +113,11 @@ async def test_a_long_training_has_a_short_headline_that_ends_with_its_last_roun
 
     await call(lambda: Round.objects.filter(training=training.id, number__gt=1).delete())
     await call(many)
-    name, values = await read(summaries.headline, training.id, 201, fewest=1)
+    line = (await read(summaries.headlines, {training.id: (201, 1)}))[training.id]
 
-    assert name == "loss"
-    assert len(values) <= 60
-    assert values[-1] == 201.0
+    assert line.key == "loss"
+    assert len(line.values) <= 60
+    assert (line.rounds[-1], line.values[-1]) == (201, 201.0)
 
 
 async def test_a_mean_of_two_is_told_to_neither_for_each_would_know_the_others_value(

@@ -1,18 +1,17 @@
 """The event log as a stream: history, then what comes, each event once; nothing held for who does not read."""
 
 import asyncio
-import json
 
 import pytest
 
 from hansa.server.accounts.models import Token
 from hansa.server.lifecycle.bridge import call
-from hansa.server.trainings import event_api
+from hansa.server.trainings import event_api, hints
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Event
 from hansa.server.trainings.services import trainings
 from support.answers import refused, refused_field
-from support.exchange import Exchange
+from support.followed import Reader
 from support.work import lease, start, update, upload_and_report
 
 
@@ -21,40 +20,12 @@ def at_once(monkeypatch):
     monkeypatch.setattr(event_api, "SETTLE_SECONDS", 0.0)
 
 
-class Reader(Exchange):
-    """Reads a stream as it comes, while it is let."""
-
-    def __init__(self, handler, person, training, query="", last=None):
-        self.events, self._grew, self.reads = [], asyncio.Event(), asyncio.Event()
-        self.reads.set()
-        headers = {"accept": "text/event-stream", **({} if last is None else {"last-event-id": str(last)})}
-        super().__init__(handler, person, "GET", f"/api/trainings/{training.id}/events/{query}", headers)
-        self.send(b"", last=True)
-
-    async def _collect(self, message):
-        await super()._collect(message)
-        for frame in message.get("body", b"").decode().split("\n\n"):
-            fields = dict(line.split(": ", 1) for line in frame.splitlines() if not line.startswith(":"))
-            if "data" in fields:
-                self.events.append((fields.get("id", fields.get("event")), json.loads(fields["data"])))
-        self._grew.set()
-        await self.reads.wait()
-
-    async def until(self, count):
-        """So many events; the kinds of all that have come."""
-        async with asyncio.timeout(10):
-            while len(self.events) < count:
-                self._grew.clear()
-                await self._grew.wait()
-        return [data["kind"] for _, data in self.events]
-
-
 @pytest.fixture
 async def follow(handler):
     readers = []
 
-    def open_one(*args, **kwargs):
-        readers.append(Reader(handler, *args, **kwargs))
+    def open_one(person, training, query="", last=None):
+        readers.append(Reader(handler, person, f"/api/trainings/{training.id}/events/{query}", last))
         return readers[-1]
 
     yield open_one
@@ -131,7 +102,7 @@ async def test_a_participant_is_sent_nothing_of_others(bob, carol, started, foll
 
 
 async def test_a_lost_hint_is_made_up_for(alice, started, follow, monkeypatch):
-    monkeypatch.setattr(event_api, "LOST_HINT_SECONDS", 0.01)
+    monkeypatch.setattr(hints, "LOST_HINT_SECONDS", 0.01)
     reader = follow(alice, started)
     await reader.until(5)
 

@@ -1,12 +1,17 @@
 """The pages, as a person with a session gets them."""
 
 import re
+from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dashboard.conftest import words
-from hansa.server.accounts.models import Token
+from hansa.server.accounts import presence
+from hansa.server.accounts.models import Token, User
+from hansa.server.dashboard.training_cards import cards
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings.models import Participation, Training, Update
 from hansa.server.trainings.services import trainings
@@ -234,6 +239,62 @@ async def test_what_wants_a_person_is_on_the_first_page_of_who_can_do_something(
     page = words(await (await browser(alice)).get("/"))
     assert "bob in " in page
     assert "3 tasks in a row failed or were lost" in page
+
+
+async def test_a_training_in_which_nothing_happens_and_nobody_works_is_told_of(browser, alice, bob, started):
+    window, a_while_ago = await browser(alice), timezone.now() - timedelta(minutes=25)
+    assert "stalled" not in words(await window.get("/"))
+
+    await call(lambda: started.events.update(at=a_while_ago))
+    assert "nothing has happened for 25 minutes, and no client works on it" in words(await window.get("/"))
+    await call(lease, bob)
+    await call(lambda: started.events.update(at=a_while_ago))
+    assert "stalled" not in words(await window.get("/")), "who trains for long is at work"
+
+
+async def test_the_worst_comes_first_and_what_is_left_out_is_counted(browser, alice, make_training, bob, model):
+    def troubles():
+        for number in range(15):
+            made = make_training(bob)
+            waits = {"status": "paused", "awaits_clients": True, "reason": f"it waits {number}"}
+            Training.objects.filter(id=made.id).update(**waits)
+        Training.objects.filter(id=made.id).update(status="error", awaits_clients=False, reason="it broke")
+
+    await call(troubles)
+    page = words(await (await browser(alice)).get("/"))
+
+    tones = re.findall(r'<span class="badge (bad|warn)">(?:stopped|waits for clients)', page)
+    assert tones == ["bad", *["warn"] * 11]
+    assert "and 3 more" in page
+
+
+async def test_who_is_there_is_counted_of_the_clients_that_one_knows(
+    browser, alice, mallory, bob, carol, person, started
+):
+    await call(lease, bob)
+    presence.saw(carol.user.id, timezone.now())
+    stranger = await call(person, "stranger", client=True)
+    presence.saw(stranger.user.id, timezone.now())
+    await call(lambda: User.objects.filter(username__in=("bob", "carol")).update(client=True))
+
+    page = re.sub(r"\s+|<[^>]*>", " ", words(await (await browser(alice)).get("/")))
+    for told in ("2 / 2 clients online", "1 waiting for work", "1 at work"):
+        assert told in re.sub(" +", " ", page), told
+
+
+def queries_of_all_cards(viewer):
+    with CaptureQueriesContext(connection) as asked:
+        cards(Training.objects.all(), viewer, timezone.now())
+    return len(asked)
+
+
+async def test_a_list_takes_as_many_queries_for_many_as_for_one(alice, make_training, bob):
+    counted = []
+    for trainings_there in (1, 6):
+        await call(lambda more=trainings_there: [make_training(bob) for _ in range(more)])
+        counted.append(await read(queries_of_all_cards, alice.user))
+
+    assert counted[0] == counted[1] > 0
 
 
 async def test_the_admin_is_linked_for_who_may_see_it_and_for_nobody_else(browser, alice, person):

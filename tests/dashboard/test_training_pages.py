@@ -14,9 +14,9 @@ from dashboard.conftest import beside, words
 from hansa.rounds import plan as plans
 from hansa.server.accounts.models import Invitation, User
 from hansa.server.dashboard.outliers import outliers
-from hansa.server.dashboard.overview import cards
 from hansa.server.dashboard.page import Page
 from hansa.server.dashboard.plan_words import told
+from hansa.server.dashboard.training_cards import cards
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings import summaries
 from hansa.server.trainings.models import Participation, Round, Update

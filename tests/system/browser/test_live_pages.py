@@ -130,3 +130,17 @@ async def test_a_training_that_is_seen_no_more_is_told_so(server, chromium, acto
 
         await page.get_by_text("This is gone, or no longer yours to see.").wait_for()
         window.complaints[:] = [each for each in window.complaints if "404" not in each]
+
+
+async def test_the_overview_and_the_list_follow_all_trainings(desk, actor):
+    training, _ = begun(actor, "sven", model="followed")
+    page = desk.page
+    for path, before, move, after in (
+        ("/", "initial", "start", "ongoing"),
+        ("/trainings/", "ongoing", "pause", "paused"),
+    ):
+        await desk.go(path)
+        badge = page.locator(".training", has=page.get_by_role("link", name="followed")).locator(".badge")
+        await expect(badge).to_have_text(before)
+        actor.post(f"/api/trainings/{training}/{move}/")
+        await expect(badge).to_have_text(after)

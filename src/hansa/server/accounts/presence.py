@@ -4,8 +4,12 @@ A client that waits for work writes nothing; without this, thousands of idle cli
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
+
+LATELY: Final = timedelta(seconds=90)
+"""A waiting client asks again within a minute: who was heard of since is there."""
 
 _seen: dict[UUID, datetime] = {}
 _lost: set[UUID] = set()

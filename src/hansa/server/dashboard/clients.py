@@ -16,17 +16,18 @@ from rest_framework.request import Request
 
 from hansa.protocol.accounts import ClientSummary
 from hansa.rounds.states import TaskState
-from hansa.server.accounts import selectors, services
+from hansa.server.accounts import presence, selectors, services
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import IsActor, caller
 from hansa.server.dashboard import invitations
-from hansa.server.dashboard.overview import LATELY, leaf_of
+from hansa.server.dashboard.leaves import leaf_of
 from hansa.server.dashboard.page import Change, Page, Shown
 from hansa.server.dashboard.people import Taking, taking_part
 from hansa.server.dashboard.refusals import status_of, wrong_fields
 from hansa.server.lifecycle.bridge import call
 from hansa.server.lifecycle.errors import ServiceError
 from hansa.server.trainings.models import Task
+from hansa.server.trainings.selectors import steerable
 
 OFTEN: Final = 0.2
 """Of the tasks: whose share of failures is above it is marked."""
@@ -110,7 +111,7 @@ def rows(viewer: User, page: Sequence[User] | Any, now: datetime) -> Sequence[Cl
 def _row(client: ClientSummary, taking: Taking, past: Record, now: datetime) -> ClientRow:
     if past.working:
         state, tone = "at work", "live"
-    elif client.last_seen is not None and datetime.fromisoformat(client.last_seen) > now - LATELY:
+    elif client.last_seen is not None and datetime.fromisoformat(client.last_seen) > now - presence.LATELY:
         state, tone = "online", "good"
     else:
         state, tone = ("away", "idle") if client.enrolled else ("invited", "warn")
@@ -119,9 +120,7 @@ def _row(client: ClientSummary, taking: Taking, past: Record, now: datetime) -> 
 
 def task_records(viewer: User, ids: Collection[UUID], now: datetime) -> Mapping[UUID, Record]:
     """How the tasks of these clients ended, where the viewer may know."""
-    tasks = Task.objects.filter(participation__client__in=ids)
-    if not viewer.is_superuser:
-        tasks = tasks.filter(round__training__actor=viewer)
+    tasks = Task.objects.filter(participation__client__in=ids, round__training__in=steerable(viewer))
     counted = (
         tasks.order_by()
         .values("participation__client_id")

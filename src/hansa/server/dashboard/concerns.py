@@ -1,4 +1,4 @@
-"""What wants a person: trainings that stand, clients that fail, updates that were refused, a disk that fills.
+"""What wants a person: trainings that stand or stall, clients that fail, updates that were refused, a disk that fills.
 
 Each concern says what was seen and what can be done about it. Nobody is told of what is not theirs to see.
 """
@@ -7,22 +7,31 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Subquery
 from django.urls import reverse
 
 from hansa.protocol.events import EventKind
-from hansa.rounds.states import TrainingStatus
+from hansa.rounds.states import TaskState, TrainingStatus
 from hansa.server.accounts.models import User
 from hansa.server.blobs import store
 from hansa.server.dashboard.titles import title
-from hansa.server.trainings.models import Event, Participation, Training
+from hansa.server.trainings.models import Event, Participation, Task, Training
+from hansa.server.trainings.selectors import steerable
 
-MOST = 12
-LATELY = timedelta(days=1)
-FULL = 0.9
+MOST: Final = 12
+"""Concerns that are shown."""
+EACH: Final = 100
+"""Concerns of a kind that are counted."""
+TONES: Final = ("bad", "warn")
+"""The worst first."""
+LATELY: Final = timedelta(days=1)
+QUIET: Final = timedelta(minutes=10)
+"""How long nothing has happened in a training that is stalled."""
+FULL: Final = 0.9
 """Of the disk."""
-FAILING = 2
+FAILING: Final = 2
 """Failures in a row from which on a client is a concern."""
 
 
@@ -38,17 +47,33 @@ class Concern:
     url: str
 
 
-def concerns(user: User, now: datetime) -> Sequence[Concern]:
+@dataclass(frozen=True, slots=True)
+class Concerns:
+    """The worst of them."""
+
+    shown: Sequence[Concern]
+    more: int
+    """How many there are beside."""
+
+
+def concerns(user: User, now: datetime) -> Concerns:
     """Those of the trainings that the user steers, and for superusers those of the machine; worst first."""
-    steered = Training.objects.all() if user.is_superuser else Training.objects.filter(actor=user)
-    found = [*_stopped(steered), *(_disk() if user.is_superuser else ()), *_clients(steered), *_refused(steered, now)]
-    return found[:MOST]
+    steered = steerable(user)
+    found = [
+        *(_disk() if user.is_superuser else ()),
+        *_stopped(steered),
+        *_stalled(steered, now),
+        *_clients(steered),
+        *_refused(steered, now),
+    ]
+    worst_first = sorted(found, key=lambda concern: TONES.index(concern.tone))
+    return Concerns(worst_first[:MOST], len(worst_first[MOST:]))
 
 
 def _stopped(steered: QuerySet[Training]) -> Iterator[Concern]:
     failed = Q(status=TrainingStatus.ERROR.value)
     waiting = Q(status=TrainingStatus.PAUSED.value, awaits_clients=True)
-    for training in steered.filter(failed | waiting).order_by("status", "-created_at")[:MOST]:
+    for training in steered.filter(failed | waiting).order_by("status", "-created_at")[:EACH]:
         is_error = training.status == TrainingStatus.ERROR.value
         move = (
             "Mend what the reason names, then resume it." if is_error else "It goes on by itself when they are there."
@@ -62,10 +87,27 @@ def _stopped(steered: QuerySet[Training]) -> Iterator[Concern]:
         )
 
 
+def _stalled(steered: QuerySet[Training], now: datetime) -> Iterator[Concern]:
+    """Those that should go on, of which nothing was heard for a while, and at which nobody works."""
+    last = Event.objects.filter(training=OuterRef("pk")).order_by("-id").values("at")[:1]
+    at_work = Task.objects.filter(round__training=OuterRef("pk"), state=TaskState.LEASED.value, lease_until__gt=now)
+    ongoing = steered.filter(~Exists(at_work), status=TrainingStatus.ONGOING.value).annotate(last=Subquery(last))
+    for training in ongoing.filter(last__lt=now - QUIET).order_by("last")[:EACH]:
+        minutes = int((now - training.last).total_seconds() // 60)
+        quiet = f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"
+        yield Concern(
+            "warn",
+            "stalled",
+            f"{title(training.name, training.id)}: nothing has happened for {quiet}, and no client works on it",
+            "See whether its clients run and reach this server; a deadline in the plan lets rounds go on without them.",
+            reverse("training-page", args=[training.id]) + "#clients",
+        )
+
+
 def _clients(steered: QuerySet[Training]) -> Iterator[Concern]:
     going = steered.filter(status__in=[TrainingStatus.ONGOING.value, TrainingStatus.PAUSED.value])
     failing = Participation.objects.filter(~Q(excluded="") | Q(failures__gte=FAILING), training__in=going, active=True)
-    for each in failing.select_related("client", "training").order_by("-failures")[:MOST]:
+    for each in failing.select_related("client", "training").order_by("-failures")[:EACH]:
         what = each.excluded or f"{each.failures} tasks in a row failed or were lost"
         yield Concern(
             "bad" if each.excluded else "warn",
@@ -79,7 +121,7 @@ def _clients(steered: QuerySet[Training]) -> Iterator[Concern]:
 def _refused(steered: QuerySet[Training], now: datetime) -> Iterator[Concern]:
     refused = Event.objects.filter(training__in=steered, kind=EventKind.TASK_REFUSED.value, at__gt=now - LATELY)
     rows = refused.order_by().values("training_id", "training__name").annotate(count=Count("id"), last=Max("round"))
-    for row in rows.order_by("-count")[:MOST]:
+    for row in rows.order_by("-count")[:EACH]:
         name = title(row["training__name"], row["training_id"])
         yield Concern(
             "warn",

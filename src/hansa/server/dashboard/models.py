@@ -14,7 +14,7 @@ from django.urls import reverse
 from hansa.formats.modelfile import LayerInfo
 from hansa.protocol import models as wire
 from hansa.server.accounts.models import User
-from hansa.server.dashboard.overview import leaf_of
+from hansa.server.dashboard.leaves import leaf_of
 from hansa.server.dashboard.page import Page, Shown
 from hansa.server.dashboard.templatetags.dashboard import shape
 from hansa.server.dashboard.titles import title

@@ -14,11 +14,13 @@ from hansa.server.accounts import selectors
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import IsActor
 from hansa.server.dashboard.clients import rows
-from hansa.server.dashboard.overview import TONES, leaf_of
+from hansa.server.dashboard.leaves import leaf_of
 from hansa.server.dashboard.page import Page, Shown
 from hansa.server.dashboard.titles import title
+from hansa.server.dashboard.training_cards import TONES
 from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.trainings.models import Participation, Task
+from hansa.server.trainings.selectors import steerable
 
 MOST: Final = 50
 """Trainings that the page names."""
@@ -65,9 +67,7 @@ class OneClient(Page):
         if client is None:
             raise NotFoundError("There is no such client, or you have neither invited it nor train with it.")
         (row,) = rows(user, [client], timezone.now())
-        steered = Participation.objects.filter(client=client)
-        if not user.is_superuser:
-            steered = steered.filter(training__actor=user)
+        steered = Participation.objects.filter(client=client, training__in=steerable(user))
         leaf = leaf_of(_tasks(steered), self.request.query_params.get("page"))
         return {
             "here": "clients",

@@ -1,97 +1,77 @@
 """The first page: what runs, who is there, what wants a person. And the list of all trainings."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
-from django.core.paginator import Page as Leaf
-from django.core.paginator import Paginator
-from django.db.models import Count, F, QuerySet
+from django.db.models import F
+from django.http import HttpResponse
 from django.utils import timezone
+from rest_framework.request import Request
 
-from hansa.protocol import trainings as wire
-from hansa.rounds.states import TrainingStatus
 from hansa.server.accounts import presence
 from hansa.server.accounts.models import User
-from hansa.server.dashboard import charts
+from hansa.server.accounts.selectors import known_clients
+from hansa.server.dashboard import news
 from hansa.server.dashboard.concerns import concerns
-from hansa.server.dashboard.page import Page, Shown
-from hansa.server.dashboard.titles import title
-from hansa.server.trainings import discretion, records, selectors, summaries
-from hansa.server.trainings.models import Training
+from hansa.server.dashboard.leaves import leaf_of
+from hansa.server.dashboard.page import Page, Shown, by_script, render_part
+from hansa.server.dashboard.training_cards import TONES, cards, counted
+from hansa.server.trainings import selectors
+from hansa.server.trainings.models import Task
 
-NEWEST = 8
+NEWEST: Final = 8
 """Trainings on the first page; the others are a click away."""
-PER_PAGE = 25
-LATELY = timedelta(seconds=90)
-"""A waiting client asks again within a minute: who was heard of since is online."""
-
-TONES: Final[Mapping[str, str]] = {
-    TrainingStatus.INITIAL: "idle",
-    TrainingStatus.ONGOING: "live",
-    TrainingStatus.PAUSED: "warn",
-    TrainingStatus.COMPLETED: "good",
-    TrainingStatus.ERROR: "bad",
-    TrainingStatus.CANCELLED: "idle",
-}
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A training in a list."""
+class _Followed(Page):
+    """A page of which the greater part is fetched anew when a training has moved."""
 
-    record: wire.Training
-    tone: str
-    """How its badge looks."""
-    left: timedelta | None
-    """Until its end, at the pace so far; None: unknown, or it has ended."""
-    spark: str = ""
-    """A line of its first metric over the rounds, for an SVG; empty while there is none."""
-    metric: str = ""
-    """What that line shows, with its newest value."""
+    part: str
 
-    @property
-    def title(self) -> str:
-        """Its name, or the beginning of its id."""
-        return title(self.record.name, self.record.id)
+    def rendered(self, request: Request, shown: Shown, *, status: int = 200) -> HttpResponse:
+        """The page, or that part for the script that follows it."""
+        if by_script(request._request):
+            return render_part(request._request, f"dashboard/parts/{self.part}.html", shown)
+        return super().rendered(request, shown, status=status)
 
 
-class Overview(Page):
+class Overview(_Followed):
     """What runs, who is there, and what needs attention."""
 
-    template = "overview.html"
+    template, part = "overview.html", "overview"
 
     def show(self, user: User, **asked: Any) -> Shown:  # Any: the URL's arguments
         """As far as the user may see it."""
-        now = timezone.now()
+        known, now = news.newest(user), timezone.now()
         visible = selectors.visible(user)
-        newest = cards(visible.order_by(F("started_at").desc(nulls_first=True), "-created_at")[:NEWEST], user, now)
+        newest = visible.order_by(F("started_at").desc(nulls_first=True), "-created_at")[:NEWEST]
         return {
             "here": "overview",
+            "after": known,
             "counts": counted(visible),
             "total": visible.count(),
-            "cards": newest,
+            "cards": cards(newest, user, now),
             "clients": _clients(user, now) if user.may_act else None,
             "concerns": concerns(user, now),
         }
 
 
-class Trainings(Page):
+class Trainings(_Followed):
     """All of them, by state."""
 
-    template = "trainings.html"
+    template, part = "trainings.html", "training_list"
 
     def show(self, user: User, **asked: Any) -> Shown:  # Any: as above
         """A page of those of one state, newest first."""
-        now = timezone.now()
+        known, now = news.newest(user), timezone.now()
         visible = selectors.visible(user)
         status = self.request.query_params.get("status", "")
         of_status = visible.filter(status=status) if status in TONES else visible
         leaf = leaf_of(of_status.order_by("-created_at", "id"), self.request.query_params.get("page"))
         return {
             "here": "trainings",
+            "after": known,
             "counts": counted(visible),
             "total": visible.count(),
             "status": status if status in TONES else "",
@@ -100,51 +80,12 @@ class Trainings(Page):
         }
 
 
-def leaf_of(rows: QuerySet[Any], number: str | None) -> Leaf[Any]:  # Any: rows of any kind
-    """One page of rows; the nearest there is, where there is no such page."""
-    return Paginator(rows, PER_PAGE).get_page(number)
-
-
-def counted(visible: QuerySet[Training]) -> Sequence[tuple[str, str, int]]:
-    """Of each state its name, how it looks, and how many trainings are in it."""
-    found = dict(visible.order_by().values_list("status").annotate(Count("id")))
-    return [(str(status), tone, found.get(str(status), 0)) for status, tone in TONES.items()]
-
-
-def cards(rows: Any, user: User, now: datetime) -> Sequence[Card]:  # Any: a slice of a query
-    """These trainings, in their order, with as many queries for many as for one."""
-    ids = [row.id for row in rows]
-    found = {record.id: record for record in records.records(Training.objects.filter(id__in=ids), user, now)}
-    return [with_spark(card(found[str(each)], now), user) for each in ids]
-
-
-def with_spark(plain: Card, viewer: User) -> Card:
-    """The card with the line of the metric that a training's page shows first."""
-    fewest = discretion.fewest(viewer, plain.record.actor)
-    found = summaries.headline(UUID(plain.record.id), plain.record.rounds_done, fewest=fewest)
-    if found is None:
-        return plain
-    name, values = found
-    return replace(plain, spark=charts.spark(values), metric=f"{name} {charts.number(values[-1])}")
-
-
-def card(record: wire.Training, now: datetime) -> Card:
-    """A record as lists show it."""
-    return Card(record, TONES[record.status], _time_left(record, now))
-
-
-def _time_left(record: wire.Training, now: datetime) -> timedelta | None:
-    """At the mean pace of the rounds that are done."""
-    if record.status != TrainingStatus.ONGOING or record.started_at is None or not record.rounds_done:
-        return None
-    passed = now - datetime.fromisoformat(record.started_at)
-    return passed / record.rounds_done * (record.rounds - record.rounds_done)
-
-
 def _clients(user: User, now: datetime) -> Mapping[str, int]:
-    """How many clients the user may know of: online, and at work."""
-    known = User.objects.filter(client=True, is_active=True)
-    seen = [presence.last_seen(client, last) for client, last in known.values_list("id", "last_seen")]
-    online = sum(moment is not None and datetime.fromisoformat(moment) > now - LATELY for moment in seen)
-    working = known.filter(participations__tasks__lease_until__gt=now, participations__tasks__state="leased")
-    return {"known": len(seen), "online": online, "working": working.distinct().count()}
+    """How many clients the user knows of: online, at work, and waiting, which is to be online without work."""
+    known = dict(known_clients(user).values_list("id", "last_seen"))
+    seen = {client: presence.last_seen(client, last) for client, last in known.items()}
+    online = {each for each, at in seen.items() if at and datetime.fromisoformat(at) > now - presence.LATELY}
+    leased = Task.objects.filter(lease_until__gt=now, state="leased").values_list("participation__client_id", flat=True)
+    working = set(leased) & known.keys()
+    there = len(online | working)
+    return {"known": len(known), "online": there, "working": len(working), "waiting": there - len(working)}

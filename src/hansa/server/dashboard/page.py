@@ -11,8 +11,10 @@ status and the words of the API; who is not signed in is asked to, and comes bac
 """
 
 import logging
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from hashlib import blake2b
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -35,6 +37,9 @@ from hansa.server.lifecycle.sessions import SessionAuthentication
 from hansa.server.lifecycle.views import APIView
 
 log = logging.getLogger(__name__)
+
+_TOKEN: Final = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"')
+"""Of a form: another in every answer, and as good as the one before."""
 
 Shown = Mapping[str, Any]  # Any: what a template is given
 
@@ -139,6 +144,17 @@ def render(request: HttpRequest, template: str, shown: Shown, *, status: int = 2
     response["Cache-Control"] = "no-store, private"
     response["Vary"] = "Cookie, HX-Request, X-Requested-With"
     return response
+
+
+def render_part(request: HttpRequest, template: str, shown: Shown) -> HttpResponse:
+    """A part of a page, for a script that puts it in its place; 304 without it for one that has it as it is."""
+    answer = render(request, template, shown)
+    answer["ETag"] = f'"{blake2b(_TOKEN.sub(b"", answer.content), digest_size=16).hexdigest()}"'
+    if request.headers.get("If-None-Match") != answer["ETag"]:
+        return answer
+    same = HttpResponse(status=304)
+    same["ETag"] = answer["ETag"]
+    return same
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

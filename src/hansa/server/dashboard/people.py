@@ -19,7 +19,7 @@ from hansa.protocol.accounts import GroupCreate, VisibleUser
 from hansa.server.accounts import groups, selectors
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
-from hansa.server.dashboard.overview import leaf_of
+from hansa.server.dashboard.leaves import leaf_of
 from hansa.server.dashboard.page import Change, Page, Shown
 from hansa.server.dashboard.refusals import status_of, wrong_fields
 from hansa.server.dashboard.titles import title

@@ -1,9 +1,7 @@
 """A training's page: where it is and why, who did what in each round, what was learned."""
 
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from hashlib import blake2b
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,12 +16,12 @@ from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
 from hansa.server.dashboard.curves import curves_part
 from hansa.server.dashboard.log import log_part
-from hansa.server.dashboard.overview import card
-from hansa.server.dashboard.page import Change, Page, Shown, render
+from hansa.server.dashboard.page import Change, Page, Shown, render_part
 from hansa.server.dashboard.participants import clients_part
 from hansa.server.dashboard.plan_words import told
 from hansa.server.dashboard.refusals import plain
 from hansa.server.dashboard.rounds import round_part
+from hansa.server.dashboard.training_cards import card
 from hansa.server.dashboard.versions import versions_part
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.lifecycle.errors import NotFoundError, ServiceError
@@ -41,8 +39,6 @@ MOVES: Final[Mapping[str, tuple[str, frozenset[TrainingStatus]]]] = {
 }
 """What the actor may do: the button, and in which states there is one."""
 STANDING: Final = "standing"
-_TOKEN: Final = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"')
-"""Of the forms: another in every answer, and as good as the one before."""
 
 
 class Training(Page):
@@ -71,14 +67,8 @@ class Part(Page):
         return shown if part == STANDING else {**shown, **_SHOWN[part](self, user, shown)}
 
     def rendered(self, request: Request, shown: Shown, *, status: int = 200) -> HttpResponse:
-        """That part alone; 304 without it for who has it as it is."""
-        answer = render(request._request, f"dashboard/parts/{self.kwargs['part']}.html", shown, status=status)
-        answer["ETag"] = f'"{blake2b(_TOKEN.sub(b"", answer.content), digest_size=16).hexdigest()}"'
-        if request.headers.get("If-None-Match") != answer["ETag"]:
-            return answer
-        same = HttpResponse(status=304)
-        same["ETag"] = answer["ETag"]
-        return same
+        """That part alone."""
+        return render_part(request._request, f"dashboard/parts/{self.kwargs['part']}.html", shown)
 
 
 def standing(user: User, training_id: UUID) -> dict[str, Any]:  # Any: what a template is given

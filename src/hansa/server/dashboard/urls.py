@@ -5,6 +5,7 @@ from hansa.server.dashboard import (
     account,
     model_upload,
     models,
+    news,
     overview,
     people_urls,
     playground,
@@ -19,6 +20,7 @@ LARGEST_INPUT = settings.CONFIG.inference.input_bytes + TEXTS
 
 urlpatterns = [
     path("", overview.Overview.as_view(), name="overview"),
+    path("news/", news.News.as_view(), name="news"),
     *training_urls.urlpatterns,
     path("models/", models.Models.as_view(), name="models-page"),
     path("models/new/", model_upload.NewModel.as_view(body_limit=LARGEST_MODEL), name="model-new"),

@@ -1,8 +1,6 @@
 """The event log of a training, as pages and as a stream. The messages are in `hansa.protocol.events`."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -20,17 +18,13 @@ from hansa.server.lifecycle.events import MEDIA_TYPE, Event, EventStream, EventS
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import ref
 from hansa.server.lifecycle.request import AsyncRequest
-from hansa.server.lifecycle.threads import release
-from hansa.server.lifecycle.waiting import Flag
 from hansa.server.trainings import events
 from hansa.server.trainings.events import Found, Wanted
-from hansa.server.trainings.hints import HINTS
+from hansa.server.trainings.hints import HINTS, something
 
 DEFAULT_LIMIT = 100
 STREAMED_AT_ONCE = 100
 """Events that a stream holds: a reader that does not read keeps so many in memory, and no more."""
-LOST_HINT_SECONDS = 10.0
-"""How late a stream may send what no hint told of."""
 SETTLE_SECONDS = 0.1
 """How long an event waits for its neighbours before those who follow are told."""
 LAST: Final = 2**53
@@ -127,16 +121,5 @@ async def _follow(training_id: UUID, look: Callable[[int], Awaitable[Found]], fo
             woken.clear()  # before looking: nothing falls between the look and the wait
             found = await look(found.seen)
             while not (found.page.events or HINTS.closing):
-                await _wait(woken)
+                await something(woken, settle=SETTLE_SECONDS)
                 found = await look(found.seen)
-
-
-async def _wait(woken: Flag) -> None:
-    """Until something may have happened; without a thread or a connection."""
-    await release()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LOST_HINT_SECONDS):
-            await woken.wait()
-    if not HINTS.closing:
-        await asyncio.sleep(SETTLE_SECONDS)
-    woken.clear()

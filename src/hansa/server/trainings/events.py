@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Q, QuerySet
 from msgspec import structs
 from rest_framework.exceptions import ValidationError
 
@@ -52,6 +52,11 @@ class Found:
 def newest(training_id: UUID) -> int:
     """The number of a training's last event, whoever may see it; 0 while there is none."""
     return Event.objects.filter(training=training_id).order_by("-id").values_list("id", flat=True).first() or 0
+
+
+def newest_of(trainings: QuerySet[Training]) -> int:
+    """The same of many trainings."""
+    return Event.objects.filter(training__in=trainings.order_by().values("id")).aggregate(last=Max("id"))["last"] or 0
 
 
 def after(user: User, training_id: UUID, wanted: Wanted, *, number: int, limit: int) -> Found:

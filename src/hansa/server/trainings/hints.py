@@ -6,9 +6,17 @@ on the event loop. The rows are the truth: whoever is woken looks at them, and a
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
 from uuid import UUID
 
-from hansa.server.lifecycle.waiting import Waiters
+from hansa.server.lifecycle.threads import release
+from hansa.server.lifecycle.waiting import Flag, Waiters
+
+ANY: Final = UUID(int=0)
+"""Stands for every training, for who waits until one of them moves."""
+LOST_HINT_SECONDS: Final = 10.0
+"""How late a stream may send what no hint told of."""
 
 
 class Hints(Waiters[UUID]):
@@ -46,8 +54,21 @@ class Hints(Waiters[UUID]):
     def _note(self, training_id: UUID) -> None:
         self._moved.add(training_id)
         self._some_moved.set()
-        self._wake([training_id])
+        self._wake([training_id, ANY])
 
 
 HINTS = Hints()
 """The process's hints. One process is one server (design section 8)."""
+
+
+async def something(woken: Flag, *, settle: float) -> None:
+    """Wait until something may have happened, and so many seconds for what happens beside it; without a thread or a
+    connection. `woken`: of a waiter of `HINTS`.
+    """
+    await release()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOST_HINT_SECONDS):
+            await woken.wait()
+    if not HINTS.closing:
+        await asyncio.sleep(settle)
+    woken.clear()

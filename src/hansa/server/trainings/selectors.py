@@ -63,6 +63,11 @@ def record_of(user: User, training: Training) -> wire.TrainingDetail:
     return found
 
 
+def steerable(user: User) -> QuerySet[Training]:
+    """The trainings that the user may change: as its actor; a superuser all."""
+    return Training.objects.all() if user.is_superuser else Training.objects.filter(actor=user)
+
+
 def steered(user: User) -> list[wire.Training]:
     """The trainings whose actor the user is."""
     return records(Training.objects.filter(actor=user).order_by("created_at", "id"), user, timezone.now())

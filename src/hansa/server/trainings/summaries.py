@@ -6,11 +6,12 @@ late to a round that is done has its round reckoned anew.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import Final
 from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import Q
 
 from hansa.protocol.tasks import TaskKind
 from hansa.rounds.states import RoundState, TaskState
@@ -87,22 +88,43 @@ def _weighted(values: Sequence[tuple[float, int]]) -> Figures:
     return sum(value * (count / examples) for value, count in values), min(alone), max(alone), len(alone)
 
 
-def headline(training: UUID, rounds: int, *, fewest: int, most: int = 60) -> tuple[str, list[float]] | None:
-    """The metric that says most, and its mean after at most so many of the rounds that are done, the last among them.
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The metric of a training that says most."""
+
+    key: str
+    rounds: Sequence[int]
+    """Some of those that are done, at least one, the last among them."""
+    values: Sequence[float]
+    """Its mean over the clients in each of them."""
+
+
+def headlines(of: Mapping[UUID, tuple[int, int]], *, most: int = 60) -> Mapping[UUID, Line]:
+    """Of trainings, for which it is said how many rounds are done and of how many clients a mean is at least that may
+    be told: the metric that says most, after at most so many rounds. Those that have none are left out. One query.
 
     What clients tested goes before what they saw while they trained, accuracy before loss, and both before the others.
-    Only means of as many clients as `fewest` count.
     """
-    step = max(1, -(-rounds // most))
-    done = Round.objects.filter(training=training, measured__isnull=False, state=RoundState.DONE.value)
-    kept_some = done.annotate(place=(rounds - F("number")) % step).filter(place=0).order_by("number")
-    found = [measured for measured in kept_some.values_list("measured", flat=True) if measured is not None]
-    names = {name for measured in found[-1:] for name in means(measured, fewest)}
+    wanted = Q()
+    for training, (rounds, _) in of.items():
+        wanted |= Q(training=training, number__in=range(rounds, 0, -max(1, -(-rounds // most))))
+    if not wanted:
+        return {}
+    done = Round.objects.filter(wanted, measured__isnull=False, state=RoundState.DONE.value).order_by("number")
+    found: dict[UUID, list[tuple[int, Measured]]] = defaultdict(list)
+    for training, number, measured in done.values_list("training_id", "number", "measured"):
+        found[training].append((number, measured or {}))
+    lines = {training: _line(rows, of[training][1]) for training, rows in found.items()}
+    return {training: line for training, line in lines.items() if line is not None}
+
+
+def _line(rounds: Sequence[tuple[int, Measured]], fewest: int) -> Line | None:
+    names = means(rounds[-1][1], fewest)
     if not names:
         return None
-    kind, key = min(names, key=preference)
-    told = [means(each, fewest).get((kind, key)) for each in found]
-    return key, [mean for mean in told if mean is not None]
+    name = min(names, key=preference)
+    told = [(number, mean) for number, each in rounds if (mean := means(each, fewest).get(name)) is not None]
+    return Line(name[1], [number for number, _ in told], [mean for _, mean in told])
 
 
 def means(measured: Measured, fewest: int) -> Mapping[tuple[str, str], float]:

@@ -1,4 +1,4 @@
-// A page that follows a training: an event of its stream has those parts of the page fetched anew that it may have
+// A page that follows one training, or all: an event of their stream has those parts of the page fetched anew that it may have
 // changed, at most once a second; less often where that takes long, and not at all while nobody looks. Without this
 // script the page is as true, and stands still.
 (() => {
@@ -7,7 +7,7 @@
   if (!place || !window.EventSource) return;
 
   // By what an event happened to: the part of its kind before the dot. Of a kind that is not known here: all.
-  const all = ["standing", "round", "updates", "curves", "versions", "clients", "log"];
+  const all = ["standing", "round", "updates", "curves", "versions", "clients", "log", "overview"];
   const changes = {
     training: ["standing", "round", "clients", "log"],
     participant: ["standing", "clients", "log"],
@@ -74,7 +74,7 @@
     };
   };
   const refused = async () => {
-    const asked = await fetch(document.getElementById("standing").getAttribute("hx-get"), {
+    const asked = await fetch(document.querySelector("[hx-get]").getAttribute("hx-get"), {
       headers: { "X-Requested-With": "fetch" },
     }).catch(() => ({ status: 0 }));
     say("refused", asked.status < 400 ? 0 : asked.status);
