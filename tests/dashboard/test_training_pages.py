@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import uuid
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dashboard.conftest import beside, words
+from hansa.protocol import tasks as protocol
 from hansa.rounds import plan as plans
 from hansa.server.accounts.models import Invitation, User
+from hansa.server.blobs import fetches
 from hansa.server.dashboard.outliers import outliers
 from hansa.server.dashboard.page import Page
 from hansa.server.dashboard.plan_words import told
@@ -21,6 +24,7 @@ from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings import summaries
 from hansa.server.trainings.models import Participation, Round, Update
 from hansa.server.trainings.services import trainings as services
+from support.answers import shown as shown_as
 from support.work import add_up, lease, report_of, settle, start, update, upload
 
 
@@ -217,6 +221,69 @@ async def test_a_machine_that_cannot_join_is_not_invited_either(browser, alice, 
     assert "nobody can join it any more" in words(page)
     assert not await read(User.objects.filter(username="hospital-a").exists)
     assert not await read(Invitation.objects.exists)
+
+
+async def test_a_lane_tells_of_the_download_and_of_each_step_behind_it(browser, alice, bob, make_training, clock):
+    training = await call(lambda: start(make_training(bob, rounds=1)))
+    window, path = await browser(alice), f"/trainings/{training.id}/parts/round/"
+
+    def shown(page):
+        lane = re.search(r'<svg class="lane".*?</svg>', page.text)[0]
+        return re.findall('<rect class="([a-z]+)"', lane), "trains</span>" in page.text
+
+    clock.advance(1)
+    task = shown_as(await bob.post("/api/tasks/next/", json={"instance": "one"}), protocol.Task)
+    clock.advance(1)
+    assert shown(await window.get(path)) == (["waits", "works"], True), "it may have the version already"
+    assert len((await bob.get(task.params)).content) > 0
+    clock.advance(1)
+    assert shown(await window.get(path)) == (["waits", "downloads", "works"], True)
+    await upload(bob, task, update(1.0))
+    assert "has sent its update" in (await window.get(path)).text
+    assert (await bob.post(f"/api/tasks/{task.id}/report/", json=report_of(update(1.0), 10))).status_code == 200
+    done = await window.get(path)
+    assert shown(done)[0][:3] == ["waits", "downloads", "works"]
+    assert ">accepted" in done.text
+    kept = await read(lambda: training.rounds.get(number=1).tasks.get().downloaded_at)
+    assert kept is not None, "it is still known after a restart"
+    numbers = (await window.get(f"/trainings/{training.id}/data/round/")).json()["tasks"][0]
+    assert numbers["downloaded_at"] == kept.isoformat()
+
+
+async def test_a_download_that_goes_on_is_shown_as_one(browser, alice, bob, make_training):
+    training = await call(lambda: start(make_training(bob, rounds=1)))
+    task = shown_as(await bob.post("/api/tasks/next/", json={"instance": "one"}), protocol.Task)
+    fetches.begin(bob.user.id, task.digest)
+
+    page = (await (await browser(alice)).get(f"/trainings/{training.id}/parts/round/")).text
+    assert '<span class="small quiet">downloads</span>' in page
+    assert '<rect class="works"' not in page
+
+
+async def test_links_of_one_list_keep_the_place_in_the_others(browser, alice, trained):
+    window = await browser(alice)
+    page = (await window.get(f"/trainings/{trained.id}/?round=1&highlight=bob&what=task&evil=<b>")).text
+
+    assert f'href="/trainings/{trained.id}/?round=2&amp;highlight=bob&amp;what=task#round"' in page
+    assert f'hx-get="/trainings/{trained.id}/parts/curves/?round=1&amp;highlight=bob&amp;what=task"' in page
+    assert page.count('<input type="hidden" name="highlight" value="bob">') >= 1
+    assert "evil" not in page
+
+
+async def test_any_round_of_many_is_a_number_away(browser, alice, trained):
+    def many():
+        row = trained.rounds.get(number=2)
+        for number in range(3, 8):
+            row.pk = row.id = uuid.uuid4()
+            row.number, row.state, row.done_at, row._state.adding = number, "abandoned", timezone.now(), True
+            row.save()
+
+    await call(many)
+    page = (await (await browser(alice)).get(f"/trainings/{trained.id}/?lanes=reported")).text
+    form = re.search(r'<form[^>]*id="to-a-round".*?</form>', page, re.DOTALL)[0]
+    assert 'placeholder="1\N{EN DASH}7"' in form
+    assert '<input type="hidden" name="lanes" value="reported">' in form
+    assert "Round 4" in (await (await browser(alice)).get(f"/trainings/{trained.id}/?round=4")).text
 
 
 async def test_lanes_can_be_narrowed_and_turned_over(browser, alice, bob, trained, monkeypatch):

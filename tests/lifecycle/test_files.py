@@ -215,6 +215,29 @@ async def test_it_is_read_in_pieces_on_threads_and_closed(monkeypatch):
     assert opened.closed
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize(
+    ("method", "headers", "tells"),
+    [
+        ("GET", {}, True),
+        ("GET", {"Range": "bytes=10-"}, True),
+        ("GET", {"Range": "bytes=0-9"}, False),
+        ("GET", {"If_None_Match": ETAG}, True),
+        ("GET", {"Range": "bytes=5000-"}, False),
+        ("HEAD", {}, False),
+        ("HEAD", {"If_None_Match": ETAG}, False),
+    ],
+)
+async def test_it_tells_when_somebody_has_the_last_byte(path, method, headers, tells, in_memory):
+    told = []
+    response = ask(on_offer(CONTENT if in_memory else path, on_sent=lambda: told.append(True)), method, **headers)
+    if response.streaming:
+        assert told == [], "nothing has been read yet"
+    await body(response)
+
+    assert told == [True] * tells
+
+
 async def test_it_is_closed_when_nobody_wants_the_rest(monkeypatch):
     monkeypatch.setattr(files, "CHUNK", 400)
     opened = Opened(CONTENT)

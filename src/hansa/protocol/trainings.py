@@ -191,6 +191,10 @@ class TaskInfo(Answer, frozen=True):
     cosine: float | None = None
     """Of the angle between the update and what the round came to, both from its base version, all params as one vector;
     None until there is that."""
+    downloaded_at: str | None = None
+    """When the client had all of what the task begins from; None: not yet, or it is not known."""
+    downloads: bool = False
+    """The client has begun to fetch that, and has not all of it."""
 
 
 class FoldedUpdate(Answer, frozen=True):

@@ -94,7 +94,7 @@ def test_the_numbers_beside_an_axis_go_around_what_is_drawn(one, other):
     ],
 )
 def test_a_lane_shows_what_a_client_did_and_ends_with_its_round(moments, whole, kinds):
-    stretches = charts.lane(moments, whole)
+    stretches = charts.lane(list(zip(("waits", "works", "sends"), moments, strict=True)), whole)
 
     assert [stretch.kind for stretch in stretches] == kinds
     assert all(stretch.at >= 0 and stretch.at + stretch.width <= LANE + 0.5 for stretch in stretches)

@@ -6,6 +6,7 @@ the file itself: then its first block is compared, and its receiver compares the
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from django.conf import settings
@@ -81,15 +82,32 @@ class CheckedFile:
 
 
 async def respond(
-    request: HttpRequest, *, digest: str, media_type: str, filename: str, caching: str = IMMUTABLE
+    request: HttpRequest,
+    *,
+    digest: str,
+    media_type: str,
+    filename: str,
+    caching: str = IMMUTABLE,
+    on_sent: Callable[[], object] | None = None,
 ) -> HttpResponseBase:
-    """Answer a GET or HEAD for a blob. The ETag is the digest of its bytes. Raises BlobDamagedError, NotFoundError."""
+    """Answer a GET or HEAD for a blob. The ETag is the digest of its bytes. Raises BlobDamagedError, NotFoundError.
+
+    `on_sent`: as `RangedFile` has it.
+    """
     known = await known_blob(digest)
-    return await respond_with(request, known, media_type=media_type, filename=filename, caching=caching)
+    return await respond_with(
+        request, known, media_type=media_type, filename=filename, caching=caching, on_sent=on_sent
+    )
 
 
 async def respond_with(
-    request: HttpRequest, known: Known, *, media_type: str, filename: str, caching: str = IMMUTABLE
+    request: HttpRequest,
+    known: Known,
+    *,
+    media_type: str,
+    filename: str,
+    caching: str = IMMUTABLE,
+    on_sent: Callable[[], object] | None = None,
 ) -> HttpResponseBase:
     """As `respond`, for a blob whose row was just read."""
     beginning = await _BEGINNINGS.read((asyncio.get_running_loop(), known), partial(work, _beginning, known))
@@ -102,6 +120,7 @@ async def respond_with(
         media_type=media_type,
         filename=filename,
         headers={"Cache-Control": caching},
+        on_sent=on_sent,
         accel_uri=f"{prefix}{path.relative_to(store.home())}" if prefix else None,
     )
     return blob.respond(request)

@@ -163,7 +163,7 @@ def number(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A part of a lane: `kind` is `waits`, `works`, `sends` or `tests`."""
+    """A part of a lane: `kind` is `waits`, `downloads`, `works`, `sends` or `tests`."""
 
     at: float
     width: float
@@ -175,12 +175,12 @@ LANE: Final = 200.0
 """Width of a lane; its height is the style sheet's."""
 
 
-def lane(moments: Sequence[float | None], whole: float) -> Sequence[Stretch]:
-    """What a client did in a round, in seconds after its opening: when it took its task, had sent its update, and had
-    reported. None: it has not come to that, and goes on until `whole`, the round's length so far.
+def lane(steps: Sequence[tuple[str, float | None]], whole: float) -> Sequence[Stretch]:
+    """What a client did in a round, one after the other: the kind of each step, and when it ended, in seconds after the
+    round's opening. None: it has not, and goes on until `whole`, the round's length so far.
     """
     stretches, begun = [], 0.0
-    for kind, moment in zip(("waits", "works", "sends"), moments, strict=True):
+    for kind, moment in steps:
         ended = min(max(whole if moment is None else moment, begun), whole)
         if ended > begun and whole > 0:
             width = max((ended - begun) / whole * LANE, 0.5)

@@ -32,8 +32,8 @@ Cell = str | int | float | bool | None
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula. Names of clients and metrics are other people's."""
 OF_A_TASK: Final = (
-    *("username", "ordinal", "kind", "state", "reason", "leased_at", "uploaded_at", "reported_at", "num_examples"),
-    *("weight", "bytes", "norm", "cosine", "late", "counts_in"),
+    *("username", "ordinal", "kind", "state", "reason", "leased_at", "downloaded_at", "uploaded_at", "reported_at"),
+    *("num_examples", "weight", "bytes", "norm", "cosine", "late", "counts_in"),
 )
 
 

@@ -115,13 +115,18 @@ def lanes(tasks: Sequence[wire.TaskInfo], clock: Clock, apart: Mapping[int, str]
     after, length = clock.after, clock.length
     found = []
     for ordinal, (first, *later) in by_client.items():
-        sent = after(first.uploaded_at or first.reported_at)
         stretches = [
-            *charts.lane([after(first.leased_at), sent, after(first.reported_at)], length),
+            *charts.lane(_steps(first, clock), length),
             *(each for task in later for each in charts.tested(after(task.leased_at), after(task.reported_at), length)),
         ]
         found.append(Lane(first, later, stretches, apart.get(ordinal, "")))
     return found
+
+
+def _steps(task: wire.TaskInfo, clock: Clock) -> Sequence[tuple[str, float | None]]:
+    had, sent = clock.after(task.downloaded_at), clock.after(task.uploaded_at or task.reported_at)
+    fetched = [("downloads", had)] if had is not None or task.downloads else []  # what has it already fetches nothing
+    return [("waits", clock.after(task.leased_at)), *fetched, ("works", sent), ("sends", clock.after(task.reported_at))]
 
 
 def _apart(every: Sequence[Standing]) -> Mapping[int, str]:

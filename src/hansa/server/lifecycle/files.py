@@ -59,6 +59,9 @@ class RangedFile:
     nginx would answer with an ETag of its own; in that location: `etag off; add_header ETag $upstream_http_etag;`.
     """
 
+    on_sent: Callable[[], object] | None = None
+    """Called when a GET was given the last byte of it, or told that it has all of them; for nginx's, at once."""
+
     def respond(self, request: HttpRequest) -> HttpResponseBase:
         """Answer a GET or a HEAD. What is no range, several, or none for this ETag is answered with the whole."""
         validators = {"ETag": self.etag}
@@ -68,11 +71,13 @@ class RangedFile:
         if self._is_known(request):
             known = HttpResponse(status=304, headers=headers)
             del known["Content-Type"]
+            self._sent(request)
             return known
         if self.filename and (attached := content_disposition_header(as_attachment=True, filename=self.filename)):
             headers["Content-Disposition"] = attached
         if self.accel_uri is not None:
             headers["X-Accel-Redirect"] = self.accel_uri
+            self._sent(request)
             return HttpResponse(content_type=self.media_type, headers=headers)
         wanted = self._range(request)
         if wanted is None:
@@ -90,9 +95,15 @@ class RangedFile:
         headers["Content-Length"] = str(len(part))
         if isinstance(self.source, bytes):
             content = self.source[sent.start : sent.stop]
+            if sent.stop == self.size:
+                self._sent(request)
             return HttpResponse(content, status=status, content_type=self.media_type, headers=headers)
-        pieces = _Pieces(self.source, sent)
+        pieces = _Pieces(self.source, sent, partial(self._sent, request) if sent.stop == self.size else None)
         return StreamingHttpResponse(pieces, status=status, content_type=self.media_type, headers=headers)
+
+    def _sent(self, request: HttpRequest) -> None:
+        if self.on_sent is not None and request.method == "GET":
+            self.on_sent()
 
     def _is_known(self, request: HttpRequest) -> bool:
         """Whether the client has what it would get. A tag is asked before a date, which is coarse."""
@@ -133,9 +144,12 @@ def _opaque(etag: str) -> str:
 class _Pieces:
     """The bytes, read as they are sent. Django closes it with its response, whether or not all were sent."""
 
-    def __init__(self, source: Path | Callable[[], Readable], part: range) -> None:
+    def __init__(
+        self, source: Path | Callable[[], Readable], part: range, on_sent: Callable[[], object] | None
+    ) -> None:
         self._open = partial(FileIO, source) if isinstance(source, Path) else source
         self._part = part
+        self._on_sent = on_sent
         self._file: Readable | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -147,6 +161,8 @@ class _Pieces:
                 raise EOFError(f"The file ends at byte {start:,}; {stop:,} bytes were announced.")
             yield piece
             start += len(piece)
+        if self._on_sent is not None:
+            self._on_sent()
 
     def _read(self, offset: int, size: int) -> bytes | None:
         if self._file is None:

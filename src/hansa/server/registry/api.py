@@ -19,7 +19,7 @@ from hansa.server.accounts import repeats
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
 from hansa.server.accounts.repeats import Once
-from hansa.server.blobs import serving
+from hansa.server.blobs import fetches, serving
 from hansa.server.blobs.inspection import Known
 from hansa.server.blobs.services import OCTETS, SAFETENSORS
 from hansa.server.lifecycle.bridge import call, read, work
@@ -191,12 +191,14 @@ class VersionParams(BytesView):
     )
     async def get(self, request: Request, model_id: UUID, number: int) -> HttpResponseBase:
         """Download a version. The ETag is its SHA-256; If-None-Match, Range and If-Range are understood."""
-        file = await read(selectors.version_file, caller(request), model_id, number)
+        user = caller(request)
+        file = await read(selectors.version_file, user, model_id, number)
         return await serving.respond_with(
             self.unread,
             Known.of(file),
             media_type=SAFETENSORS,
             filename=f"model-{model_id}-{number}.safetensors",
+            on_sent=fetches.begin(user.id, file.sha256) if self.request.method == "GET" else None,
         )
 
     def head(self, request: Request, model_id: UUID, number: int) -> object:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from hansa.protocol import tasks as wire
 from hansa.server.lifecycle.batches import Batches
 from hansa.server.lifecycle.shared import share
-from hansa.server.trainings import assignments
+from hansa.server.trainings import assignments, downloads
 from hansa.server.trainings.services import leasing
 from hansa.server.trainings.services.leasing import Ask
 
@@ -30,6 +30,9 @@ def _leased(asks: Sequence[Ask], *, now: datetime) -> list[wire.Task | None]:
     leased = leasing.lease(asks, now=now)
     given = [task_id for task_id in leased if task_id is not None]
     told = dict(zip(given, assignments.messages(given), strict=True))
+    for ask, task_id in zip(asks, leased, strict=True):
+        if task_id is not None:
+            downloads.expect(task_id, ask.user_id, told[task_id].digest)
     return [None if task_id is None else told[task_id] for task_id in leased]
 
 

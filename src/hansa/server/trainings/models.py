@@ -173,6 +173,8 @@ class Task(models.Model):
     """Which of the client's state folders holds the lease."""
     lease_until = models.DateTimeField(null=True, blank=True)
     leased_at = models.DateTimeField(null=True, blank=True)
+    downloaded_at = models.DateTimeField(null=True, blank=True)
+    """When its client had what it begins from; see `downloads`."""
     failure_counted = models.BooleanField(default=False)
     """Its client's failures hold this one. Let in again after the server lost bytes, it may be lost a second time."""
     source = models.ForeignKey("Update", null=True, blank=True, on_delete=models.SET_NULL, related_name="sent_to")

@@ -20,7 +20,7 @@ from hansa.rounds.states import LIVE_ROUND_STATES, TaskState, TrainingStatus
 from hansa.server.accounts.models import User
 from hansa.server.lifecycle.errors import ForbiddenError, NotFoundError
 from hansa.server.prepared import Rows, Slot
-from hansa.server.trainings import latecomers
+from hansa.server.trainings import downloads, latecomers
 from hansa.server.trainings.models import Participation, Round, Task, Training, Update
 from hansa.server.trainings.records import MOVING, detail, records
 
@@ -147,7 +147,8 @@ def shares_in(training: Training, row: Round) -> "Shares":
 Shares = Mapping[str, Mapping[int, float] | None]
 """By kind of task and ordinal; None: each update has its own noted, or none."""
 _SHOWN_OF_A_TASK: Final = (
-    *("kind", "state", "reason", "leased_at", "uploaded_at", "reported_at", "num_examples", "metrics", "progress"),
+    *("kind", "state", "reason", "leased_at", "downloaded_at", "uploaded_at", "reported_at", "num_examples"),
+    *("metrics", "progress"),
     *("round_id", "participation__ordinal", "participation__client__username"),
     *(f"update__{name}" for name in ("digest", "norm", "cosine", "factor", "verdict", "size", "folded_into__number")),
 )
@@ -230,6 +231,8 @@ def _task_record(task: Task, shares: Shares) -> wire.TaskInfo:
         progress=task.progress,
         late=update is not None and task.state == TaskState.CLOSED.value,
         cosine=update.cosine if update is not None else None,
+        downloaded_at=had.isoformat() if (had := downloads.done_at(task.id, task.downloaded_at)) else None,
+        downloads=task.state == TaskState.LEASED.value and downloads.goes_on(task.id),
         counts_in=update.folded_into.number if update is not None and update.folded_into is not None else None,
     )
 

@@ -18,7 +18,7 @@ from hansa.protocol import tasks as wire
 from hansa.rounds.decide import LEASE_SECONDS
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
-from hansa.server.blobs import serving
+from hansa.server.blobs import fetches, serving
 from hansa.server.blobs.services import SAFETENSORS
 from hansa.server.lifecycle.bridge import call, read, work
 from hansa.server.lifecycle.context import note
@@ -99,12 +99,14 @@ class TaskBase(MessageView):
     )
     async def get(self, request: Request, task_id: UUID) -> HttpResponseBase:
         """Download a version, or in a daisy chain the local model dealt to the caller. ETag, If-None-Match, Range."""
-        base = await read(_open, assignments.base, caller(request), task_id)
+        user = caller(request)
+        base = await read(_open, assignments.base, user, task_id)
         return await serving.respond(
             self.unread,
             digest=base.digest,
             media_type=SAFETENSORS,
             filename=f"task-{task_id}-base.safetensors",
+            on_sent=fetches.begin(user.id, base.digest) if self.request.method == "GET" else None,
         )
 
     def head(self, request: Request, task_id: UUID) -> object:

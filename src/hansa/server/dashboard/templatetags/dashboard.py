@@ -57,6 +57,32 @@ def tone(state: str) -> str:
     return _TONES.get(state, "idle")
 
 
+_AT_WORK = {"train": "trains", "evaluate": "evaluates", "swag": "gathers moments", "calibrate": "calibrates"}
+
+
+@register.filter
+def step(task: TaskInfo) -> str:
+    """How far a task is within its state; empty where the state says all.
+
+    >>> from hansa.protocol.trainings import TaskInfo
+    >>> told = dict.fromkeys(TaskInfo.__struct_fields__[:18], None) | {"kind": "train", "metrics": {}}
+    >>> step(TaskInfo(**told | {"state": "leased"}, downloads=True)), step(TaskInfo(**told | {"state": "lost"}))
+    ('downloads', '')
+    >>> step(TaskInfo(**told | {"state": "leased"}, progress=0.4))
+    'trains, 40 %'
+    >>> step(TaskInfo(**told | {"state": "reported", "verdict": "accepted"}, cosine=0.5))
+    'accepted, aggregated'
+    """
+    if task.state == "reported":
+        return "accepted, aggregated" if task.cosine is not None else str(task.verdict or "")
+    if task.state != "leased":
+        return ""
+    if task.downloads or task.uploaded_at:
+        return "downloads" if task.downloads else "has sent its update"
+    done = "" if task.progress is None else f", {share(round(task.progress, 2))}"
+    return f"{_AT_WORK.get(task.kind, 'works')}{done}"
+
+
 @register.filter
 def took(task: TaskInfo) -> float | None:
     """Seconds from its lease to its report; None: it has not come to that."""

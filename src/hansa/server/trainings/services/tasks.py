@@ -23,7 +23,7 @@ from hansa.server.measures import UPDATES_ACCEPTED, once_committed
 from hansa.server.prepared import Added, Changed, Rows, Slot
 from hansa.server.registry.models import MetricKind
 from hansa.server.registry.services import record_metrics
-from hansa.server.trainings import facts, summaries
+from hansa.server.trainings import downloads, facts, summaries
 from hansa.server.trainings.hints import HINTS
 from hansa.server.trainings.models import Round, Task, Training, Update
 from hansa.server.trainings.services import calibrating, conduct, eventlog, folding
@@ -35,7 +35,7 @@ OPEN_ROUND = facts.OPEN_ROUND
 
 _PARTS = ("round__training", "participation", "uploaded")
 _COLUMNS = (
-    *("kind", "state", "reason", "progress", "reported_at", "uploaded_norm"),
+    *("kind", "state", "reason", "progress", "reported_at", "uploaded_norm", "downloaded_at"),
     *(f"round__{name}" for name in ("number", "attempt", "state", "base", "version")),
     *(f"round__training__{name}" for name in ("status", "model", "rounds_done")),
     *(f"participation__{name}" for name in ("client", "active", "excluded", "num_examples", "failures")),
@@ -63,12 +63,14 @@ _UPLOADED = Changed(
     uploaded_at=Slot("now", DateTimeField()),
     uploaded_norm=Slot("norm", FloatField()),
     lease_until=Slot("until", DateTimeField()),
+    downloaded_at=Slot("downloaded", DateTimeField()),
 )
 _SAID = {
     "reported_at": Slot("now", DateTimeField()),
     "num_examples": Slot("num_examples", BigIntegerField()),
     "seconds": Slot("seconds", FloatField()),
     "metrics": Slot("metrics", JSONField()),
+    "downloaded_at": Slot("downloaded", DateTimeField()),
 }
 _REPORTED = Changed(
     lambda: _TASK(state__in=[state.value for state in sources(TASK_MOVES, TaskState.REPORTED)]),
@@ -124,7 +126,8 @@ def record_upload(
         require_open(task)
         blobs.see(digests=digests, media_type=media_type, now=now)
         until = None if _is_late(task) else now + timedelta(seconds=LEASE_SECONDS)
-        _UPLOADED(task=task_id, blob=digests.sha256, now=now, norm=norm, until=until)
+        downloaded = downloads.done_at(task_id, task.downloaded_at)
+        _UPLOADED(task=task_id, blob=digests.sha256, now=now, norm=norm, until=until, downloaded=downloaded)
 
 
 def report(*, task_id: UUID, user_id: UUID, report: TaskReport, now: datetime) -> Receipt:
@@ -184,6 +187,7 @@ def _done(task: Task, report: TaskReport, now: datetime) -> None:
         "num_examples": report.num_examples,
         "seconds": report.seconds,
         "metrics": report.metrics,
+        "downloaded": downloads.done_at(task.id, task.downloaded_at),
     }
     if _is_late(task):
         _REPORTED_LATE(task=task.id, **said)

@@ -53,6 +53,7 @@ GOES_BACK: Mapping[str, tuple[RoundState, Mapping[str, object]]] = {
 """From where it computes to where it collects again, and what of its record is then no longer so."""
 
 NOT_REPORTED: Mapping[str, object] = {
+    "downloaded_at": None,
     "uploaded": None,
     "uploaded_at": None,
     "uploaded_norm": None,
