@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests start hundreds of processes: none of them shall compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test lint types layers pytest test-postgres crash chaos peers simulate described base-install drf-suite fuzz clean
+.PHONY: help install demo test lint types layers browser pytest test-postgres crash chaos peers simulate described base-install drf-suite fuzz clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,9 +40,15 @@ types: install
 layers: install
 	$(BIN)/lint-imports
 
+browser:  # what the tests of pages look at them with
+	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium for the tests of pages."; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "There is no Chromium: the tests of pages will fail. apt-get install chromium, or playwright install chromium." >&2; fi
+
 # One more than the two cores it is measured on: a third of the time the tests wait for processes.
 WORKERS ?= 3
-pytest: install
+pytest: install browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-postgres: install  ## the tests again, every server and database of theirs on a PostgreSQL

@@ -62,9 +62,13 @@ def benchmark(clients: int, rounds: int, repeats: int) -> Sequence[Cost]:
         pages = [
             *("/", "/trainings/", f"{one}/", f"{one}/?highlight=client-7"),
             f"{one}/events/?what=trouble",
-            *(f"{one}/parts/{part}/" for part in ("standing", "round", "curves", "versions", "clients", "log")),
+            *(
+                f"{one}/parts/{part}/"
+                for part in ("standing", "round", "updates", "curves", "versions", "clients", "log")
+            ),
             *(f"{one}/data/curves/?points=640", f"{one}/data/curves/?format=csv", f"{one}/data/round/?format=csv"),
-            *("/trainings/new/", "/models/"),
+            *("/trainings/new/", "/trainings/data/", "/models/", f"/models/{training.model_id}/"),
+            *(f"/models/{training.model_id}/ask/", "/clients/", "/people/", "/account/"),
         ]
         return asyncio.run(_measured(pages, {"actor": actor, "participant": participant}, repeats))
 
@@ -79,7 +83,7 @@ async def _measured(pages: Sequence[str], people: "dict[str, User]", repeats: in
         transport = httpx.ASGITransport(app=handler)  # type: ignore[arg-type]  # ASGI, in other words for its dictionaries
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", cookies=cookies) as window:
             for page in pages:
-                if name == "participant" and ("new" in page or "highlight" in page):
+                if name == "participant" and ("new" in page or "highlight" in page or page == "/clients/"):
                     continue
                 found.append(await _cost(window, page, name, repeats))
     return found

@@ -2,13 +2,15 @@
 
 import json
 import re
+import uuid
 
 import pytest
+from django.utils import timezone
 
 from dashboard.conftest import beside, words
 from hansa.rounds import plan as plans
 from hansa.server.dashboard import plan_fields
-from hansa.server.lifecycle.bridge import read
+from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings.models import Training
 from support import steps
 from support.rules import SECTIONS
@@ -220,6 +222,23 @@ async def test_json_that_was_changed_by_hand_is_neither_overwritten_nor_left_out
     assert "changed by hand, and the form was not" in beside(refused, "json")
     assert '{"rounds": 12}' in words(refused)
     assert not await read(Training.objects.exists)
+
+
+async def test_the_newest_models_are_offered_and_the_one_that_one_came_from(browser, alice, model, monkeypatch):
+    def newer():
+        model.pk = model.id = uuid.uuid4()
+        model.name, model.created_at, model._state.adding = "newer", timezone.now(), True
+        model.save()
+
+    older = str(model.id)
+    await call(newer)
+    monkeypatch.setattr("hansa.server.dashboard.new_training.OFFERED", 1)
+    page = (await (await browser(alice)).get(f"/trainings/new/?model={older}")).text
+
+    assert f'<option value="{older}" selected>' in page
+    assert "The newest" in page
+    for nobodys in ("x", "00000000-0000-4000-8000-000000000000"):
+        assert (await (await browser(alice)).get(f"/trainings/new/?model={nobodys}")).status_code == 200
 
 
 async def test_only_ones_own_models_are_offered_and_only_they_can_be_trained(browser, mallory, model):

@@ -17,6 +17,7 @@ PAGES = """
                                             nobody  stranger  participant  actor  root
 /                                           302     200       200          200    200
 /trainings/                                 302     200       200          200    200
+/trainings/data/                            302     200       200          200    200
 /trainings/new/                             302     200       403          200    200
 /trainings/check/                           302     302       403          302    302
 /trainings/<training>/                      302     404       200          200    200

@@ -1,6 +1,7 @@
 """People, groups, clients and invitations as pages: each sees what the API would tell them."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
@@ -9,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dashboard.conftest import beside, words
-from hansa.server.accounts import services
+from hansa.server.accounts import groups, presence, services
 from hansa.server.accounts.models import Invitation, User
 from hansa.server.dashboard.clients import Clients
 from hansa.server.dashboard.people import People
@@ -34,6 +35,28 @@ async def test_everybody_sees_names_and_staff_sees_roles_and_addresses(browser, 
     assert "eve@example.org" not in of_bob.text
     assert "actor" not in of_bob.text
     assert rows_of(of_root, "Accounts")[1].startswith("eve Eve eve@example.org actor")
+
+
+async def test_staff_sees_who_was_here_when_and_others_do_not(browser, bob, root, clock):
+    await call(lambda: User.objects.filter(username="bob").update(last_login=clock.now))
+    clock.advance(3600)
+    presence.saw(root.user.id, clock.now)
+
+    of_root = await (await browser(root)).get("/people/")
+    seen = [clock.now - timedelta(hours=1), clock.now]
+    assert re.findall('<time datetime="([^"]*)"', of_root.text) == [each.isoformat() for each in seen]
+    assert "Last seen" not in (await (await browser(bob)).get("/people/")).text
+
+
+async def test_a_groups_members_are_named_to_its_members(browser, alice, bob, mallory, monkeypatch):
+    def wards():
+        group = groups.create(creator=alice.user, name="wards")
+        group.user_set.add(bob.user, mallory.user)
+
+    await call(wards)
+    assert "alice, bob, mallory" in " ".join(rows_of(await (await browser(bob)).get("/people/"), "Groups"))
+    monkeypatch.setattr("hansa.server.dashboard.people.MEMBERS", 1)
+    assert "alice and 2 more" in " ".join(rows_of(await (await browser(bob)).get("/people/"), "Groups"))
 
 
 async def test_the_trainings_of_others_are_named_to_who_may_see_them(browser, alice, bob, mallory, training):

@@ -1,7 +1,11 @@
 """The playground: a question by a form, its answer as a picture, its refusal beside the field that is refused."""
 
 import base64
+import csv
+import io
+import json
 import re
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -47,6 +51,11 @@ async def test_numbers_are_answered_with_a_bar_per_class_and_what_the_entropy_is
     assert "mc_dropout, 9 passes" in words(page)
     assert "of the model" in words(page)
     assert 'class="spread"' in page.text
+    kept = dict(re.findall(r'href="data:([a-z/]+)(?:;charset=utf-8)?,([^"]*)" download', page.text))
+    table = list(csv.DictReader(io.StringIO(unquote(kept["text/csv"]))))
+    assert sorted(row["class"] for row in table) == sorted(labels(page))
+    assert all(row["input"] and 0 <= float(row["value"]) <= 1 and float(row["std"]) >= 0 for row in table)
+    assert json.loads(unquote(kept["application/json"]))["hansa"]["passes"] == 9
 
 
 async def test_one_version_is_answered_where_another_beside_it_is_not_there(window, alice):

@@ -79,6 +79,35 @@ async def of_three(trained):
     await read(row.save)
 
 
+async def test_a_highlight_that_is_nobodys_is_told(browser, alice, bob, trained):
+    for who, asked in ((alice, "nemo"), (bob, "carol")):
+        page = words(await (await browser(who)).get(f"/trainings/{trained.id}/?highlight={asked}"))
+        assert f"{asked} is no participant of this training whose curve is yours to see" in page
+        assert "is no participant" not in words(
+            await (await browser(who)).get(f"/trainings/{trained.id}/?highlight=bob")
+        )
+
+
+async def test_the_lines_of_the_list_are_there_as_csv_and_json_and_of_means_that_one_may_know(
+    browser, alice, bob, mallory, trained
+):
+    await of_three(trained)
+    for who in (alice, bob):
+        (row,) = rows(await (await browser(who)).get("/trainings/data/?format=csv"))
+        assert list(row.values()) == [str(trained.id), "digits", "loss", "1", "2.0"]
+    (line,) = (await (await browser(alice)).get("/trainings/data/?status=ongoing")).json()["lines"]
+    assert (line["training"], line["metric"], line["round"], line["mean"]) == ("digits", "loss", [1], [2.0])
+    assert (await (await browser(alice)).get("/trainings/data/?status=error")).json() == {"lines": []}
+    assert (await (await browser(mallory)).get("/trainings/data/")).json() == {"lines": []}
+
+
+async def test_the_rounds_numbers_say_which_updates_stand_apart(browser, alice, bob, trained, monkeypatch):
+    monkeypatch.setattr("hansa.server.dashboard.plots.outliers", lambda norms, cosines: {min(norms): "far away"})
+
+    told = rows(await (await browser(alice)).get(f"/trainings/{trained.id}/data/round/?round=1&format=csv"))
+    assert [(row["username"], row["apart"]) for row in told] == [("bob", "far away"), ("carol", "")]
+
+
 async def test_two_participants_get_their_own_values_and_no_mean_for_it_tells_each_the_others(
     browser, alice, bob, carol, trained
 ):

@@ -117,7 +117,7 @@ async def chromium() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         program = shutil.which("chromium") or shutil.which(playwright.chromium.executable_path)
         if program is None:
-            pytest.skip("there is no Chromium: apt-get install chromium, or playwright install chromium")
+            pytest.fail("There is no browser: apt-get install chromium, or playwright install chromium.")
         browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield browser
         await browser.close()

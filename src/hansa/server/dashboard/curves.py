@@ -41,11 +41,14 @@ def curves_part(page: Page, user: User, shown: Shown) -> Shown:
     asked = page.request.query_params.get("highlight", mine)
     allowed = {client.username for client in record.clients if shown["steers"] or client.id == str(user.id)}
     highlight = asked if asked in allowed else ""
+    stranger = "" if highlight == asked else asked
     found = series(user, shown["training"], highlight)
     groups = [(heading, [_drawn(each) for each in found if each.kind in kinds]) for heading, kinds in GROUPS.items()]
     return {
         "groups": [(heading, curves) for heading, curves in groups if curves],
         "highlight": highlight,
+        "not_highlighted": stranger,
+        "more_to_highlight": max(0, len(allowed) - SUGGESTED),
         "may_highlight": sorted(allowed)[:SUGGESTED],
     }
 

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
@@ -22,6 +25,7 @@ from hansa.server.dashboard.plan_fields import Field, Group
 from hansa.server.dashboard.refusals import Wrong, status_of, wrong_fields
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.lifecycle.errors import ServiceError
+from hansa.server.registry import selectors as registry
 from hansa.server.registry.models import Model
 from hansa.server.trainings import api, naming
 from hansa.server.trainings.asking import wanted
@@ -145,14 +149,15 @@ def _everywhere(found: Sequence[tuple[str, str, str]]) -> Sequence[tuple[str, st
 
 def form_page(user: User, said: Mapping[str, str], *, preset: str = "", wrong: Wrong | None = None) -> Shown:
     """The form with these texts in it."""
-    models = Model.objects.filter(owner=user).order_by("-created_at")[:OFFERED]
+    owned = registry.owned(user)
     clients = User.objects.filter(client=True, is_active=True).order_by("username")
     parts = [_part(group, said, wrong or {}) for group in FORM]
     return {
         "here": "trainings",
         "said": said,
         "parts": parts,
-        "models": [(str(model.id), model.name) for model in models],
+        "models": _offered(owned, said.get("model", "")),
+        "more_models": max(0, owned.count() - OFFERED),
         "known": clients.values_list("username", flat=True)[:OFFERED],
         "presets": [(key, title) for key, (title, _) in plan_fields.PRESETS.items()],
         "preset": preset,
@@ -160,6 +165,15 @@ def form_page(user: User, said: Mapping[str, str], *, preset: str = "", wrong: W
         **({"json": said.get("json", "")} if wrong and "json" in wrong else {}),
         "wrong": wrong or {},
     }
+
+
+def _offered(owned: QuerySet[Model], chosen: str) -> Sequence[tuple[str, str]]:
+    """Ids and names of the newest, and of the one that is chosen if it is older than those."""
+    newest = [(str(model.id), model.name) for model in owned.order_by("-created_at")[:OFFERED]]
+    with suppress(DjangoValidationError):  # what is chosen came from an address
+        if chosen and chosen not in dict(newest):
+            newest += [(str(model.id), model.name) for model in owned.filter(id=chosen)]
+    return newest
 
 
 def _part(group: Group, said: Mapping[str, str], wrong: Wrong) -> Part:

@@ -16,7 +16,7 @@ from hansa.server.dashboard import news
 from hansa.server.dashboard.concerns import concerns
 from hansa.server.dashboard.leaves import leaf_of
 from hansa.server.dashboard.page import Page, Shown, by_script, render_part
-from hansa.server.dashboard.training_cards import TONES, cards, counted
+from hansa.server.dashboard.training_cards import TONES, cards, counted, listed
 from hansa.server.trainings import selectors
 from hansa.server.trainings.models import Task
 
@@ -67,8 +67,7 @@ class Trainings(_Followed):
         known, now = news.newest(user), timezone.now()
         visible = selectors.visible(user)
         status = self.request.query_params.get("status", "")
-        of_status = visible.filter(status=status) if status in TONES else visible
-        leaf = leaf_of(of_status.order_by("-created_at", "id"), self.request.query_params.get("page"))
+        leaf = leaf_of(listed(user, status), self.request.query_params.get("page"))
         return {
             "here": "trainings",
             "after": known,

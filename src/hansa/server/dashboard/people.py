@@ -10,13 +10,13 @@ from uuid import UUID
 import msgspec
 from django.contrib import messages
 from django.contrib.auth.models import Group
-from django.db.models import Count, Q
+from django.db.models import Count, Prefetch, Q
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from hansa.protocol.accounts import GroupCreate, VisibleUser
-from hansa.server.accounts import groups, selectors
+from hansa.server.accounts import groups, presence, selectors
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
 from hansa.server.dashboard.leaves import leaf_of
@@ -32,6 +32,8 @@ NAMED: Final = 3
 """Trainings of one account that a table names; the others are counted."""
 MOST_ROWS: Final = 2000
 """Participations that are looked through for these names."""
+MEMBERS: Final = 20
+"""Of a group that a table names."""
 NEW_GROUP: Final = "group"
 """The field of a new group's name."""
 
@@ -52,6 +54,8 @@ class PersonRow:
     is_viewer: bool
     role: str
     """Empty where it is not the viewer's to know."""
+    last_seen: str | None
+    """ISO 8601: when they last signed in here, or asked for work; None: never, or it is not the viewer's to know."""
     taking: Taking
 
     @property
@@ -84,12 +88,14 @@ class People(Page):
 
 
 def _row(row: User, viewer: User, taking: Taking) -> PersonRow:
-    return PersonRow(selectors.visible(row, viewer), row.id == viewer.id, _role(row, viewer), taking)
+    is_viewer = row.id == viewer.id
+    if not (viewer.may_register or is_viewer):
+        return PersonRow(selectors.visible(row, viewer), is_viewer, role="", last_seen=None, taking=taking)
+    seen = max([at for at in (row.last_login, row.last_seen) if at is not None], default=None)
+    return PersonRow(selectors.visible(row, viewer), is_viewer, _role(row), presence.last_seen(row.id, seen), taking)
 
 
-def _role(row: User, viewer: User) -> str:
-    if not (viewer.may_register or row.id == viewer.id):
-        return ""
+def _role(row: User) -> str:
     if row.is_superuser:
         return "administrator"
     return "actor" if row.actor else "client" if row.client else "user"
@@ -113,11 +119,27 @@ def field_of(group_id: int) -> str:
     return f"{NEW_GROUP}-{group_id}"
 
 
-def group_rows(viewer: User) -> Sequence[tuple[Group, str, int]]:
-    """One's own groups, for superusers all; each with its field, and the number of its members."""
-    shown = Group.objects.all() if viewer.is_superuser else viewer.groups.all()
-    counted = shown.annotate(members=Count("user", distinct=True)).order_by("name")
-    return [(group, field_of(group.id), group.members) for group in counted]
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """A group in the list."""
+
+    group: Group
+    members: Sequence[str]
+    """The first of them, by name."""
+    more: int
+
+    @property
+    def field(self) -> str:
+        """In which it is given another name."""
+        return field_of(self.group.id)
+
+
+def group_rows(viewer: User) -> Sequence[GroupRow]:
+    """One's own groups, for superusers all."""
+    first = User.objects.filter(is_active=True).order_by("username")
+    found = selectors.seen_groups(viewer).order_by("name").prefetch_related(Prefetch("user_set", first, "known"))
+    names = [(group, [member.username for member in group.known]) for group in found]
+    return [GroupRow(group, each[:MEMBERS], len(each[MEMBERS:])) for group, each in names]
 
 
 class _GroupForm(Change, People):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -100,6 +101,11 @@ class Reply:
     status: int = 200
 
     @property
+    def data(self) -> str:
+        """The whole answer as the address of a JSON file."""
+        return f"data:application/json,{quote(msgspec.json.encode(self.answer))}"
+
+    @property
     def text(self) -> str:
         """As the API says it."""
         return msgspec.json.format(msgspec.json.encode(self.answer), indent=2).decode()
@@ -154,9 +160,14 @@ class Ask(Page):
         found = [reply.answer for reply in replies if reply.answer is not None]
         drawn = iter(pictures.pictures(found))
         both = [(reply, next(drawn) if reply.answer is not None else None) for reply in replies]
+        tables = [pictures.as_data(picture) if picture is not None else "" for _, picture in both]
         shown = {
             **shown,
-            "replies": [(reply, picture) for reply, picture in both if reply.answer is not None or reply.refusal],
+            "replies": [
+                (reply, picture, table)
+                for (reply, picture), table in zip(both, tables, strict=True)
+                if reply.answer is not None or reply.refusal
+            ],
             "wrong": {name: text for reply in reversed(replies) for name, text in reply.wrong.items()},
             "given": given,
         }

@@ -2,35 +2,38 @@
 
 /trainings/<id>/data/curves/   a row for each metric and round; `client` adds what that one measured, `points` has
                                neighbouring rounds put together until at most so many are left
-/trainings/<id>/data/round/    a row for each task of one round: when, how much, norm, cosine, weight
+/trainings/<id>/data/round/    a row for each task of one round: when, how much, norm, cosine, weight, and why its
+                               update stands apart
+/trainings/data/               a row for each round of the lines in the list of trainings, narrowed as that is
 
 Who may see what is the API's rule, which the selectors keep.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from django.http.response import HttpResponse, HttpResponseBase
+from django.utils import timezone
 from rest_framework.request import Request
 
 from hansa.protocol import trainings as wire
+from hansa.protocol.tasks import TaskKind
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import caller
 from hansa.server.dashboard import charts
+from hansa.server.dashboard.leaves import leaf_of
+from hansa.server.dashboard.outliers import outliers
 from hansa.server.dashboard.page import Page
 from hansa.server.dashboard.rounds import whole
 from hansa.server.dashboard.series import series
+from hansa.server.dashboard.tables import Cell, as_csv
+from hansa.server.dashboard.training_cards import cards, listed
 from hansa.server.lifecycle.bridge import read
 from hansa.server.lifecycle.errors import NotFoundError
-from hansa.server.trainings import selectors
+from hansa.server.trainings import selectors, summaries
 
-Cell = str | int | float | bool | None
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula. Names of clients and metrics are other people's."""
 OF_A_TASK: Final = (
     *("username", "ordinal", "kind", "state", "reason", "leased_at", "downloaded_at", "uploaded_at", "reported_at"),
     *("num_examples", "weight", "bytes", "norm", "cosine", "late", "counts_in"),
@@ -59,29 +62,43 @@ class Data(Page):
                 f"There is no plot {asked['plot']!r} as {form!r}. There are {' and '.join(plots)}, as csv and json."
             )
         plot = _PLOTS[asked["plot"]](caller(request), asked["training_id"], request.query_params)
-        if form == "json":
-            answer = HttpResponse(msgspec.json.encode(plot.drawn), "application/json")
-        else:
-            answer = HttpResponse(as_csv(plot.columns, plot.rows), "text/csv; charset=utf-8")
-            name = f"{asked['plot']}-{str(asked['training_id'])[:8]}.csv"
-            answer["Content-Disposition"] = f'attachment; filename="{name}"'
-        answer["Cache-Control"] = "no-store, private"
-        return answer
+        return answered(plot, form, f"{asked['plot']}-{str(asked['training_id'])[:8]}")
 
 
-def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """A table for a spreadsheet, in which no text is a formula.
+class Lines(Page):
+    """The lines in the list of trainings."""
 
-    >>> as_csv(["client", "norm"], [["=1+1", -0.5], ["anna", None]])
-    "client,norm\\r\\n'=1+1,-0.5\\r\\nanna,\\r\\n"
-    """
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(columns)
-    table.writerows(
-        [f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row] for row in rows
-    )
-    return text.getvalue()
+    async def get(self, request: Request, **asked: Any) -> HttpResponseBase:  # Any: as above
+        """Of the leaf that is asked for by the list's own `status` and `page`."""
+        return await read(self._data, request)
+
+    def _data(self, request: Request) -> HttpResponse:
+        params, viewer = request.query_params, caller(request)
+        leaf = leaf_of(listed(viewer, params.get("status", "")), params.get("page"))
+        shown = [(card, card.line) for card in cards(leaf.object_list, viewer, timezone.now()) if card.line is not None]
+        rows: list[Sequence[Cell]] = [
+            (card.record.id, card.title, line.key, number, value)
+            for card, line in shown
+            for number, value in zip(line.rounds, line.values, strict=True)
+        ]
+        drawn = [{"id": card.record.id, "training": card.title, **_of_line(line)} for card, line in shown]
+        plot = Plot(("id", "training", "metric", "round", "mean"), rows, {"lines": drawn})
+        return answered(plot, params.get("format", "json"), "trainings")
+
+
+def _of_line(line: summaries.Line) -> Mapping[str, object]:
+    return {"metric": line.key, "round": line.rounds, "mean": line.values}
+
+
+def answered(plot: Plot, form: str, name: str) -> HttpResponse:
+    """As CSV to be kept under a name, or as JSON."""
+    if form == "csv":
+        answer = HttpResponse(as_csv(plot.columns, plot.rows), "text/csv; charset=utf-8")
+        answer["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+    else:
+        answer = HttpResponse(msgspec.json.encode(plot.drawn), "application/json")
+    answer["Cache-Control"] = "no-store, private"
+    return answer
 
 
 def _curves(user: User, training_id: UUID, asked: Mapping[str, str]) -> Plot:
@@ -127,9 +144,18 @@ def _round(user: User, training_id: UUID, asked: Mapping[str, str]) -> Plot:
     number = whole(asked.get("round", ""), 0) or selectors.record(user, training_id).round
     found = selectors.round_detail(user, training_id, number)
     tasks: Sequence[wire.TaskInfo] = found.tasks
-    rows = [[getattr(task, name) for name in OF_A_TASK] for task in tasks]
-    drawn = {"round": found.number, "tasks": [dict(zip(OF_A_TASK, row, strict=True)) for row in rows]}
-    return Plot(OF_A_TASK, rows, drawn)
+    of_updates = [task for task in tasks if task.kind == TaskKind.TRAIN]
+    apart = outliers(
+        {task.ordinal: task.norm for task in of_updates if task.norm is not None},
+        {task.ordinal: task.cosine for task in of_updates if task.cosine is not None},
+    )
+    columns = (*OF_A_TASK, "apart")
+    rows = [
+        [*(getattr(task, name) for name in OF_A_TASK), apart.get(task.ordinal, "") if task in of_updates else ""]
+        for task in tasks
+    ]
+    drawn = {"round": found.number, "tasks": [dict(zip(columns, row, strict=True)) for row in rows]}
+    return Plot(columns, rows, drawn)
 
 
 _PLOTS: Final[Mapping[str, Callable[[User, UUID, Mapping[str, str]], Plot]]] = {"curves": _curves, "round": _round}

@@ -13,7 +13,7 @@ from hansa.rounds.states import TrainingStatus
 from hansa.server.accounts.models import User
 from hansa.server.dashboard import charts
 from hansa.server.dashboard.titles import title
-from hansa.server.trainings import discretion, records, summaries
+from hansa.server.trainings import discretion, records, selectors, summaries
 from hansa.server.trainings.models import Training
 
 TONES: Final[Mapping[str, str]] = {
@@ -71,6 +71,13 @@ def cards(rows: Any, viewer: User, now: datetime) -> Sequence[Card]:  # Any: a s
         {UUID(each.id): (each.rounds_done, discretion.fewest(viewer, each.actor)) for each in told}
     )
     return [Card(each, lines.get(UUID(each.id)), _time_left(each, now)) for each in told]
+
+
+def listed(viewer: User, status: str) -> QuerySet[Training]:
+    """Those that the viewer may see, in one state or, if it is none, in any; the newest first."""
+    visible = selectors.visible(viewer)
+    of_status = visible.filter(status=status) if status in TONES else visible
+    return of_status.order_by("-created_at", "id")
 
 
 def counted(visible: QuerySet[Training]) -> Sequence[tuple[str, str, int]]:

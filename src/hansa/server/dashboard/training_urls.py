@@ -8,6 +8,7 @@ _ONE = "trainings/<uuid:training_id>/"
 
 urlpatterns = [
     path("trainings/", overview.Trainings.as_view(), name="trainings-page"),
+    path("trainings/data/", plots.Lines.as_view(), name="trainings-data"),
     path("trainings/new/", new_training.NewTraining.as_view(), name="training-new"),
     path("trainings/check/", new_training.CheckTraining.as_view(), name="training-check"),
     path(_ONE, trainings.Training.as_view(), name="training-page"),

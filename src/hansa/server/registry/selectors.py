@@ -79,6 +79,11 @@ def row_of(models: QuerySet[Model], model_id: UUID) -> Model:
     return model
 
 
+def owned(user: User) -> QuerySet[Model]:
+    """The models that are the user's own: those that a training may be made of."""
+    return Model.objects.filter(owner=user)
+
+
 def owned_model(user: User, model_id: UUID) -> Model:
     """A model the user may train or change. Raises NotFoundError, or ForbiddenError if it may only be seen."""
     model = model_of(user, model_id)
