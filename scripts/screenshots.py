@@ -1,10 +1,12 @@
 """Takes the pictures in docs/pictures: a server is started, filled by `hansa demo --fill`, and looked at in Chromium.
 
 pip install -e '.[dev]'; python scripts/screenshots.py
+python scripts/screenshots.py --every FOLDER   # all pages, at 1280 and 390 pixels, in light and dark: to be looked at
 
 Needs Chromium (apt-get install chromium, or playwright install chromium).
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -17,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 HANSA = str(Path(sys.executable).with_name("hansa"))
@@ -124,16 +126,67 @@ def look(page: Page, folder: Path) -> None:
     take(page, "playground")
 
 
+WIDTHS = (1280, 390)
+PAGES = {
+    "overview": "/",
+    "trainings": "/trainings/",
+    "training-new": "/trainings/new/?preset=byzantine",
+    "training": "/trainings/{training}/",
+    "events": "/trainings/{training}/events/",
+    "models": "/models/",
+    "model": "/models/{model}/",
+    "ask": "/models/{model}/ask/",
+    "model-new": "/models/new/",
+    "clients": "/clients/",
+    "client": "/clients/{client}/",
+    "people": "/people/",
+    "account": "/account/",
+    "password": "/account/password/",
+    "nowhere": "/nowhere/",
+}
+
+
+def look_at_every(browser: Browser, page: Page, folder: Path) -> None:
+    """Each page from top to bottom, in each width and scheme."""
+    named = {}
+    for path, name in (("trainings", "^shapes$"), ("models", "^shapes$"), ("clients", "bremen")):
+        page.goto(f"{URL}/{path}/")
+        links = page.locator(f"main a[href^='/{path}/']", has_text=re.compile(name))
+        address = next(each for each in links.evaluate_all("all => all.map(each => each.pathname)") if len(each) > 40)
+        named[path.removesuffix("s")] = address.split("/")[2]
+    state = page.context.storage_state()
+    for width in WIDTHS:
+        for scheme in ("light", "dark"):
+            size = ViewportSize(width=width, height=900)
+            of_person = browser.new_context(viewport=size, color_scheme=scheme, storage_state=state)
+            of_nobody = browser.new_context(viewport=size, color_scheme=scheme)
+            for name, path in {**PAGES, "sign-in": "/sign-in/"}.items():
+                shown = (of_nobody if name == "sign-in" else of_person).new_page()
+                shown.goto(URL + path.format(**named))
+                shown.wait_for_timeout(300)  # what is drawn by scripts; streams keep the network from being idle
+                shown.screenshot(path=str(folder / f"{name}-{width}-{scheme}.png"), full_page=True)
+                shown.close()
+            of_person.close()
+            of_nobody.close()
+
+
 def main() -> None:
     """Take them all."""
     PICTURES.mkdir(exist_ok=True)
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--every", type=Path, metavar="FOLDER")
+    every: Path | None = asked.parse_args().every
     program = shutil.which("chromium")
     with tempfile.TemporaryDirectory() as name, served(Path(name) / "home") as code, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         page = browser.new_page(viewport=SIZE, color_scheme="light")
         page.set_default_timeout(60_000)
         begin(page, code, Path(name))
-        look(page, Path(name))
+        if every is None:
+            look(page, Path(name))
+        else:
+            every.mkdir(parents=True, exist_ok=True)
+            look_at_every(browser, page, every)
         browser.close()
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from api.inference.conftest import programs  # noqa: F401  # a fixture
 from dashboard.conftest import beside, words
-from hansa.server.inference.api import InferenceThrottle
+from hansa.server.inference.throttle import InferenceThrottle
 from support.asking import Weighted, created, png
 from support.torchfiles import scripted
 from support.work import file_of, small_params

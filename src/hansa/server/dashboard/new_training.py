@@ -27,8 +27,9 @@ from hansa.server.lifecycle.bridge import call, read
 from hansa.server.lifecycle.errors import ServiceError
 from hansa.server.registry import selectors as registry
 from hansa.server.registry.models import Model
-from hansa.server.trainings import api, naming
+from hansa.server.trainings import naming
 from hansa.server.trainings.asking import wanted
+from hansa.server.trainings.creation import creation
 
 FORM: Final = plan_fields.groups(plans.schema())
 OFFERED: Final = 200
@@ -107,7 +108,7 @@ class NewTraining(Page):
         if wrong:
             return await read(self._again, request, said, wrong, 400)
         try:
-            made = await call(await api.creation(user, wanted(message(said))))
+            made = await call(await creation(user, wanted(message(said))))
         except (ValidationError, ServiceError) as refusal:
             return await read(self._again, request, said, refused(refusal), status_of(refusal))
         return HttpResponseRedirect(reverse("training-page", args=[made.id]))

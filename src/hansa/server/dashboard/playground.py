@@ -32,9 +32,9 @@ from hansa.server.dashboard.page import Page, Shown
 from hansa.server.dashboard.refusals import Wrong, status_of, wrong_fields
 from hansa.server.inference import counting, questions
 from hansa.server.inference.answering import answered, record
-from hansa.server.inference.api import ROOMS, InferenceThrottle
 from hansa.server.inference.errors import FIELD, ImpossibleError, NoProgramError
-from hansa.server.inference.room import ROOM
+from hansa.server.inference.room import ROOM, ROOMS
+from hansa.server.inference.throttle import InferenceThrottle
 from hansa.server.lifecycle.bridge import compute, read
 from hansa.server.lifecycle.errors import NotFoundError, ServiceError
 from hansa.server.lifecycle.in_place import in_place

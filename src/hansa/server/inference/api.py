@@ -22,25 +22,17 @@ from hansa.server.inference.answering import SMALL, Answered, answered, record
 from hansa.server.inference.errors import LimitError
 from hansa.server.inference.forms import INFERENCE_FORM
 from hansa.server.inference.questions import Question
-from hansa.server.inference.room import ROOM
+from hansa.server.inference.room import ROOM, ROOMS
+from hansa.server.inference.throttle import InferenceThrottle
 from hansa.server.lifecycle.bridge import compute, work
 from hansa.server.lifecycle.openapi import body, ref, refusals
-from hansa.server.lifecycle.throttles import UserRateThrottle
 from hansa.server.registry.api import BytesView
 from hansa.server.registry.upload import MULTIPART, form_of
 
 JSON_LIMIT = 16 * 2**20
 """Bytes of a question in JSON, whatever may be sent as a file: as Python's objects numbers take ten times as much."""
-ROOMS = 4
-"""Inputs of the largest size that are held at once."""
 MAX_NUMBERS = 2**20
 """Of an array in an answer that is JSON."""
-
-
-class InferenceThrottle(UserRateThrottle):
-    """Questions of one user, in whatever form."""
-
-    scope = "inference"
 
 
 class Inference(BytesView):

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 from hansa.server.inference.errors import OverloadedError
 
+ROOMS = 4
+"""Inputs of the largest size that are held at once."""
+
 
 class Room:
     """So many bytes. On one event loop."""

@@ -1,7 +1,6 @@
 """What actors call. The messages are in `hansa.protocol.trainings`."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,12 +18,11 @@ from hansa.server.accounts import repeats
 from hansa.server.accounts.models import User
 from hansa.server.accounts.permissions import MayOwn, caller
 from hansa.server.lifecycle.bridge import call, read
-from hansa.server.lifecycle.errors import NotFoundError
 from hansa.server.lifecycle.messages import MessageView
 from hansa.server.lifecycle.openapi import body, listing, ref, refusals
-from hansa.server.registry.selectors import owned_model
 from hansa.server.trainings import measurements, naming, selectors, trained_models
-from hansa.server.trainings.asking import Wanted, wanted
+from hansa.server.trainings.asking import wanted
+from hansa.server.trainings.creation import creation
 from hansa.server.trainings.models import Training
 from hansa.server.trainings.services import trainings
 from hansa.server.trainings.waiting import wait_for
@@ -260,28 +258,7 @@ class FormerPlanSchema(PlanSchema):
     """Where it was at first: clients of then still ask here."""
 
 
-async def creation(user: User, asked: Wanted) -> Callable[[], Training]:
-    """What makes the training that is asked for. Raises NotFoundError for a model or a client that is not there."""
-    return partial(
-        trainings.create,
-        actor=user,
-        model=await read(owned_model, user, _uuid(asked.model_id, "model")),
-        plan=asked.plan,
-        clients=await read(naming.to_join, user, asked.clients),
-        name=asked.name,
-        shorthand=asked.shorthand,
-        now=timezone.now(),
-    )
-
-
 def _created(training: Training) -> wire.TrainingCreated:
     return wire.TrainingCreated(
         detail="Training created successfully!", training_id=str(training.id), model_id=str(training.model_id)
     )
-
-
-def _uuid(text: str, what: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFoundError(f"There is no {what} {text!r}.") from None
