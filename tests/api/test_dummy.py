@@ -40,6 +40,10 @@ async def owner(made, handler):
         yield client
 
 
+async def named(owner, name):
+    return next(each for each in (await owner.get("/api/trainings/")).json() if each["name"] == name)
+
+
 async def test_it_answers_what_the_older_platform_answers(made):
     assert made.keys() == {"message", "training_uuid", "user_uuid", "user_credentials", "participants"}
     assert made["message"] == "Created Dummy Data in Metrics Database!"
@@ -56,7 +60,7 @@ async def test_its_credentials_open_its_account(nobody, owner, made):
 
 
 async def test_the_training_is_completed_after_eighty_updates(owner, made):
-    (record,) = (await owner.get("/api/trainings/")).json()
+    record = await named(owner, "Dummy training")
 
     assert (record["id"], record["actor"]) == (made["training_uuid"], made["user_uuid"])
     assert (record["state"], record["target_num_updates"], record["rounds_done"]) == ("C", 80, 80)
@@ -64,7 +68,7 @@ async def test_the_training_is_completed_after_eighty_updates(owner, made):
 
 
 async def test_every_client_has_a_loss_and_an_accuracy_after_every_update(owner, made):
-    (record,) = (await owner.get("/api/trainings/")).json()
+    record = await named(owner, "Dummy training")
     metrics = (await owner.get(f"/api/models/{record['model']}/metrics/")).json()
 
     points = {(each["key"], each["step"], each["reporter"]) for each in metrics}
@@ -107,7 +111,8 @@ async def test_each_call_adds_a_training_of_the_same_user(nobody, made):
     assert again["training_uuid"] != made["training_uuid"]
     assert not set(again["participants"]) & set(made["participants"])
     assert again["user_credentials"]["token"] != made["user_credentials"]["token"], "no token is kept in clear"
-    assert await read(Training.objects.count) == 2
+    names = await read(lambda: sorted(Training.objects.values_list("name", flat=True)))
+    assert names == ["Dummy training", "Dummy training", "Dummy training, paused", "Dummy training, stopped"]
 
 
 async def test_of_two_first_calls_at_once_both_are_answered(nobody, debugging):
@@ -120,7 +125,7 @@ async def test_of_two_first_calls_at_once_both_are_answered(nobody, debugging):
 async def test_the_model_is_a_torchscript_classifier_with_the_shape_of_its_input(owner):
     import torch
 
-    (record,) = (await owner.get("/api/trainings/")).json()
+    record = await named(owner, "Dummy training")
     model = (await owner.get(f"/api/models/{record['model']}/metadata/")).json()
     assert (model["input_shape"], model["has_preprocessing"]) == ([None, 3, 28, 28], True)
     assert model["stats"]["total_params"] == 10 * (16 * 7 * 7 + 1) + 16 * (8 * 9 + 1) + 8 * (9 + 1)
@@ -131,7 +136,7 @@ async def test_the_model_is_a_torchscript_classifier_with_the_shape_of_its_input
 
 
 async def test_the_preprocessing_makes_what_the_classifier_takes_of_an_image(owner):
-    (record,) = (await owner.get("/api/trainings/")).json()
+    record = await named(owner, "Dummy training")
     content = (await owner.get(f"/api/models/{record['model']}/preprocessing/")).content
     script = (
         "import io, sys, torch\n"

@@ -1,11 +1,13 @@
 """What one client measured and sent is found by no other participant, in whatever form it asks."""
 
+import json
 import re
 
 import pytest
 
 from hansa.server.lifecycle.bridge import call, read
 from hansa.server.trainings.models import Update
+from support.followed import Reader
 from support.work import add_up, lease, report_of, settle, start, update, upload
 
 LOSSES = {"bob": 0.5, "carol": 3.716253, "mallory": 1.25}
@@ -55,6 +57,30 @@ async def found_by(person, window, training):
     answers = {path: await by.get(path) for by, path in asked}
     assert {answer.status_code for answer in answers.values()} == {200}, answers
     return {path: A_MOMENT.sub("", answer.text) for path, answer in answers.items()}
+
+
+@pytest.fixture
+async def followed(handler):
+    """All that the stream of a training tells somebody."""
+
+    async def until(person, training, count):
+        reader = Reader(handler, person, f"/api/trainings/{training.id}/events/")
+        await reader.until(count)
+        reader.disconnect()
+        await reader.finished()
+        return A_MOMENT.sub("", json.dumps(reader.events))
+
+    return until
+
+
+async def test_nor_does_the_stream_of_events_tell(alice, bob, done, followed):
+    sizes = await read(dict, Update.objects.values_list("task__participation__client__username", "norm"))
+    hers = [f"{LOSSES['carol']:.4g}", f"{sizes['carol']:.4g}"]
+    counts = [len((await who.get(f"/api/trainings/{done.id}/events/")).json()["events"]) for who in (alice, bob)]
+
+    of_bob, of_alice = await followed(bob, done, counts[1]), await followed(alice, done, counts[0])
+    assert [value for value in hers if value in of_bob] == []
+    assert f"{sizes['carol']:.4g}" in of_alice, "whoever steers the training is told"
 
 
 async def test_no_participant_finds_what_another_measured_or_sent(browser, alice, bob, done):

@@ -33,7 +33,7 @@ PAGES = (
 )
 REFUSED = {"/trainings/new/": "Make the training", "/models/<model>/ask/": "Ask"}
 """Pages that are looked at once more with what is wrong beside their fields: a button that asks for too little."""
-NO_PAGES = {"training-part", "training-data", "training-check", "sign-out", "first-run"}
+NO_PAGES = {"training-part", "training-data", "trainings-data", "news", "training-check", "sign-out", "first-run"}
 """Parts of pages, data, and what is no page to stay on; the first run has a test of its own."""
 
 

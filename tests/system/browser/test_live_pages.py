@@ -78,6 +78,25 @@ async def test_a_row_that_is_being_used_stays_the_same_while_another_comes_befor
     await expect(page.get_by_role("button", name="Remove kim")).to_be_focused()
 
 
+async def test_what_a_client_says_is_text_in_its_lane_and_in_the_log(server, desk, actor):
+    """The window's complaints fail the test: of a script that ran, and of one that the policy had to stop."""
+    training, (nele, _) = begun(actor, "nele", "otto", rounds=1)
+    actor.post(f"/api/trainings/{training}/start/")
+    page = desk.page
+    await desk.go(f"/trainings/{training}/")
+    evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+    with server.client(Authorization=f"Token {nele}") as client:
+        task = client.post("/api/tasks/next/?wait=10", json={"instance": "one"}).json()
+        client.post(f"/api/tasks/{task['id']}/release/", json={"reason": evil, "failed": True})
+
+    await page.locator("#lane-0").get_by_text(evil).wait_for()
+    await desk.go(f"/trainings/{training}/")
+    assert evil in await page.locator("#lane-0").inner_text()
+    assert evil in await page.locator("#part-log").inner_text()
+    assert await page.locator("main img, main script").count() == 0
+
+
 async def test_what_has_not_changed_is_not_sent_again(server, desk, actor):
     training, (mia, _) = begun(actor, "mia", "nils", rounds=1)
     actor.post(f"/api/trainings/{training}/start/")

@@ -163,12 +163,13 @@ async def test_json_beside_the_form_is_checked_as_it_is_typed_and_stays_as_it_wa
     await expect(page.get_by_label("Rounds", exact=True)).to_have_value("12")
 
 
-async def test_a_page_follows_again_when_the_server_was_killed_and_has_each_event_once(tmp_path, chromium):
+async def test_a_page_follows_again_when_the_server_was_killed_amid_a_round_and_has_each_event_once(tmp_path, chromium):
     home = furnish(tmp_path / "home")
     with serving(home) as first:
         token = token_of(first)
         with first.client(Authorization=f"Token {token}") as actor:
-            training, (client_token,) = begun(actor, "greta")
+            training, (greta, hans) = begun(actor, "greta", "hans")
+            actor.post(f"/api/trainings/{training}/start/")
         async with watched(chromium, first.url) as window:
             page = window.page
             await sign_in(window)
@@ -183,13 +184,14 @@ async def test_a_page_follows_again_when_the_server_was_killed_and_has_each_even
                 }""",
                 f"/api/trainings/{training}/events/?after=0",
             )
-            await page.locator("body[data-heard]").wait_for()
+            with first.client(Authorization=f"Token {greta}") as client:
+                work(client)
+            await page.locator("#part-log").get_by_text(re.compile("greta.* was accepted")).wait_for()
             first.kill()
             await page.get_by_text("The server does not answer").wait_for()
             with serving(home, port=first.port) as second:
                 with second.client(Authorization=f"Token {token}") as actor:
-                    actor.post(f"/api/trainings/{training}/start/")
-                    with second.client(Authorization=f"Token {client_token}") as client:
+                    with second.client(Authorization=f"Token {hans}") as client:
                         work(client)
                     await page.get_by_text("round 1 made version 1").wait_for()
                     await expect(page.locator(".trouble")).to_be_empty()
@@ -198,5 +200,7 @@ async def test_a_page_follows_again_when_the_server_was_killed_and_has_each_even
                     events = actor.get(f"/api/trainings/{training}/events/").json()["events"]
                 await page.locator(f"body[data-heard='{len(events)}']").wait_for()
                 assert await page.evaluate("window.heard") == [event["id"] for event in events]
+                shown = await page.locator("#part-log li").evaluate_all("all => all.map(each => each.id)")
+                assert shown == [f"event-{event['id']}" for event in reversed(events)], "each once, also on the page"
                 await page.goto("about:blank")  # before this server ends as well
             window.complaints[:] = [each for each in window.complaints if "ERR_" not in each]  # it was gone for a while

@@ -1,29 +1,25 @@
-"""Rows as a training of eighty rounds by five clients would have left them."""
+"""Trainings as five clients would have left them: one of eighty rounds, and two that came to other ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import uuid4
 
-import numpy as np
-import numpy.typing as npt
-
 from hansa.rounds import plan as plans
-from hansa.rounds.states import RoundState, TrainingStatus
+from hansa.rounds.states import TrainingStatus
 from hansa.server.accounts.models import User
 from hansa.server.accounts.services import create_token
 from hansa.server.changes import change
+from hansa.server.dummy import history
 from hansa.server.lifecycle.errors import ConflictError
-from hansa.server.registry.models import Metric, MetricKind, Model, ModelVersion
-from hansa.server.trainings.models import Round, Training
+from hansa.server.registry.models import Model
+from hansa.server.trainings.models import Participation, Training
 from hansa.server.trainings.services import trainings
 
 USERNAME = "dummy-user"
 PASSWORD = "secret"  # noqa: S105  # the contract's; it opens an account of a server that is being debugged
 ROUNDS = 80
 CLIENTS = 5
-SEED = 20240229
-"""Of the noise: the same curves every time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +49,44 @@ def check_is_ours(user: User, has_our_password: bool) -> None:
 
 
 def make_training(*, owner: User, model: Model, now: datetime) -> Made:
-    """A completed training of `model` by new clients, with a loss and an accuracy of each after every round."""
+    """A completed training of `model` by new clients, with a loss and an accuracy of each after every round.
+
+    The first time with two others beside it: one is paused, where a client fails and another is excluded; the other has
+    stopped with an error.
+    """
     with change("dummy.make_training"):
+        is_first = not Training.objects.filter(actor=owner).exists()
         clients = [_client() for _ in range(CLIENTS)]
-        training = trainings.create(
-            actor=owner, model=model, plan=plans.fedavg(rounds=ROUNDS), clients=clients, name="Dummy training", now=now
-        )
-        Training.objects.filter(id=training.id).update(
-            status=TrainingStatus.COMPLETED.value,
-            reason="made by /api/dummy/ for looking at; nothing was trained",
-            rounds_done=ROUNDS,
-            started_at=now - timedelta(minutes=ROUNDS),
-            finished_at=now,
-        )
-        training.refresh_from_db()
-        curves = _curves()
-        Metric.objects.bulk_create(_metrics(training, clients, curves))
-        Round.objects.bulk_create(_rounds(training, curves, now))
+        done = _training(owner, model, clients, "Dummy training", ROUNDS, now)
+        _leave(done, TrainingStatus.COMPLETED, "made by /api/dummy/ for looking at; nothing was trained", ROUNDS, now)
+        if is_first:
+            paused = _training(owner, model, clients, "Dummy training, paused", ROUNDS, now)
+            _leave(paused, TrainingStatus.PAUSED, "paused by its actor", 12, now)
+            Participation.objects.filter(training=paused, ordinal=3).update(failures=3)
+            excluded = "5 of its tasks in a row failed or were lost"
+            Participation.objects.filter(training=paused, ordinal=4).update(failures=5, excluded=excluded)
+            stopped = _training(owner, model, clients, "Dummy training, stopped", ROUNDS, now)
+            _leave(stopped, TrainingStatus.ERROR, "round 7 was tried 3 times: too few reports came in time", 6, now)
         token = create_token(user_id=owner.id, name="dummy", expires_in_seconds=None, now=now)
-    return Made(training, clients, token.text)
+    return Made(done, clients, token.text)
+
+
+def _training(owner: User, model: Model, clients: Sequence[User], name: str, rounds: int, now: datetime) -> Training:
+    uncertain = plans.parse({"rounds": rounds, "uncertainty": {"method": "mc_dropout", "samples": 20}})
+    return trainings.create(actor=owner, model=model, plan=uncertain, clients=clients, name=name, now=now)
+
+
+def _leave(training: Training, status: TrainingStatus, reason: str, rounds: int, now: datetime) -> None:
+    """As if so many rounds were done, and it had come to this."""
+    Training.objects.filter(id=training.id).update(
+        status=status.value,
+        reason=reason,
+        rounds_done=rounds,
+        started_at=now - history.MINUTE * rounds,
+        finished_at=now if status is TrainingStatus.COMPLETED else None,
+    )
+    training.refresh_from_db()
+    history.add_rounds(training, history.curves(CLIENTS, rounds), now)
 
 
 def _client() -> User:
@@ -79,71 +94,3 @@ def _client() -> User:
     user.set_unusable_password()
     user.save(force_insert=True)
     return user
-
-
-Curves = Mapping[str, npt.NDArray[np.float64]]
-"""Each metric with its values, (clients, rounds)."""
-
-
-def _curves() -> Curves:
-    """The loss falls from 2.3, that of guessing among ten classes, and the accuracy rises; each client is noisy."""
-    rng = np.random.default_rng(SEED)
-    steps = np.arange(ROUNDS)
-    loss = 0.15 + 2.15 * np.exp(-steps / 15) + rng.normal(0, 0.05, (CLIENTS, ROUNDS))
-    accuracy = 0.95 - 0.85 * np.exp(-steps / 15) + rng.normal(0, 0.02, (CLIENTS, ROUNDS))
-    return {"NLLoss": loss.clip(0.01), "Accuracy": accuracy.clip(0, 1)}
-
-
-def _rounds(training: Training, curves: Curves, now: datetime) -> list[Round]:
-    """A round a minute until now, each with what its clients measured: what a training's page draws.
-
-    Each has a version, and all versions are the model as it was uploaded.
-    """
-    first = ModelVersion.objects.get(model_id=training.model_id, number=0)
-    versions = [first]
-    for number in range(1, ROUNDS + 1):
-        made = {"model_id": first.model_id, "blob_id": first.blob_id, "created_at": now}
-        versions.append(ModelVersion.objects.create(number=number, parent=versions[-1], **made))
-    ends = [now - timedelta(minutes=ROUNDS - 1 - step) for step in range(ROUNDS)]
-    return [
-        Round(
-            training=training,
-            number=step + 1,
-            attempt=1,
-            state=RoundState.DONE.value,
-            reason=training.reason,
-            base=versions[step],
-            version=versions[step + 1],
-            accepted=[],
-            measured={
-                MetricKind.TRAIN.value: {},
-                MetricKind.EVALUATE.value: {key: _spread(values[:, step]) for key, values in curves.items()},
-            },
-            opened_at=ends[step] - timedelta(minutes=1),
-            closed_at=ends[step],
-            aggregated_at=ends[step],
-            done_at=ends[step],
-        )
-        for step in range(ROUNDS)
-    ]
-
-
-def _spread(values: npt.NDArray[np.float64]) -> list[float]:
-    return [float(values.mean()), float(values.min()), float(values.max()), len(values)]
-
-
-def _metrics(training: Training, clients: Sequence[User], curves: Curves) -> list[Metric]:
-    return [
-        Metric(
-            model_id=training.model_id,
-            reporter=client,
-            kind=MetricKind.EVALUATE,
-            key=key,
-            value=float(values[place, step]),
-            step=step,
-            num_examples=1,
-        )
-        for step in range(ROUNDS)
-        for place, client in enumerate(clients)
-        for key, values in curves.items()
-    ]
