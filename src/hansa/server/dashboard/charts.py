@@ -46,7 +46,7 @@ class Curve:
     line: str
     """`x,y x,y …`, as a polyline has it."""
     band: str
-    """As a polygon has it: along the maxima, and back along the minima."""
+    """As a polygon has it: along the maxima, and back along the minima; empty where no two clients are apart."""
     across: Sequence[Tick]
     up: Sequence[Tick]
     last: Point
@@ -92,8 +92,9 @@ def curve(name: str, points: Sequence[Point], own: Mapping[int, float] | None = 
     def path(values: Sequence[tuple[int, float]]) -> str:
         return " ".join([f"{x(number):.1f},{y(value):.1f}" for number, value in values])
 
-    highs = [(point.round, point.high) for point in shown]
-    lows = [(point.round, point.low) for point in reversed(shown)]
+    is_spread = any(point.low < point.high for point in shown)
+    highs = [(point.round, point.high) for point in shown if is_spread]
+    lows = [(point.round, point.low) for point in reversed(shown) if is_spread]
     whole = sorted({round(each) for each in ticks(first, last) if first <= each <= last and float(each).is_integer()})
     return Curve(
         name=name,
@@ -123,7 +124,7 @@ def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> Sequence[Point]
 def _merged(points: Sequence[Point]) -> Point:
     return Point(
         round=points[len(points) // 2].round,
-        mean=math.fsum(point.mean / len(points) for point in points),
+        mean=sum(point.mean / len(points) for point in points),
         low=min(point.low for point in points),
         high=max(point.high for point in points),
         clients=max(point.clients for point in points),
