@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests start hundreds of processes: none of them shall compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test lint types layers browser pytest test-postgres crash chaos peers simulate described base-install drf-suite fuzz clean
+.PHONY: help install demo test lint types layers browser pytest test-postgres crash chaos load peers simulate described base-install drf-suite fuzz clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ crash: install  ## trainings whose server or clients die at every crash point, e
 KILLS ?= 1000
 chaos: install  ## kill a server and its clients KILLS (1000) times; nothing may be lost
 	$(BIN)/hansa chaos --kills $(KILLS) $(CHAOS_ARGS)
+
+load: install  ## a thousand clients that report, five thousand that wait: what each call takes. LOAD_ARGS for load.py
+	$(BIN)/python benchmarks/load.py $(LOAD_ARGS)
 
 peers: install  ## rounds beside Flower, which is installed into an environment of its own: PEERS_ARGS for rounds.py
 	$(BIN)/python benchmarks/rounds.py --peer flower $(PEERS_ARGS)
