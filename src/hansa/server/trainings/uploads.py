@@ -28,9 +28,10 @@ from hansa.server.lifecycle.bridge import compute, work
 from hansa.server.lifecycle.errors import ConflictError, InvalidError, ServiceError, is_disk_full
 from hansa.server.lifecycle.places import Places
 from hansa.server.lifecycle.shared import share
-from hansa.server.trainings.approval import Approved, check
+from hansa.server.trainings.approval import Approved, Checking
 from hansa.server.trainings.arrivals import Behind, Partial
 from hansa.server.trainings.assignments import UploadTarget
+from hansa.server.trainings.following import Following, following
 from hansa.server.trainings.services import tasks
 
 BATCH = 2**20
@@ -192,22 +193,31 @@ def _put(place: Placement, data: bytearray) -> Digester:
 async def _receive_in_batches(
     pieces: AsyncIterator[bytes], place: Placement, *, begun: bytearray | None = None
 ) -> Digests:
-    """A longer body. Its file is checked while the disk writes the last of it."""
+    """A longer body. Its file is checked as it comes, and the last of it while the disk writes."""
     arriving = await work(_open, place)
     try:
-        await _append(pieces, place, arriving, begun=begun)
-        syncing = asyncio.create_task(work(arriving.sync))
-        try:
-            digests, approved = await compute(_approve, place, arriving.digester)
-        finally:
-            await syncing
+        with following(Checking(place.path, place.length, place.target)) as followed:
+            try:
+                await _append(pieces, place, arriving, followed, begun=begun)
+            finally:
+                checking = await followed.begun()
+            syncing = asyncio.create_task(work(arriving.sync))
+            try:
+                digests, approved = await compute(_approve, place, arriving.digester, checking)
+            finally:
+                await syncing
     finally:
         arriving.close()
     return await _keep(place, digests, approved)
 
 
 async def _append(
-    pieces: AsyncIterator[bytes], place: Placement, arriving: Partial, *, begun: bytearray | None = None
+    pieces: AsyncIterator[bytes],
+    place: Placement,
+    arriving: Partial,
+    followed: Following,
+    *,
+    begun: bytearray | None = None,
 ) -> None:
     """Write the body behind what is here: batch by batch, or piece by piece for who is slow.
 
@@ -224,6 +234,9 @@ async def _append(
             if not written:
                 break
             is_slow = is_slow or became_slow
+            if is_slow:
+                followed.give_up()
+            followed.arrived(arriving.digester.size)
             since_renewal += written
             if since_renewal >= RENEW_BYTES:
                 since_renewal = 0
@@ -250,8 +263,10 @@ async def _renew(place: Placement) -> None:
     await share(tasks.renew, task_id=place.target.task_id, user_id=place.target.user_id, now=timezone.now())
 
 
-def _approve(place: Placement, digester: Digester) -> tuple[Digests, Approved]:
-    """The digests of the complete file, and what was found of it. One that fails is deleted."""
+def _approve(place: Placement, digester: Digester, begun: Checking | None = None) -> tuple[Digests, Approved]:
+    """The digests of the complete file, and what was found of it, or of what `begun` has left. One that fails is
+    deleted: for its digest first, which tells bytes that were lost on their way from a file that is wrong.
+    """
     digests = digester.digests()
     if digests.sha256 != place.digest:
         _discard(place.path)
@@ -261,7 +276,9 @@ def _approve(place: Placement, digester: Digester) -> tuple[Digests, Approved]:
             ErrorCode.DIGEST_MISMATCH,
         )
     try:
-        approved = check(place.path, digests.size, place.target)
+        checking = begun or Checking(place.path, digests.size, place.target)
+        checking.advance(digests.size)
+        approved = checking.approved()
     except ModelFileError as error:
         _discard(place.path)
         raise InvalidError(str(error), error.code) from error
